@@ -1,0 +1,256 @@
+//! The settings: one struct for each part, handed to it by `main`. Nothing else reads a file or the environment.
+//!
+//! Every default stands in `config/default.toml`, once, with its reason; no struct here has a `Default`. Secrets are
+//! wrapped, so that printing a setting can't show one. [`load`](load::load) names every fault of a configuration at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+pub mod load;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Settings {
+    /// Where the truth is.
+    pub postgres: PostgresSettings,
+    /// Where the queue is.
+    pub redis: RedisSettings,
+    /// How the queue leases and polls.
+    pub queue: QueueSettings,
+    /// How much each lane does at once, by the lane's name.
+    pub lanes: BTreeMap<String, LaneSettings>,
+    /// The HTTP side.
+    pub intake: IntakeSettings,
+    /// One process of the fleet.
+    pub worker: WorkerSettings,
+    /// What an order may take.
+    pub orders: OrderSettings,
+    /// The payment provider.
+    pub stripe: StripeSettings,
+    /// The carriers' broker.
+    pub easypost: EasyPostSettings,
+    /// Where parcels leave from.
+    pub ship_from: AddressSettings,
+    /// The mail server.
+    pub smtp: SmtpSettings,
+    /// What mails say of the shop.
+    pub shop: ShopSettings,
+    /// The secret that ids and encryption keys are derived from.
+    pub security: SecuritySettings,
+    /// The stand-ins for the outside world.
+    pub sandbox: SandboxSettings,
+}
+
+/// Postgres.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PostgresSettings {
+    /// `postgres://user:password@host:port/database`; a folder as `host` is a socket.
+    pub url: SecretString,
+    /// The schema that the tables are in.
+    pub schema: String,
+    /// Connections that one process holds, at most.
+    pub max_connections: u32,
+    /// How long to wait for one of them.
+    pub acquire_timeout_ms: u64,
+    /// The longest statement.
+    pub statement_timeout_ms: u64,
+    /// The longest wait for a lock.
+    pub lock_timeout_ms: u64,
+    /// How long a transaction may stand still: a stopped worker must not hold a hot row.
+    pub idle_in_transaction_timeout_ms: u64,
+}
+
+/// Redis.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RedisSettings {
+    /// `redis://:password@host:port`; `redis+unix:///path` for a socket.
+    pub url: SecretString,
+    /// Every key begins with it, so that two fleets can share a server.
+    pub prefix: String,
+    /// How long to wait for a connection.
+    pub connect_timeout_ms: u64,
+    /// How long to wait for an answer.
+    pub response_timeout_ms: u64,
+    /// Refuse to start on a Redis that may lose or evict what it acknowledged.
+    pub require_durable: bool,
+}
+
+/// Leases and polling.
+#[derive(Clone, Debug, Deserialize)]
+pub struct QueueSettings {
+    /// How long a delivery belongs to its worker without a sign of life.
+    pub lease_ms: u64,
+    /// How often a worker gives that sign.
+    pub renew_ms: u64,
+    /// How long a blocking read waits before it looks by itself.
+    pub block_ms: u64,
+    /// Jobs moved by one script call, at most.
+    pub batch: usize,
+    /// Deaths of a worker with this job alone in its hands, until it is quarantined.
+    pub deaths: u32,
+    /// How long an idempotency key and a projection stay in Redis.
+    pub idempotency_ttl_seconds: u64,
+}
+
+/// One lane.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LaneSettings {
+    /// Slices that one worker works on at once.
+    pub concurrency: usize,
+    /// Jobs in one slice, at most.
+    pub slice: usize,
+    /// Waiting jobs above which the intake refuses new ones (lanes that it feeds).
+    pub max_depth: u64,
+}
+
+/// The HTTP side.
+#[derive(Clone, Debug, Deserialize)]
+pub struct IntakeSettings {
+    /// Where the public routes are served.
+    pub address: SocketAddr,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served, on loopback.
+    pub health_port: u16,
+    /// The largest body of an order intent.
+    pub max_body_bytes: usize,
+    /// The largest body of a webhook.
+    pub max_webhook_bytes: usize,
+    /// The longest `Prefer: wait`.
+    pub max_wait_seconds: u64,
+    /// How old the snapshots of keys, SKUs and currencies may be.
+    pub snapshot_ms: u64,
+    /// The longest a new intent may expect to wait; above it the answer is 503.
+    pub max_queue_wait_seconds: u64,
+}
+
+/// One process of the fleet.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WorkerSettings {
+    /// The lanes that it works; empty is all.
+    pub lanes: Vec<String>,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served, on loopback.
+    pub health_port: u16,
+    /// How long it may finish what it runs after SIGTERM.
+    pub grace_ms: u64,
+    /// How often unmarked job rows are looked for.
+    pub relay_ms: u64,
+    /// How often relayed rows are compared with what the queue knows.
+    pub reaper_ms: u64,
+}
+
+/// What an order may take.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OrderSettings {
+    /// How long stock is held for an unpaid order.
+    pub reservation_seconds: u64,
+    /// The longest that extensions may make it.
+    pub max_hold_seconds: u64,
+    /// How often a hold may be extended.
+    pub max_extensions: i32,
+    /// How long an unpaid order can be taken up again.
+    pub order_ttl_seconds: u64,
+    /// Whether a paid order goes on to its label by itself.
+    pub auto_fulfil: bool,
+}
+
+/// Stripe.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StripeSettings {
+    /// `sk_…`.
+    pub secret_key: SecretString,
+    /// `whsec_…`; several while one is rotated.
+    pub webhook_secrets: Vec<SecretString>,
+    /// Where the API is.
+    pub api_base: String,
+    /// The longest call.
+    pub timeout_ms: u64,
+    /// How far a signature's time may be from ours, both ways.
+    pub tolerance_seconds: i64,
+}
+
+/// EasyPost.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EasyPostSettings {
+    /// The API key.
+    pub api_key: SecretString,
+    /// The webhook secrets; several while one is rotated.
+    pub webhook_secrets: Vec<SecretString>,
+    /// Where the API is, `/v2` included.
+    pub api_base: String,
+    /// The longest call.
+    pub timeout_ms: u64,
+}
+
+/// A postal address of ours.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AddressSettings {
+    /// The sender.
+    pub name: String,
+    /// Street and number.
+    pub street1: String,
+    /// City.
+    pub city: String,
+    /// State or region.
+    pub state: String,
+    /// Postal code.
+    pub zip: String,
+    /// ISO 3166 two-letter code.
+    pub country: String,
+    /// Phone, for customs.
+    pub phone: String,
+}
+
+/// The mail server.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SmtpSettings {
+    /// `smtp://user:password@host:587?tls=required`, `smtps://…:465`, `smtp://127.0.0.1:2525` for a local sink.
+    pub url: SecretString,
+    /// Connections kept open, at most.
+    pub pool: u32,
+    /// The longest command.
+    pub timeout_ms: u64,
+}
+
+/// What mails say of the shop.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ShopSettings {
+    /// Its name.
+    pub name: String,
+    /// The sender of its mails: `Name <address>`.
+    pub mail_from: String,
+    /// The right side of every Message-ID.
+    pub mail_domain: String,
+    /// Where a customer can look at their order; `{order}` is its number.
+    pub order_url: String,
+}
+
+/// The secret of this installation.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SecuritySettings {
+    /// At least 32 characters. Intent ids and the key that encrypts client secrets are derived from it.
+    pub secret: SecretString,
+}
+
+/// The stand-ins for the outside world.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SandboxSettings {
+    /// Where Stripe's and EasyPost's protocols and the controls are served.
+    pub address: SocketAddr,
+    /// Where SMTP is served.
+    pub smtp_address: SocketAddr,
+    /// Where its Stripe sends webhooks.
+    pub stripe_webhook_url: String,
+    /// Where its EasyPost sends webhooks.
+    pub easypost_webhook_url: String,
+    /// Where its append-only truth is written, as JSON lines; empty keeps it in memory.
+    pub truth_file: String,
+}
+
+/// Milliseconds of a setting as a duration.
+#[must_use]
+pub const fn ms(value: u64) -> Duration {
+    Duration::from_millis(value)
+}

@@ -1,0 +1,6 @@
+//! Orderfleet: a queue-driven background worker fleet for shops.
+
+pub mod config;
+pub mod ids;
+pub mod job;
+pub mod time;

