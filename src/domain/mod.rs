@@ -1,0 +1,4 @@
+//! What an order is and what may become of it. Pure: no clock, no I/O, nothing async; everything here can be tested
+//! without a server.
+
+pub mod intent;

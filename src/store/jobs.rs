@@ -1,0 +1,220 @@
+//! The table of open jobs: outbox, fence and recovery in one (the law is told in `lib.rs`).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{JobCopy, Store, Stored, Tx, exactly, millis};
+use crate::ids::JobId;
+use crate::job::NewJob;
+
+/// Inserts job rows, to be pushed after the commit. A row whose dedupe key is there already changes nothing. Returns how
+/// many are new.
+pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
+    if jobs.is_empty() {
+        return Ok(0);
+    }
+    // Sorted by the key that others conflict on: two slices that insert in different orders would deadlock.
+    jobs.sort_by(|a, b| (&a.dedupe_key, a.id).cmp(&(&b.dedupe_key, b.id)));
+    let ids: Vec<Uuid> = jobs.iter().map(|job| job.id.uuid()).collect();
+    let kinds: Vec<String> = jobs.iter().map(|job| job.kind.to_owned()).collect();
+    let lanes: Vec<String> = jobs.iter().map(|job| job.lane.name().to_owned()).collect();
+    let bands: Vec<i16> = jobs.iter().map(|job| i16::from(job.band.number())).collect();
+    let payloads: Vec<serde_json::Value> = jobs.iter().map(|job| job.payload.clone()).collect();
+    let delays: Vec<i64> = jobs.iter().map(|job| millis(job.delay)).collect();
+    let keys: Vec<Option<String>> = jobs.iter().map(|job| job.dedupe_key.clone()).collect();
+    let causes: Vec<String> = jobs.iter().map(|job| job.caused_by.clone()).collect();
+    let added = sqlx::query_scalar!(
+        r#"/* jobs::insert */
+        insert into jobs (id, kind, lane, band, payload, run_at, dedupe_key, caused_by)
+        select id, kind, lane, band, payload, clock_timestamp() + delay * interval '1 ms', dedupe_key, caused_by
+          from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::jsonb[], $6::bigint[], $7::text[], $8::text[])
+               as n(id, kind, lane, band, payload, delay, dedupe_key, caused_by)
+        on conflict (dedupe_key) do nothing
+        returning id"#,
+        &ids,
+        &kinds,
+        &lanes,
+        &bands,
+        &payloads,
+        &delays,
+        &keys as &[Option<String>],
+        &causes
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let added: std::collections::HashSet<Uuid> = added.into_iter().collect();
+    for job in jobs {
+        // What is due later than a minute stays in Postgres until it is near: the relay's sweep finds it.
+        if added.contains(&job.id.uuid()) && job.delay < NEAR {
+            tx.push_after_commit(JobCopy {
+                id: job.id,
+                kind: job.kind.to_owned(),
+                lane: job.lane.name().to_owned(),
+                band: i16::from(job.band.number()),
+                payload: job.payload,
+                delay: job.delay,
+                traceparent: None,
+            });
+        }
+    }
+    Ok(added.len())
+}
+
+/// Rows due later than this stay in Postgres: Redis need not hold what nobody can start.
+pub const NEAR: Duration = Duration::from_secs(60);
+
+/// A locked job row, before its load.
+#[derive(Clone, Copy, Debug)]
+pub struct Locked {
+    /// The fence as it stands; a load that goes on to a call raises it by one.
+    pub run: i32,
+    /// Outcomes that counted so far.
+    pub attempts: i32,
+    /// How long until it is due by the database's clock; zero where it is due.
+    pub early: Duration,
+    /// How long ago it was created.
+    pub age: Duration,
+}
+
+/// Locks these rows in id order. A row that is gone was finished by somebody else.
+pub async fn lock(tx: &mut Tx, ids: &[JobId]) -> Stored<HashMap<JobId, Locked>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"/* jobs::lock */
+        select id, run, attempts,
+               greatest(0, ceil(extract(epoch from run_at - clock_timestamp()) * 1000))::bigint as "early_ms!",
+               greatest(0, extract(epoch from clock_timestamp() - created_at) * 1000)::bigint as "age_ms!"
+          from jobs where id = any($1) order by id for update"#,
+        &ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let locked = Locked {
+                run: row.run,
+                attempts: row.attempts,
+                early: from_millis(row.early_ms),
+                age: from_millis(row.age_ms),
+            };
+            (JobId::from(row.id), locked)
+        })
+        .collect())
+}
+
+/// Raises the fence of rows that this transaction has locked; each new value is the old one plus one.
+pub async fn raise(tx: &mut Tx, ids: &[JobId]) -> Stored<()> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let done = sqlx::query!("/* jobs::raise */ update jobs set run = run + 1 where id = any($1)", &ids)
+        .execute(tx.conn())
+        .await?;
+    exactly("jobs::raise", ids.len(), done.rows_affected())
+}
+
+/// A job that the intake took in, on its way to become a row.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// The job.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: String,
+    /// Its lane.
+    pub lane: String,
+    /// Its band.
+    pub band: i16,
+    /// Its fields.
+    pub payload: serde_json::Value,
+    /// When it is due.
+    pub delay: Duration,
+    /// The fence that it starts with.
+    pub run: i32,
+    /// Outcomes that counted so far.
+    pub attempts: i32,
+}
+
+/// Gives rows to jobs that came from the intake and do not end in this load. The queue holds their copies already.
+pub async fn adopt(tx: &mut Tx, mut jobs: Vec<Adopted>) -> Stored<()> {
+    jobs.sort_by_key(|job| job.id);
+    for job in jobs {
+        sqlx::query!(
+            r#"/* jobs::adopt */
+            insert into jobs (id, kind, lane, band, payload, run_at, run, attempts, caused_by, relayed_at)
+            values ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, $8, 'intake', now())
+            on conflict (id) do nothing"#,
+            job.id.uuid(),
+            job.kind,
+            job.lane,
+            job.band,
+            job.payload,
+            millis(job.delay),
+            job.run,
+            job.attempts
+        )
+        .execute(tx.conn())
+        .await?;
+    }
+    Ok(())
+}
+
+/// Locks, of these (job, run) pairs, the rows that still hold that run: only these may be settled.
+pub async fn still_ours(tx: &mut Tx, runs: &[(JobId, i32)]) -> Stored<Vec<JobId>> {
+    let ids: Vec<Uuid> = runs.iter().map(|(id, _)| id.uuid()).collect();
+    let wanted: Vec<i32> = runs.iter().map(|(_, run)| *run).collect();
+    let rows = sqlx::query_scalar!(
+        r#"/* jobs::still_ours */
+        select j.id from jobs j join unnest($1::uuid[], $2::int[]) as w(id, run) on w.id = j.id and w.run = j.run
+         order by j.id for update of j"#,
+        &ids,
+        &wanted
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(JobId::from).collect())
+}
+
+/// Removes finished rows. Rows that are not there (intake-born, ended in load) are no fault.
+pub async fn delete(tx: &mut Tx, ids: &[JobId]) -> Stored<()> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    sqlx::query!("/* jobs::delete */ delete from jobs where id = any($1)", &ids).execute(tx.conn()).await?;
+    sqlx::query!("/* jobs::delete */ delete from attempts where job_id = any($1)", &ids)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Writes when this row is due again, and how many attempts it has spent.
+pub async fn postpone(tx: &mut Tx, id: JobId, delay: Duration, attempts: i32) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* jobs::postpone */
+        update jobs set run_at = clock_timestamp() + $2::bigint * interval '1 ms', attempts = $3 where id = $1"#,
+        id.uuid(),
+        millis(delay),
+        attempts
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("jobs::postpone", 1, done.rows_affected())
+}
+
+impl Store {
+    /// Marks rows as pushed: those that are still there and that nobody holds.
+    pub async fn mark_relayed(&self, ids: &[JobId]) -> Stored<()> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        sqlx::query!(
+            r#"/* jobs::mark_relayed */
+            update jobs set relayed_at = now() where id in
+              (select id from jobs where id = any($1) and relayed_at is null order by id for update skip locked)"#,
+            &ids
+        )
+        .execute(self.pool())
+        .await?;
+        Ok(())
+    }
+}
+
+fn from_millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}

@@ -1,0 +1,287 @@
+//! All SQL. One function is one statement or one step of a transaction; nobody outside this room sees sqlx.
+//!
+//! The only way to write is a [`Tx`]. It carries what must happen after its commit and never before: the job rows that
+//! it inserted (to be pushed into the queue) and the public states of the intents that it touched (to be projected into
+//! Redis). A `Tx` has no provider and no queue, so that none can be called while it is open.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{PgConnection, Postgres, Transaction};
+
+use crate::config::PostgresSettings;
+use crate::ids::{IntentId, JobId, OrderId};
+use crate::job::{Class, Dependency, Failure};
+
+pub mod jobs;
+mod migrate;
+pub mod views;
+
+pub use migrate::MigrateError;
+
+/// Slices that bisect open one savepoint for each half on the way down: 2 × log2(256) = 16, far below the 64 live
+/// subtransactions above which Postgres spills to disk.
+pub const MAX_SLICE: usize = 256;
+
+/// What the database answered when it did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection could be had.
+    #[error("Postgres can not be reached: {0}")]
+    Unreachable(#[source] sqlx::Error),
+    /// The statement met other work (deadlock, serialization, lock or statement time-out): the same again may succeed.
+    #[error("Postgres asked to try again: {0}")]
+    Contended(#[source] sqlx::Error),
+    /// A constraint, a trigger or a conversion refused the data.
+    #[error("Postgres refused the data: {0}")]
+    Data(#[source] sqlx::Error),
+    /// A statement changed another number of rows than it must.
+    #[error("{statement}: {wanted} rows wanted, {got} changed")]
+    Rows {
+        /// The function that ran the statement.
+        statement: &'static str,
+        /// How many it must change.
+        wanted: usize,
+        /// How many it changed.
+        got: usize,
+    },
+    /// A stored value that this version can not read.
+    #[error("{column} holds {value:?}, which this version does not know")]
+    Unreadable {
+        /// `table.column`.
+        column: &'static str,
+        /// What stands there.
+        value: String,
+    },
+    /// Anything else: a bug of ours.
+    #[error("a statement failed: {0}")]
+    Statement(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let Some(refused) = error.as_database_error() else {
+            return match error {
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::Protocol(_) => Self::Unreachable(error),
+                _ => Self::Statement(error),
+            };
+        };
+        let code = refused.code().unwrap_or_default().into_owned();
+        match code.get(..2).unwrap_or_default() {
+            // 08 connection, 57 operator intervention (shutdown, cancel, time-out), 53 resources: it is away.
+            "08" | "53" => Self::Unreachable(error),
+            "57" if code == "57014" => Self::Contended(error),
+            "57" => Self::Unreachable(error),
+            // 40 rollback (serialization, deadlock), 55 lock not available, 25P03 idle in transaction.
+            "40" | "55" => Self::Contended(error),
+            _ if code == "25P03" => Self::Unreachable(error),
+            // 22 data exception, 23 integrity constraint.
+            "22" | "23" => Self::Data(error),
+            _ => Self::Statement(error),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (class, code) = match &error {
+            StoreError::Unreachable(_) => (Class::Unavailable(Dependency::Postgres), "postgres_unreachable"),
+            StoreError::Contended(_) => (Class::Unavailable(Dependency::Postgres), "postgres_contended"),
+            StoreError::Data(_) => (Class::Data, "data_refused"),
+            StoreError::Rows { .. } => (Class::Data, "rows_changed"),
+            StoreError::Unreadable { .. } => (Class::Data, "unreadable_value"),
+            StoreError::Statement(_) => (Class::Data, "statement_failed"),
+        };
+        Self::new(class, code, error)
+    }
+}
+
+/// Result of a store function.
+pub type Stored<T> = Result<T, StoreError>;
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Prepares a pool; connections are opened when they are needed, so that a process starts while Postgres is away.
+    pub fn new(settings: &PostgresSettings) -> Stored<Self> {
+        let options: PgConnectOptions = settings.url.expose_secret().parse()?;
+        let options = options.application_name("orderfleet").options(session(settings));
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&self) -> Stored<Tx> {
+        let inner = self.pool.begin().await?;
+        Ok(Tx { inner, copies: Vec::new(), touched: BTreeSet::new(), touched_orders: BTreeSet::new() })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Stored<()> {
+        sqlx::query_scalar!("/* store::ping */ select 1 as \"one!\"").fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// What every session sets. Tried without: a stopped worker that held a hot row blocked all others for good, and a
+/// killed worker's queued COMMIT was carried out after its death.
+fn session(settings: &PostgresSettings) -> Vec<(&'static str, String)> {
+    vec![
+        ("search_path", settings.schema.clone()),
+        ("statement_timeout", settings.statement_timeout_ms.to_string()),
+        ("lock_timeout", settings.lock_timeout_ms.to_string()),
+        ("idle_in_transaction_session_timeout", settings.idle_in_transaction_timeout_ms.to_string()),
+        ("client_connection_check_interval", "500".to_owned()),
+        ("tcp_keepalives_idle", "5".to_owned()),
+        ("tcp_keepalives_interval", "2".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
+        ("tcp_user_timeout", "10000".to_owned()),
+        ("jit", "off".to_owned()),
+    ]
+}
+
+/// An open transaction.
+pub struct Tx {
+    inner: Transaction<'static, Postgres>,
+    copies: Vec<JobCopy>,
+    touched: BTreeSet<IntentId>,
+    touched_orders: BTreeSet<OrderId>,
+}
+
+/// What a commit leaves to be done: push these, project those.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// Job rows that this transaction inserted.
+    pub copies: Vec<JobCopy>,
+    /// Public states of the intents that it touched.
+    pub states: Vec<views::IntentState>,
+}
+
+/// A job row, as the queue gets it.
+#[derive(Clone, Debug)]
+pub struct JobCopy {
+    /// The job.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: String,
+    /// Its lane, by name.
+    pub lane: String,
+    /// Its band, by number.
+    pub band: i16,
+    /// Its fields.
+    pub payload: serde_json::Value,
+    /// How long until it is due.
+    pub delay: Duration,
+    /// The trace that it belongs to.
+    pub traceparent: Option<String>,
+}
+
+impl Tx {
+    /// The connection, for this room only.
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+
+    /// This intent's public state has changed.
+    pub fn touch(&mut self, intent: IntentId) {
+        self.touched.insert(intent);
+    }
+
+    /// This order's intent's public state has changed.
+    pub fn touch_order(&mut self, order: OrderId) {
+        self.touched_orders.insert(order);
+    }
+
+    pub(crate) fn push_after_commit(&mut self, copy: JobCopy) {
+        self.copies.push(copy);
+    }
+
+    /// Commits, and tells what has to be pushed and projected now.
+    pub async fn commit(mut self) -> Stored<Committed> {
+        let intents: Vec<_> = self.touched.iter().map(|id| id.uuid()).collect();
+        let orders: Vec<_> = self.touched_orders.iter().map(|id| id.uuid()).collect();
+        let states = if intents.is_empty() && orders.is_empty() {
+            Vec::new()
+        } else {
+            views::intent_states(self.conn(), &intents, &orders).await?
+        };
+        self.inner.commit().await?;
+        Ok(Committed { copies: self.copies, states })
+    }
+
+    /// Gives everything up that this transaction did.
+    pub async fn rollback(self) -> Stored<()> {
+        Ok(self.inner.rollback().await?)
+    }
+
+    /// Begins a part that can be given up alone. What it staged is remembered by `mark`.
+    pub async fn savepoint(&mut self) -> Stored<Mark> {
+        self.statement("savepoint part").await?;
+        Ok(Mark {
+            copies: self.copies.len(),
+            touched: self.touched.clone(),
+            touched_orders: self.touched_orders.clone(),
+        })
+    }
+
+    /// Keeps the part since the last savepoint.
+    pub async fn release(&mut self) -> Stored<()> {
+        self.statement("release savepoint part").await
+    }
+
+    /// Gives up the part since the last savepoint, and what it staged.
+    pub async fn give_up(&mut self, mark: Mark) -> Stored<()> {
+        self.statement("rollback to savepoint part").await?;
+        self.statement("release savepoint part").await?;
+        self.copies.truncate(mark.copies);
+        self.touched = mark.touched;
+        self.touched_orders = mark.touched_orders;
+        Ok(())
+    }
+
+    async fn statement(&mut self, sql: &'static str) -> Stored<()> {
+        sqlx::raw_sql(sql).execute(&mut *self.inner).await?;
+        Ok(())
+    }
+}
+
+/// What a transaction had staged when a savepoint was set.
+pub struct Mark {
+    copies: usize,
+    touched: BTreeSet<IntentId>,
+    touched_orders: BTreeSet<OrderId>,
+}
+
+/// Fails where a statement changed another number of rows than it must.
+pub(crate) fn exactly(statement: &'static str, wanted: usize, got: u64) -> Stored<()> {
+    let got = usize::try_from(got).unwrap_or(usize::MAX);
+    if got == wanted { Ok(()) } else { Err(StoreError::Rows { statement, wanted, got }) }
+}
+
+/// Milliseconds for an interval in SQL.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
