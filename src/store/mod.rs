@@ -15,8 +15,13 @@ use crate::config::PostgresSettings;
 use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Class, Dependency, Failure};
 
+pub mod catalogue;
+pub mod intents;
 pub mod jobs;
 mod migrate;
+pub mod orders;
+pub mod reservations;
+pub mod stock;
 pub mod views;
 
 pub use migrate::MigrateError;
