@@ -16,11 +16,18 @@ use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Class, Dependency, Failure};
 
 pub mod catalogue;
+pub mod communications;
+pub mod dead_letters;
+pub mod effects;
+pub mod exceptions;
+pub mod inbox;
 pub mod intents;
 pub mod jobs;
 mod migrate;
 pub mod orders;
+pub mod payments;
 pub mod reservations;
+pub mod shipments;
 pub mod stock;
 pub mod views;
 
