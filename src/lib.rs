@@ -1,6 +1,8 @@
 //! Orderfleet: a queue-driven background worker fleet for shops.
 
 pub mod config;
+pub mod domain;
 pub mod ids;
 pub mod job;
+pub mod signature;
 pub mod time;

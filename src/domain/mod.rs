@@ -1,0 +1,8 @@
+//! What an order, its money and its parcels *are*: pure rules, with no I/O, no clock and no await in them.
+//!
+//! Everything here is a function of its arguments, so that each rule is tested without a service and means the same in
+//! a worker, a sweep and an audit. Nothing here may know a provider's client, a table or a queue.
+
+pub mod event;
+pub mod money;
+pub mod shipment;
