@@ -56,17 +56,13 @@ pub struct Communication {
     pub recipient: String,
     /// In which language.
     pub locale: String,
-    /// What the wording needs beside the order.
-    pub facts: Value,
-    /// Whether an earlier attempt may have sent it.
-    pub was_sending: bool,
 }
 
-/// Locks a notice and marks it as being sent. None where it was sent, suppressed or given up.
-pub async fn take(tx: &mut Tx, id: CommunicationId, message_id: &str) -> Stored<Option<Communication>> {
+/// Locks a notice that is still to be sent. None where it was sent, suppressed or given up.
+pub async fn take(tx: &mut Tx, id: CommunicationId) -> Stored<Option<Communication>> {
     let row = sqlx::query!(
         r#"/* communications::take */
-        select order_id, kind, recipient, locale, facts, state from communications where id = $1 for update"#,
+        select order_id, kind, recipient, locale, state from communications where id = $1 for update"#,
         id.uuid()
     )
     .fetch_optional(tx.conn())
@@ -76,27 +72,28 @@ pub async fn take(tx: &mut Tx, id: CommunicationId, message_id: &str) -> Stored<
     };
     let notice = Notice::ALL.into_iter().find(|notice| notice.name() == row.kind);
     let notice = notice.ok_or(StoreError::Unreadable { column: "communications.kind", value: row.kind })?;
-    let was_sending = row.state == "sending";
-    let done = sqlx::query!(
-        r#"/* communications::take */
-        update communications set state = 'sending', message_id = $2,
-               possible_duplicates = possible_duplicates + case when $3 then 1 else 0 end where id = $1"#,
-        id.uuid(),
-        message_id,
-        was_sending
-    )
-    .execute(tx.conn())
-    .await?;
-    exactly("communications::take", 1, done.rows_affected())?;
     Ok(Some(Communication {
         id,
         order: row.order_id.map(OrderId::from),
         notice,
         recipient: row.recipient,
         locale: row.locale,
-        facts: row.facts,
-        was_sending,
     }))
+}
+
+/// It is about to be handed to the mail server; `maybe_sent` says that it may be there already.
+pub async fn sending(tx: &mut Tx, id: CommunicationId, message_id: &str, maybe_sent: bool) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* communications::sending */
+        update communications set state = 'sending', message_id = $2,
+               possible_duplicates = possible_duplicates + case when $3 then 1 else 0 end where id = $1"#,
+        id.uuid(),
+        message_id,
+        maybe_sent
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("communications::sending", 1, done.rows_affected())
 }
 
 /// The mail server has it.
@@ -109,17 +106,6 @@ pub async fn sent(tx: &mut Tx, id: CommunicationId) -> Stored<()> {
     .execute(tx.conn())
     .await?;
     exactly("communications::sent", 1, done.rows_affected())
-}
-
-/// The mail server provably does not have it: the next attempt is no possible duplicate.
-pub async fn not_sent(tx: &mut Tx, id: CommunicationId) -> Stored<()> {
-    sqlx::query!(
-        "/* communications::not_sent */ update communications set state = 'queued' where id = $1 and state = 'sending'",
-        id.uuid()
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(())
 }
 
 /// It was given up.

@@ -268,6 +268,31 @@ pub async fn changed(tx: &mut Tx, ids: &[OrderId], cause: &str) -> Stored<()> {
     Ok(())
 }
 
+/// What mails say of an order.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Its number on the bill.
+    pub number: String,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// What it costs, in minor units.
+    pub total_minor: i64,
+    /// Who buys.
+    pub customer: Value,
+}
+
+/// What mails say of an order; not locked.
+pub async fn summary(tx: &mut Tx, id: OrderId) -> Stored<Option<Summary>> {
+    Ok(sqlx::query_as!(
+        Summary,
+        r#"/* orders::summary */
+        select order_number as number, currency, total_minor, customer from orders where id = $1"#,
+        id.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?)
+}
+
 /// One line, as mails and parcels need it.
 #[derive(Clone, Debug)]
 pub struct Item {

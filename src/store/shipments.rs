@@ -246,12 +246,13 @@ pub async fn max_days(tx: &mut Tx, method: &str, country: &str) -> Stored<Option
     Ok(days)
 }
 
-/// Facts of a label, for the mail that tells of it.
-pub async fn label_facts(tx: &mut Tx, shipment: ShipmentId) -> Stored<Value> {
+/// Facts of an order's newest label, for the mails that tell of it; null where there is none.
+pub async fn label_facts(tx: &mut Tx, order: OrderId) -> Stored<Value> {
     let row = sqlx::query!(
         r#"/* shipments::label_facts */
-        select carrier, service, tracking_code from labels where shipment_id = $1 and voided_at is null"#,
-        shipment.uuid()
+        select carrier, service, tracking_code from labels where order_id = $1 and voided_at is null
+         order by purchased_at desc limit 1"#,
+        order.uuid()
     )
     .fetch_optional(tx.conn())
     .await?;
