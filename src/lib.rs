@@ -4,5 +4,6 @@ pub mod config;
 pub mod domain;
 pub mod ids;
 pub mod job;
+pub mod provider;
 pub mod signature;
 pub mod time;
