@@ -4,6 +4,7 @@ pub mod config;
 pub mod domain;
 pub mod ids;
 pub mod job;
+pub mod provider;
 pub mod signature;
 pub mod store;
 pub mod time;
