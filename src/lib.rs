@@ -5,6 +5,7 @@ pub mod domain;
 pub mod ids;
 pub mod job;
 pub mod provider;
+pub mod queue;
 pub mod signature;
 pub mod store;
 pub mod time;
