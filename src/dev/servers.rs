@@ -19,9 +19,9 @@ mod beside;
 mod error;
 mod leash;
 mod lock;
-mod postgres;
+mod postgres_server;
 mod programs;
-mod redis;
+mod redis_server;
 
 pub use beside::{BesideError, run_beside};
 pub use error::ServerError;
@@ -89,7 +89,7 @@ impl Servers {
     ) -> Result<Self, ServerError> {
         let programs = Programs::find().await?;
         let access = Access::of(&folder, account)?;
-        postgres::make(&folder, &programs, &access, account).await?;
+        postgres_server::make(&folder, &programs, &access, account).await?;
         let mut servers = Self {
             folder,
             is_throw_away,
@@ -128,7 +128,8 @@ impl Servers {
     /// Starts Postgres again after [`Servers::kill_postgres`]; a running one is left as it is.
     pub async fn start_postgres(&mut self) -> Result<(), ServerError> {
         if self.postgres.is_none() {
-            let started = postgres::start(&self.folder, &self.programs, &self.access, self.account).await?;
+            let started =
+                postgres_server::start(&self.folder, &self.programs, &self.access, self.account).await?;
             self.postgres = Some(started);
         }
         Ok(())
@@ -137,9 +138,14 @@ impl Servers {
     /// Starts Redis again after [`Servers::kill_redis`]; a running one is left as it is.
     pub async fn start_redis(&mut self) -> Result<(), ServerError> {
         if self.redis.is_none() {
-            let started =
-                redis::start(&self.folder, &self.programs, &self.access, self.account, self.durability)
-                    .await?;
+            let started = redis_server::start(
+                &self.folder,
+                &self.programs,
+                &self.access,
+                self.account,
+                self.durability,
+            )
+            .await?;
             self.redis = Some(started);
         }
         Ok(())
@@ -187,7 +193,7 @@ fn hex(bytes: &[u8]) -> String {
 fn remove_deserted(base: &Path) {
     for folder in fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path()) {
         if folder.is_dir()
-            && lock::is_deserted(&folder, &[postgres::NAME, redis::NAME])
+            && lock::is_deserted(&folder, &[postgres_server::NAME, redis_server::NAME])
             && let Err(error) = fs::remove_dir_all(&folder)
         {
             tracing::warn!(folder = %folder.display(), %error, "a deserted folder stays");
