@@ -6,8 +6,10 @@
 # Tools of the gate, pinned here and nowhere else.
 readonly CARGO_DENY=0.20.2 CARGO_MACHETE=0.9.2 SQLX_CLI=0.9.0
 
-say() { printf '\033[1m%s\033[0m\n' "== $*" >&2; }
-loud() { printf '\033[1;31m%s\033[0m\n' "!! $*" >&2; }
+# Colours are for terminals.
+print() { if [ -t 2 ]; then printf '\033[%sm%s\033[0m\n' "$1" "$2" >&2; else printf '%s\n' "$2" >&2; fi; }
+say() { print 1 "== $*"; }
+loud() { print '1;31' "!! $*"; }
 die() {
     loud "$@"
     exit 1
