@@ -1,6 +1,7 @@
 //! Orderfleet: a queue-driven background worker fleet for shops.
 
 pub mod config;
+pub mod dev;
 pub mod domain;
 pub mod ids;
 pub mod job;
