@@ -3,4 +3,5 @@
 pub mod config;
 pub mod ids;
 pub mod job;
+pub mod sandbox;
 pub mod time;
