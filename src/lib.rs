@@ -7,6 +7,7 @@ pub mod ids;
 pub mod job;
 pub mod provider;
 pub mod queue;
+pub mod sandbox;
 pub mod signature;
 pub mod store;
 pub mod time;
