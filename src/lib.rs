@@ -1,8 +1,10 @@
 //! Orderfleet: a queue-driven background worker fleet for shops.
 
+pub mod auth;
 pub mod config;
 pub mod domain;
 pub mod ids;
 pub mod job;
+pub mod seal;
 pub mod store;
 pub mod time;

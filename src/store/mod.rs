@@ -15,8 +15,10 @@ use crate::config::PostgresSettings;
 use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Class, Dependency, Failure};
 
+pub mod access;
 pub mod jobs;
 mod migrate;
+pub mod snapshot;
 pub mod views;
 
 pub use migrate::MigrateError;
