@@ -6,5 +6,6 @@ pub mod domain;
 pub mod ids;
 pub mod job;
 pub mod seal;
+pub mod signature;
 pub mod store;
 pub mod time;

@@ -1,9 +1,14 @@
-//! What an order is and what may become of it. Pure: no clock, no I/O, nothing async; everything here can be tested
-//! without a server.
+//! What an order, its money and its parcels *are*: pure rules, with no I/O, no clock and no await in them.
+//!
+//! Everything here is a function of its arguments, so that each rule is tested without a service and means the same in
+//! a worker, a sweep and an audit. Nothing here may know a provider's client, a table or a queue.
 
 pub mod country;
+pub mod event;
 pub mod fault;
 pub mod intent;
 pub mod key;
+pub mod money;
 pub mod priority;
+pub mod shipment;
 pub mod webhook;

@@ -1,0 +1,427 @@
+//! Money: whole minor units of one currency, and the two foreign ways of writing it.
+//!
+//! An amount is never a float and never divided by a hundred: yen have no cents and dinars have a thousand fils, so the
+//! number of decimals comes from ISO 4217's table. Stripe counts a few currencies differently; that is translated here,
+//! both ways and only here. Arithmetic is checked: an overflow is an error, never a smaller price.
+#![deny(clippy::arithmetic_side_effects)]
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Currencies of ISO 4217 whose minor unit is not a hundredth, with their number of decimals.
+const EXPONENTS: [(&str, u32); 28] = [
+    ("BHD", 3),
+    ("BIF", 0),
+    ("CLF", 4),
+    ("CLP", 0),
+    ("DJF", 0),
+    ("GNF", 0),
+    ("IQD", 3),
+    ("ISK", 0),
+    ("JOD", 3),
+    ("JPY", 0),
+    ("KMF", 0),
+    ("KRW", 0),
+    ("KWD", 3),
+    ("LYD", 3),
+    ("OMR", 3),
+    ("PYG", 0),
+    ("RWF", 0),
+    ("TND", 3),
+    ("UGX", 0),
+    ("UYI", 0),
+    ("UYW", 4),
+    ("VND", 0),
+    ("VUV", 0),
+    ("XAF", 0),
+    ("XOF", 0),
+    ("XPF", 0),
+    ("XAU", 0),
+    ("XDR", 0),
+];
+
+/// Where Stripe's number of decimals differs from ISO's: it takes ISK and UGX in hundredths, MGA in whole ariary.
+const STRIPE_EXPONENTS: [(&str, u32); 3] = [("ISK", 2), ("UGX", 2), ("MGA", 0)];
+
+/// The least that Stripe charges, in minor units. Currencies without a line have none of their own.
+const STRIPE_MINIMUMS: [(&str, i64); 33] = [
+    ("AED", 200),
+    ("ARS", 50),
+    ("AUD", 50),
+    ("BRL", 50),
+    ("CAD", 50),
+    ("CHF", 50),
+    ("COP", 50),
+    ("CZK", 1500),
+    ("DKK", 250),
+    ("EUR", 50),
+    ("GBP", 30),
+    ("HKD", 400),
+    ("HUF", 17_500),
+    ("IDR", 50),
+    ("ILS", 50),
+    ("INR", 50),
+    ("JPY", 50),
+    ("KRW", 50),
+    ("MXN", 1000),
+    ("MYR", 200),
+    ("NOK", 300),
+    ("NZD", 50),
+    ("PHP", 50),
+    ("PLN", 200),
+    ("RON", 200),
+    ("RUB", 50),
+    ("SEK", 300),
+    ("SGD", 50),
+    ("THB", 1000),
+    ("USD", 50),
+    ("ZAR", 50),
+    // Sent in hundredths of a unit that has no hundredths: one unit is the least that can be said.
+    ("ISK", 1),
+    ("UGX", 1),
+];
+
+/// Stripe takes at most twelve digits.
+const STRIPE_MAXIMUM: i64 = 999_999_999_999;
+
+/// Decimals after the point that are read at most: EasyPost writes five.
+const MOST_DECIMALS: usize = 12;
+
+/// Why money could not be reckoned with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    /// Not three letters.
+    #[error("not an ISO 4217 code of three letters: {0:?}")]
+    BadCurrency(String),
+    /// Two currencies met.
+    #[error("{left} and {right} can't be added up")]
+    Mixed {
+        /// The currency on the left.
+        left: Currency,
+        /// The currency on the right.
+        right: Currency,
+    },
+    /// The result does not fit.
+    #[error("the amount is too large")]
+    Overflow,
+    /// Not a decimal number such as `6.07`.
+    #[error("not a decimal number: {0:?}")]
+    NotDecimal(String),
+    /// Nothing can be charged that is not above zero.
+    #[error("{0} is not above zero")]
+    NotPositive(Amount),
+    /// Stripe would refuse it as too small.
+    #[error("{amount} is below the least that can be charged, {least} minor units")]
+    BelowMinimum {
+        /// What was to be charged.
+        amount: Amount,
+        /// The least, in minor units of the same currency.
+        least: i64,
+    },
+    /// Stripe would refuse it as too large.
+    #[error("{0} is above the most that can be charged")]
+    AboveMaximum(Amount),
+    /// Stripe counts this currency in coarser steps.
+    #[error("{currency} {units} can't be said in the steps that the provider counts in")]
+    BetweenSteps {
+        /// The currency.
+        currency: Currency,
+        /// The amount, in the units of the side that it came from.
+        units: i64,
+    },
+}
+
+/// A currency: three capital letters of ISO 4217.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// The US dollar.
+    pub const USD: Self = Self(*b"USD");
+
+    /// The code, in capitals.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Decimals of its minor unit: 2 for most, 0 for yen, 3 for dinars.
+    #[must_use]
+    pub fn exponent(self) -> u32 {
+        look_up(&EXPONENTS, self).unwrap_or(2)
+    }
+
+    fn stripe_exponent(self) -> u32 {
+        look_up(&STRIPE_EXPONENTS, self).unwrap_or_else(|| self.exponent())
+    }
+}
+
+fn look_up<T: Copy>(table: &[(&str, T)], currency: Currency) -> Option<T> {
+    table.iter().find(|(code, _)| *code == currency.code()).map(|(_, value)| *value)
+}
+
+impl FromStr for Currency {
+    type Err = MoneyError;
+
+    fn from_str(text: &str) -> Result<Self, MoneyError> {
+        <[u8; 3]>::try_from(text.as_bytes())
+            .ok()
+            .filter(|code| code.iter().all(u8::is_ascii_alphabetic))
+            .map(|code| Self(code.map(|letter| letter.to_ascii_uppercase())))
+            .ok_or_else(|| MoneyError::BadCurrency(text.chars().take(16).collect()))
+    }
+}
+
+impl TryFrom<String> for Currency {
+    type Error = MoneyError;
+
+    fn try_from(text: String) -> Result<Self, MoneyError> {
+        text.parse()
+    }
+}
+
+impl From<Currency> for String {
+    fn from(currency: Currency) -> Self {
+        currency.code().to_owned()
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// Money: a whole number of minor units of one currency. It may be negative: a discount, a correction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Amount {
+    /// Cents, yen, fils: see [`Currency::exponent`].
+    pub minor: i64,
+    /// Of this currency.
+    pub currency: Currency,
+}
+
+impl Amount {
+    /// So many minor units.
+    #[must_use]
+    pub const fn new(minor: i64, currency: Currency) -> Self {
+        Self { minor, currency }
+    }
+
+    /// The sum, if both are of one currency and it fits.
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        self.with(other, i64::checked_add)
+    }
+
+    /// The difference, if both are of one currency and it fits.
+    pub fn minus(self, other: Self) -> Result<Self, MoneyError> {
+        self.with(other, i64::checked_sub)
+    }
+
+    /// So many times as much, if it fits.
+    pub fn times(self, count: i64) -> Result<Self, MoneyError> {
+        let minor = self.minor.checked_mul(count).ok_or(MoneyError::Overflow)?;
+        Ok(Self { minor, ..self })
+    }
+
+    fn with(self, other: Self, reckon: fn(i64, i64) -> Option<i64>) -> Result<Self, MoneyError> {
+        if self.currency != other.currency {
+            return Err(MoneyError::Mixed { left: self.currency, right: other.currency });
+        }
+        let minor = reckon(self.minor, other.minor).ok_or(MoneyError::Overflow)?;
+        Ok(Self { minor, ..self })
+    }
+
+    /// Reads a price as carriers write it: `6.07`, `6.07000`, `12`. What is finer than a minor unit is rounded up, so
+    /// that a cost is never understated.
+    pub fn from_decimal(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        let refused = || MoneyError::NotDecimal(text.chars().take(32).collect());
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) || fraction.len() > MOST_DECIMALS {
+            return Err(refused());
+        }
+        let decimals = usize::try_from(currency.exponent()).map_err(|_| MoneyError::Overflow)?;
+        let (kept, finer) = fraction.split_at(decimals.min(fraction.len()));
+        let minor: i64 = format!("{whole}{kept:0<decimals$}").parse().map_err(|_| MoneyError::Overflow)?;
+        let up = i64::from(finer.bytes().any(|digit| digit != b'0'));
+        Ok(Self { minor: minor.checked_add(up).ok_or(MoneyError::Overflow)?, currency })
+    }
+
+    /// What Stripe calls this amount, if it can be charged there.
+    pub fn to_stripe(self) -> Result<i64, MoneyError> {
+        if self.minor <= 0 {
+            return Err(MoneyError::NotPositive(self));
+        }
+        if let Some(least) = look_up(&STRIPE_MINIMUMS, self.currency).filter(|least| self.minor < *least) {
+            return Err(MoneyError::BelowMinimum { amount: self, least });
+        }
+        let units =
+            rescale(self.minor, self.currency.exponent(), self.currency.stripe_exponent(), self.currency)?;
+        // Stripe takes three decimals, but the last of them has to be a zero.
+        if self.currency.stripe_exponent() == 3 && units.checked_rem(10) != Some(0) {
+            return Err(MoneyError::BetweenSteps { currency: self.currency, units: self.minor });
+        }
+        if units > STRIPE_MAXIMUM {
+            return Err(MoneyError::AboveMaximum(self));
+        }
+        Ok(units)
+    }
+
+    /// The amount that Stripe calls so.
+    pub fn from_stripe(units: i64, currency: Currency) -> Result<Self, MoneyError> {
+        Ok(Self {
+            minor: rescale(units, currency.stripe_exponent(), currency.exponent(), currency)?,
+            currency,
+        })
+    }
+}
+
+/// Writes a number of one scale in another, if nothing is lost by it.
+fn rescale(units: i64, from: u32, to: u32, currency: Currency) -> Result<i64, MoneyError> {
+    let step = 10_i64.checked_pow(from.abs_diff(to)).ok_or(MoneyError::Overflow)?;
+    if to >= from {
+        return units.checked_mul(step).ok_or(MoneyError::Overflow);
+    }
+    if units.checked_rem(step) != Some(0) {
+        return Err(MoneyError::BetweenSteps { currency, units });
+    }
+    units.checked_div(step).ok_or(MoneyError::Overflow)
+}
+
+impl fmt::Display for Amount {
+    /// `USD 129.00`, `JPY 500`, `KWD 5.120`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = usize::try_from(self.currency.exponent()).unwrap_or_default();
+        let digits = format!("{:0>width$}", self.minor.unsigned_abs(), width = decimals.saturating_add(1));
+        let (whole, fraction) = digits.split_at(digits.len().saturating_sub(decimals));
+        let sign = if self.minor < 0 { "-" } else { "" };
+        let point = if fraction.is_empty() { "" } else { "." };
+        write!(f, "{} {sign}{whole}{point}{fraction}", self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(minor: i64, code: &str) -> Amount {
+        Amount::new(minor, code.parse().unwrap())
+    }
+
+    #[test]
+    fn shown_with_the_decimals_of_its_currency() {
+        for (minor, code, shown) in [
+            (12_900, "USD", "USD 129.00"),
+            (5, "usd", "USD 0.05"),
+            (-5, "USD", "USD -0.05"),
+            (500, "JPY", "JPY 500"),
+            (5_120, "KWD", "KWD 5.120"),
+            (i64::MIN, "JPY", "JPY -9223372036854775808"),
+        ] {
+            assert_eq!(of(minor, code).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn stripe_counts_some_currencies_in_its_own_way() {
+        for (minor, code, units) in [
+            (12_900, "USD", 12_900),
+            (500, "JPY", 500),
+            (5, "UGX", 500),
+            (5, "ISK", 500),
+            (300, "MGA", 3),
+            (5_120, "KWD", 5_120),
+            (150_000, "NPR", 150_000),
+            (150_000, "ETB", 150_000),
+        ] {
+            let amount = of(minor, code);
+            assert_eq!(amount.to_stripe(), Ok(units), "{code}");
+            assert_eq!(Amount::from_stripe(units, amount.currency), Ok(amount), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_stripe_would_refuse_is_refused_here() {
+        assert!(matches!(of(0, "USD").to_stripe(), Err(MoneyError::NotPositive(_))));
+        assert!(matches!(of(49, "USD").to_stripe(), Err(MoneyError::BelowMinimum { least: 50, .. })));
+        assert!(matches!(of(5_124, "KWD").to_stripe(), Err(MoneyError::BetweenSteps { .. })));
+        assert!(matches!(of(150, "MGA").to_stripe(), Err(MoneyError::BetweenSteps { .. })));
+        assert!(matches!(of(i64::MAX, "UGX").to_stripe(), Err(MoneyError::Overflow)));
+        assert!(matches!(of(i64::MAX, "USD").to_stripe(), Err(MoneyError::AboveMaximum(_))));
+        assert!(Amount::from_stripe(501, "UGX".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_written_price_is_read_exactly() {
+        for (text, code, minor) in [
+            ("6.07", "USD", 607),
+            ("6.07000", "USD", 607),
+            ("6.07001", "USD", 608),
+            ("6", "USD", 600),
+            ("6.1", "USD", 610),
+            ("500", "JPY", 500),
+            ("500.00", "JPY", 500),
+            ("0.29", "USD", 29),
+        ] {
+            assert_eq!(Amount::from_decimal(text, code.parse().unwrap()), Ok(of(minor, code)), "{text}");
+        }
+        for text in
+            ["", ".", "6.", ".5", "-1", "+1", "1e3", "1,00", " 1", "99999999999999999999", "1.0000000000000"]
+        {
+            assert!(Amount::from_decimal(text, Currency::USD).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn currencies_do_not_mix_and_sums_do_not_wrap() {
+        assert!(matches!(of(1, "USD").plus(of(1, "EUR")), Err(MoneyError::Mixed { .. })));
+        assert_eq!(of(i64::MAX, "USD").plus(of(1, "USD")), Err(MoneyError::Overflow));
+        assert_eq!(of(i64::MIN, "USD").minus(of(1, "USD")), Err(MoneyError::Overflow));
+        assert_eq!(of(i64::MAX, "USD").times(2), Err(MoneyError::Overflow));
+        for bad in ["", "US", "USDX", "U1D", "ÜS"] {
+            assert!(bad.parse::<Currency>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_stripe_is_told_means_the_same_when_it_comes_back(minor: i64, code in "[A-Z]{3}") {
+            let amount = of(minor, &code);
+            if let Ok(units) = amount.to_stripe() {
+                prop_assert_eq!(Amount::from_stripe(units, amount.currency), Ok(amount));
+            }
+        }
+
+        #[test]
+        fn what_is_shown_is_read_again_as_the_same(minor in 0..i64::MAX, code in "[A-Z]{3}") {
+            let amount = of(minor, &code);
+            let shown = amount.to_string();
+            prop_assert_eq!(Amount::from_decimal(&shown[4..], amount.currency), Ok(amount));
+        }
+
+        #[test]
+        fn taking_away_what_was_added_leaves_the_same(a: i64, b: i64) {
+            if let Ok(sum) = of(a, "USD").plus(of(b, "USD")) {
+                prop_assert_eq!(sum.minus(of(b, "USD")), Ok(of(a, "USD")));
+            }
+        }
+
+        #[test]
+        fn no_text_is_too_odd_to_be_refused(text: String) {
+            let _ = Amount::from_decimal(&text, Currency::USD);
+            let _ = text.parse::<Currency>();
+        }
+    }
+}
