@@ -16,8 +16,8 @@ use super::reservation_expiry::ReservationExpiry;
 use super::{Called, Job, Loaded, Never, Rules, settlement};
 use crate::domain::intent::AcceptedIntent;
 use crate::domain::money::Amount;
-use crate::domain::order::{Priority, priority};
 use crate::domain::pricing::{self, Article, Priced, Reason};
+use crate::domain::priority::Priority;
 use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Band, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
@@ -186,8 +186,8 @@ impl Desk {
         if !short.is_empty() {
             return Err(short);
         }
-        let urgent = priority(&body.priority).or_else(|| priority("normal"));
-        let urgent = urgent.ok_or_else(|| vec![Reason::new("unknown_priority", None, "no such priority")])?;
+        let urgent = Priority::named(&body.priority)
+            .ok_or_else(|| vec![Reason::new("unknown_priority", None, "no such priority")])?;
         Ok((OrderId::new(), priced, urgent))
     }
 }

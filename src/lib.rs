@@ -1,5 +1,6 @@
 //! Orderfleet: a queue-driven background worker fleet for shops.
 
+pub mod auth;
 pub mod config;
 pub mod dev;
 pub mod domain;
@@ -8,6 +9,7 @@ pub mod job;
 pub mod provider;
 pub mod queue;
 pub mod sandbox;
+pub mod seal;
 pub mod signature;
 pub mod store;
 pub mod time;

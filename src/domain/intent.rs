@@ -1,6 +1,6 @@
 //! An order intent: the wish to buy, as the web tier sends it and as the order keeps it.
 //!
-//! Unknown fields are refused and everything that has a limit is checked by `faults` at the door, all faults in one
+//! Unknown fields are refused and everything that has a limit is checked by `read` at the door, all faults in one
 //! answer. Prices are never taken from here: the worker computes them from the catalogue.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::IntentId;
+
+mod check;
+
+pub use check::{Known, MAX_LINES, MAX_METADATA, MAX_QUANTITY};
+
+/// Who can take the money.
+pub const PAYMENT_PROVIDERS: [&str; 1] = ["stripe"];
+/// What can be done where a line is short.
+pub const SHORTAGE_RULES: [&str; 2] = ["reject_all", "accept_available"];
 
 /// The body of `POST /v1/order-intents`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,20 +59,25 @@ pub struct OrderIntentBody {
     pub metadata: BTreeMap<String, Value>,
 }
 
+const STANDARD: &str = "standard";
+const STRIPE: &str = "stripe";
+const NORMAL: &str = "normal";
+const REJECT_ALL: &str = "reject_all";
+
 fn standard() -> String {
-    "standard".to_owned()
+    STANDARD.to_owned()
 }
 
 fn stripe() -> String {
-    "stripe".to_owned()
+    STRIPE.to_owned()
 }
 
 fn normal() -> String {
-    "normal".to_owned()
+    NORMAL.to_owned()
 }
 
 fn reject_all() -> String {
-    "reject_all".to_owned()
+    REJECT_ALL.to_owned()
 }
 
 /// Who buys.
@@ -138,12 +152,20 @@ pub struct AcceptedIntent {
 }
 
 impl OrderIntentBody {
+    /// Fields that have a text as default, and that text.
+    pub const DEFAULTS: [(&str, &str); 4] = [
+        ("shipping_method", STANDARD),
+        ("payment_provider", STRIPE),
+        ("priority", NORMAL),
+        ("on_shortage", REJECT_ALL),
+    ];
+
     /// The customer that keys and orders are scoped to: the shop's id, or the cart for guests.
     #[must_use]
     pub fn customer_scope(&self) -> String {
         match &self.customer.id {
             Some(id) => id.clone(),
-            None => format!("guest:{}", self.cart_id),
+            None => format!("{}{}", check::GUEST, self.cart_id),
         }
     }
 }

@@ -4,11 +4,16 @@
 //! a worker, a sweep and an audit. Nothing here may know a provider's client, a table or a queue.
 
 pub mod backoff;
+pub mod country;
 pub mod event;
+pub mod fault;
 pub mod intent;
+pub mod key;
 pub mod money;
 pub mod notice;
 pub mod order;
 pub mod payment;
 pub mod pricing;
+pub mod priority;
 pub mod shipment;
+pub mod webhook;

@@ -177,35 +177,6 @@ impl fmt::Display for Status {
     }
 }
 
-/// How urgent an order is: its score sorts work lists, its band is the queue's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Priority {
-    /// Its stored name.
-    pub name: &'static str,
-    /// 0 to 100, the most urgent highest.
-    pub score: i16,
-    /// The queue's band: 0 express to 3 bulk.
-    pub band: u8,
-}
-
-/// The eight priorities, the most urgent first.
-pub const PRIORITIES: [Priority; 8] = [
-    Priority { name: "rush", score: 90, band: 0 },
-    Priority { name: "urgent", score: 80, band: 0 },
-    Priority { name: "vip_customer", score: 70, band: 1 },
-    Priority { name: "wedding_party", score: 60, band: 1 },
-    Priority { name: "prom_group", score: 55, band: 1 },
-    Priority { name: "high", score: 50, band: 1 },
-    Priority { name: "normal", score: 30, band: 2 },
-    Priority { name: "low", score: 10, band: 3 },
-];
-
-/// The priority of a name.
-#[must_use]
-pub fn priority(name: &str) -> Option<Priority> {
-    PRIORITIES.into_iter().find(|priority| priority.name == name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,8 @@ use crate::config::PostgresSettings;
 use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Class, Dependency, Failure};
 
+mod migrate;
+pub mod access;
 pub mod catalogue;
 pub mod communications;
 pub mod dead_letters;
@@ -23,11 +25,11 @@ pub mod exceptions;
 pub mod inbox;
 pub mod intents;
 pub mod jobs;
-mod migrate;
 pub mod orders;
 pub mod payments;
 pub mod reservations;
 pub mod shipments;
+pub mod snapshot;
 pub mod stock;
 pub mod views;
 

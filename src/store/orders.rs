@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::{StoreError, Stored, Tx, exactly, millis};
 use crate::domain::intent::AcceptedIntent;
-use crate::domain::order::{Priority, Status};
+use crate::domain::order::Status;
 use crate::domain::pricing::Priced;
+use crate::domain::priority::Priority;
 use crate::ids::{IntentId, OrderId};
 
 /// An order that is to be made.

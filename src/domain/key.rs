@@ -1,0 +1,247 @@
+//! An intent's name and its fingerprint: what makes the same request the same intent, for ever.
+//!
+//! The id is a keyed hash of who asks and their idempotency key, so that it comes out the same after Redis has forgotten
+//! the key, and nobody can guess another customer's. The fingerprint tells whether a repeated key carries the same wish.
+
+use ring::digest::{SHA256, digest};
+use ring::hmac;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+use crate::domain::intent::OrderIntentBody;
+use crate::ids::{self, IntentId};
+
+/// What the HTTP draft and most providers allow: longer ones are a mistake.
+pub const MAX_KEY: usize = 255;
+/// Raised when the canonical form changes: fingerprints of two versions never agree by chance.
+const VERSION: u8 = 1;
+/// Names the key among all that are derived from the installation's secret.
+const KEY_NAME: &[u8] = b"intent-id";
+
+/// Why a text is no idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    /// None was given.
+    #[error(
+        "an Idempotency-Key header is required: 1 to 255 visible ASCII characters, new for each new wish"
+    )]
+    Missing,
+    /// It is too long.
+    #[error("the Idempotency-Key is longer than 255 characters")]
+    TooLong,
+    /// It has a space, a control character or something beyond ASCII.
+    #[error("the Idempotency-Key may have visible ASCII characters only")]
+    NotVisible,
+}
+
+/// The caller's name for one intent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Reads a header's value.
+    pub fn read(value: Option<&[u8]>) -> Result<Self, BadKey> {
+        let value = value.unwrap_or_default();
+        if value.is_empty() {
+            return Err(BadKey::Missing);
+        }
+        if value.len() > MAX_KEY {
+            return Err(BadKey::TooLong);
+        }
+        if !value.iter().all(u8::is_ascii_graphic) {
+            return Err(BadKey::NotVisible);
+        }
+        String::from_utf8(value.to_vec()).map(Self).map_err(|_| BadKey::NotVisible)
+    }
+}
+
+/// Makes intent ids.
+#[derive(Clone)]
+pub struct IntentNames(hmac::Key);
+
+impl std::fmt::Debug for IntentNames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IntentNames(…)")
+    }
+}
+
+impl IntentNames {
+    /// Derives its key from the installation's secret.
+    #[must_use]
+    pub fn new(secret: &SecretString) -> Self {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
+        Self(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, KEY_NAME).as_ref()))
+    }
+
+    /// The intent that this key of this customer names.
+    #[must_use]
+    pub fn name(&self, tenant: &str, customer_scope: &str, key: &IdempotencyKey) -> IntentId {
+        let mut hash = hmac::Context::with_key(&self.0);
+        for part in [tenant, customer_scope, &key.0] {
+            // The length first: ("ab", "c") and ("a", "bc") are two names.
+            hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut bytes = [0_u8; 32];
+        bytes.copy_from_slice(hash.sign().as_ref());
+        ids::from_hash(&bytes).into()
+    }
+}
+
+/// SHA-256 of the wish in canonical form: keys sorted, no spaces, nothing that has its default value. So a field that is
+/// left out and the same field sent with its default are one wish.
+#[must_use]
+pub fn fingerprint(body: &OrderIntentBody) -> [u8; 32] {
+    let mut canonical = vec![VERSION];
+    write_canonical(&without_defaults(body), &mut canonical);
+    let mut bytes = [0_u8; 32];
+    bytes.copy_from_slice(digest(&SHA256, &canonical).as_ref());
+    bytes
+}
+
+fn without_defaults(body: &OrderIntentBody) -> Value {
+    let mut value = serde_json::to_value(body).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        for (field, default) in OrderIntentBody::DEFAULTS {
+            if fields.get(field).and_then(Value::as_str) == Some(default) {
+                fields.remove(field);
+            }
+        }
+        drop_empty(fields);
+        for part in ["customer", "shipping_address", "billing_address"] {
+            fields.get_mut(part).and_then(Value::as_object_mut).into_iter().for_each(drop_empty);
+        }
+        for line in fields.get_mut("lines").and_then(Value::as_array_mut).into_iter().flatten() {
+            line.as_object_mut().into_iter().for_each(drop_empty);
+        }
+    }
+    value
+}
+
+/// Null and `{}` are the defaults of every optional field of ours. The shop's own objects are left as they are.
+fn drop_empty(fields: &mut Map<String, Value>) {
+    fields.retain(|_, value| !(value.is_null() || value.as_object().is_some_and(Map::is_empty)));
+}
+
+/// Sorted here and not by the map's type, which another crate's feature may change.
+fn write_canonical(value: &Value, to: &mut Vec<u8>) {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| *name);
+            to.push(b'{');
+            for (name, value) in fields {
+                to.extend(Value::from(name.as_str()).to_string().bytes());
+                to.push(b':');
+                write_canonical(value, to);
+                to.push(b',');
+            }
+            to.push(b'}');
+        }
+        Value::Array(items) => {
+            to.push(b'[');
+            for item in items {
+                write_canonical(item, to);
+                to.push(b',');
+            }
+            to.push(b']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            to.extend(value.to_string().bytes());
+        }
+    }
+}
+
+/// Bytes in hex, as an accepted intent carries its fingerprint.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing into a string can not fail.
+        let _written = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn key(text: &str) -> IdempotencyKey {
+        IdempotencyKey::read(Some(text.as_bytes())).unwrap()
+    }
+
+    fn body(extra: &Value) -> OrderIntentBody {
+        let mut body = json!({
+            "cart_id": "cart_42",
+            "customer": {"id": "cus_7", "email": "a@example.com", "name": "A. Buyer"},
+            "currency": "USD",
+            "lines": [{"sku": "SUIT-42R", "quantity": 1}],
+            "shipping_address": {"name": "A. Buyer", "address_line1": "123 Main St", "city": "Kathmandu", "country": "NP"},
+        });
+        for (field, value) in extra.as_object().unwrap() {
+            body[field] = value.clone();
+        }
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn keys_are_visible_ascii_up_to_255() {
+        assert_eq!(IdempotencyKey::read(None), Err(BadKey::Missing));
+        assert_eq!(IdempotencyKey::read(Some(b"")), Err(BadKey::Missing));
+        assert!(IdempotencyKey::read(Some(&[b'~'; 255])).is_ok());
+        assert_eq!(IdempotencyKey::read(Some(&[b'~'; 256])), Err(BadKey::TooLong));
+        for bad in ["a b", "a\tb", "\u{7f}", "schlüssel"] {
+            assert_eq!(IdempotencyKey::read(Some(bad.as_bytes())), Err(BadKey::NotVisible), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_depends_on_every_part_and_on_nothing_else() {
+        let names = IntentNames::new(&"a secret of at least thirty-two characters".to_owned().into());
+        let name = names.name("shop", "cus_7", &key("k1"));
+        assert_eq!(names.name("shop", "cus_7", &key("k1")), name);
+        for (tenant, customer, k) in [
+            ("shop2", "cus_7", "k1"),
+            ("shop", "cus_8", "k1"),
+            ("shop", "cus_7", "k2"),
+            ("shopc", "us_7", "k1"),
+        ] {
+            assert_ne!(names.name(tenant, customer, &key(k)), name);
+        }
+        let other = IntentNames::new(&"another secret of thirty-two characters".to_owned().into());
+        assert_ne!(other.name("shop", "cus_7", &key("k1")), name);
+    }
+
+    #[test]
+    fn defaults_and_order_of_fields_make_no_difference() {
+        let plain = fingerprint(&body(&json!({})));
+        let explicit = fingerprint(&body(&json!({
+            "metadata": {}, "on_shortage": "reject_all", "priority": "normal", "payment_provider": "stripe",
+            "shipping_method": "standard", "discount_code": null, "billing_address": null, "expected_total": null,
+            "lines": [{"attributes": {}, "quantity": 1, "sku": "SUIT-42R"}],
+        })));
+        assert_eq!(plain, explicit);
+    }
+
+    #[test]
+    fn every_change_of_the_wish_makes_a_difference() {
+        let plain = fingerprint(&body(&json!({})));
+        for change in [
+            json!({"priority": "rush"}),
+            json!({"expected_total": 0}),
+            json!({"metadata": {"gift": null}}),
+            json!({"lines": [{"sku": "SUIT-42R", "quantity": 2}]}),
+            json!({"cart_id": "cart_43"}),
+        ] {
+            assert_ne!(fingerprint(&body(&change)), plain, "{change}");
+        }
+    }
+
+    #[test]
+    fn hex_is_lower_case_and_complete() {
+        assert_eq!(hex(&[0, 0x0f, 0xff]), "000fff");
+    }
+}
