@@ -19,7 +19,7 @@ use crate::provider::smtp::Mail;
 use crate::store::communications::{self, Communication};
 use crate::store::effects::{self, EffectState, NewEffect, Proof};
 use crate::store::{Tx, orders, shipments};
-use crate::wording::{FactLine, NoticeFacts};
+use crate::wording::{NoticeLine, NoticeFacts};
 
 /// Which notice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ async fn write(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<Mai
     let number = facts.order_number.clone();
     let written = rules
         .wording
-        .render(notice.notice, &notice.locale, &facts)
+        .render(notice.notice.name(), &notice.locale, &facts)
         .map_err(|error| Failure::permanent("not_rendered", error))?;
     Ok(Mail {
         message_id: format!("<{}@{}>", notice.id, rules.shop.mail_domain),
@@ -160,7 +160,7 @@ async fn facts(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<Not
     facts.lines = orders::items(tx, id)
         .await?
         .into_iter()
-        .map(|item| FactLine { name: item.name, quantity: item.quantity, total: money(item.total_minor) })
+        .map(|item| NoticeLine { name: item.name, quantity: u32::try_from(item.quantity).unwrap_or(u32::MAX), total: money(item.total_minor) })
         .collect();
     facts.order_number = Some(order.number);
     let label = shipments::label_facts(tx, id).await?;

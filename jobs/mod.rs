@@ -99,7 +99,13 @@ pub struct Called<J: Job> {
     /// What it asked.
     pub plan: Arc<J::Plan>,
     /// What it was told.
-    pub receipt: J::Receipt,
+    pub receipt: Arc<J::Receipt>,
+}
+
+impl<J: Job> Clone for Called<J> {
+    fn clone(&self) -> Self {
+        Self { loaded: Arc::clone(&self.loaded), plan: Arc::clone(&self.plan), receipt: Arc::clone(&self.receipt) }
+    }
 }
 
 /// What jobs go by beside their own fields.

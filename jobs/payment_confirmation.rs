@@ -71,7 +71,11 @@ impl Job for PaymentConfirmation {
         for (loaded, settled) in jobs.iter().zip(settled) {
             let found = known.get(&loaded.job.0.object_id).copied();
             let step = match (settled, found) {
-                (true, _) => Step::Done,
+                (true, found) => {
+                    // Written again from Postgres: Redis may have lost it.
+                    found.inspect(|(_, order)| tx.touch_order(*order));
+                    Step::Done
+                }
                 // Two payments of one order in one slice: the second waits for the first's commit.
                 (false, Some((_, order))) if !seen.insert(order) => {
                     Step::Refused(Failure::snooze(Duration::from_millis(10), "order_in_slice", order))

@@ -126,7 +126,7 @@ async fn scanned(
         shipment,
         status: status.name().to_owned(),
         rank: status.rank().unwrap_or(0),
-        occurred_at: seen.occurred_at,
+        occurred_at: seen.occurred,
     };
     let (before, _) = shipments::scanned(tx, &scan).await?;
     if let Some(order) = orders.get(&order) {

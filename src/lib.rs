@@ -13,3 +13,6 @@ pub mod seal;
 pub mod signature;
 pub mod store;
 pub mod time;
+
+#[path = "../jobs/mod.rs"]
+pub mod jobs;

@@ -139,6 +139,14 @@ pub struct CallError {
     pub cause: Cause,
 }
 
+impl CallError {
+    /// Whether they answered that something else happened to it before: look what.
+    #[must_use]
+    pub fn says_look_first(&self) -> bool {
+        matches!(self.cause, Cause::LookFirst { .. })
+    }
+}
+
 impl From<CallError> for Failure {
     /// THE rule of what follows from a provider's failure.
     fn from(error: CallError) -> Self {

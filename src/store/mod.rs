@@ -209,6 +209,8 @@ pub struct JobCopy {
     pub payload: serde_json::Value,
     /// How long until it is due.
     pub delay: Duration,
+    /// Outcomes that counted so far.
+    pub attempts: i32,
     /// The trace that it belongs to.
     pub traceparent: Option<String>,
 }
