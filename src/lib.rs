@@ -7,3 +7,4 @@ pub mod job;
 pub mod provider;
 pub mod signature;
 pub mod time;
+pub mod wording;
