@@ -8,11 +8,13 @@ pub mod ids;
 pub mod job;
 pub mod provider;
 pub mod queue;
+pub mod relay;
 pub mod sandbox;
 pub mod seal;
 pub mod signature;
 pub mod store;
 pub mod time;
-
 #[path = "../jobs/mod.rs"]
 pub mod jobs;
+pub mod wording;
+pub mod worker;

@@ -45,6 +45,8 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(Duration::from_millis(timeout_ms))
             .pool_idle_timeout(IDLE_TIMEOUT)
+            // A proxy named in the environment would be a setting that our settings don't know.
+            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .user_agent(concat!("orderfleet/", env!("CARGO_PKG_VERSION")))

@@ -87,8 +87,8 @@ impl Mailer {
         let mut connection = match kept {
             Some(mut connection) => match self.introduce(&mut connection, from, to).await {
                 Ok(()) => connection,
-                // The server closed it while it was idle. Nothing was sent: once more, on a new one.
-                Err(Cause::BrokeOff(_)) => self.reach_and_introduce(from, to).await?,
+                // The server closed it while it was idle, or says so now. Nothing was sent: once more, on a new one.
+                Err(Cause::BrokeOff(_) | Cause::NotNow(_)) => self.reach_and_introduce(from, to).await?,
                 Err(cause) => return Err(cause),
             },
             None => self.reach_and_introduce(from, to).await?,

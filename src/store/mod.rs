@@ -186,7 +186,7 @@ pub struct Tx {
 }
 
 /// What a commit leaves to be done: push these, project those.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Committed {
     /// Job rows that this transaction inserted.
     pub copies: Vec<JobCopy>,

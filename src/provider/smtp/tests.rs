@@ -152,12 +152,14 @@ async fn nobody_there_is_an_outage() {
 
 #[tokio::test]
 async fn a_connection_that_the_server_closed_meanwhile_costs_nothing() {
-    let sink = Sink::start(Some((".", Act::ReplyAndDrop("250 queued")))).await;
-    let mailer = sink.mailer();
-    mailer.send(&mail()).await.unwrap();
-    mailer.send(&mail()).await.unwrap();
-    assert_eq!(sink.mails.lock().unwrap().len(), 2);
-    assert_eq!(*sink.connections.lock().unwrap(), 2);
+    for goodbye in ["250 queued", "250 queued\r\n421 you were idle"] {
+        let sink = Sink::start(Some((".", Act::ReplyAndDrop(goodbye)))).await;
+        let mailer = sink.mailer();
+        mailer.send(&mail()).await.unwrap();
+        mailer.send(&mail()).await.unwrap();
+        assert_eq!(sink.mails.lock().unwrap().len(), 2);
+        assert_eq!(*sink.connections.lock().unwrap(), 2);
+    }
 }
 
 #[tokio::test]
