@@ -3,6 +3,9 @@
 # clone. Everything that is there already is used as it is. A package may start a service of its own (Debian's
 # postgresql does); it is neither used nor touched: private servers have their own data and ports.
 
+# What is installed where there is no Rust, or one older than Cargo.toml allows. Not simply the newest: its new lints
+# would fail a gate that nobody touched. A newer one that is there is used.
+readonly RUST=1.95.0
 # Tools of the gate, pinned here and nowhere else.
 readonly CARGO_DENY=0.20.2 CARGO_MACHETE=0.9.2 SQLX_CLI=0.9.0
 
@@ -66,16 +69,17 @@ ensure_rust() {
     export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
     if ! rust_is_good; then
         if has rustup; then
-            say "no rustc of $(wanted_rust) or newer ($(found_rust || true) is there): rustup installs the stable one"
-            rustup toolchain install stable --profile minimal --component rustfmt --component clippy --no-self-update
+            say "no rustc of $(wanted_rust) or newer ($(found_rust || true) is there): rustup installs $RUST"
+            rustup toolchain install "$RUST" --profile minimal --component rustfmt --component clippy --no-self-update
         else
-            say "no rustc of $(wanted_rust) or newer: installing Rust by rustup into ${CARGO_HOME:-$HOME/.cargo}"
-            curl --proto '=https' --tlsv1.2 --silent --show-error --fail --retry 3 https://sh.rustup.rs |
-                sh -s -- -y --no-modify-path --profile minimal --component rustfmt --component clippy ||
+            # What https://sh.rustup.rs redirects to; the toolchain comes from the same host.
+            say "no rustc of $(wanted_rust) or newer: installing Rust $RUST by rustup into ${CARGO_HOME:-$HOME/.cargo}"
+            curl --proto '=https' --tlsv1.2 --silent --show-error --fail --retry 3 https://static.rust-lang.org/rustup/rustup-init.sh |
+                sh -s -- -y --quiet --no-modify-path --default-toolchain "$RUST" --profile minimal --component rustfmt --component clippy ||
                 die "could not install Rust: see https://rustup.rs, then run this again"
         fi
-        rust_is_good || export RUSTUP_TOOLCHAIN=stable
-        rust_is_good || die "rustc is $(found_rust || true), and $(wanted_rust) or newer is needed: rustup update stable"
+        rust_is_good || export RUSTUP_TOOLCHAIN="$RUST"
+        rust_is_good || die "rustc is $(found_rust || true), and $(wanted_rust) or newer is needed: rustup toolchain install $RUST"
     fi
     say "rustc $(found_rust) from $(command -v rustc)"
 }

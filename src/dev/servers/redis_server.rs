@@ -36,7 +36,7 @@ pub(super) async fn start(
     let program = Program {
         name: NAME,
         path: programs.redis.clone(),
-        // Relative to its data folder, where it is told to work: a path with blanks in it needs no quoting so.
+        // The folder stands here and not in the file, where a blank in it would need quoting.
         arguments: vec![
             file.to_string_lossy().into_owned(),
             "--dir".to_owned(),
