@@ -77,7 +77,7 @@ impl State {
     fn apply(&mut self, line: &Line) {
         match &line.fact {
             Fact::Request(asked) => {
-                let route = format!("{} {}", asked.method, asked.pattern);
+                let route = format!("{} {}", asked.method, asked.pattern).trim_end().to_owned();
                 *self.counts.entry(asked.provider.clone()).or_default().entry(route).or_default() += 1;
                 self.requests.push((line.at, asked.clone()));
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -45,7 +45,7 @@ pub(crate) fn router(world: &Arc<World>) -> Router<Arc<World>> {
         .route("/v1/events/{id}", get(events::retrieve))
         .route("/v1/account", get(account))
         .route("/v1/balance", get(balance))
-        .layer(from_fn(gate::fail))
+        .layer(from_fn_with_state(Arc::clone(world), gate::work))
         .layer(from_fn_with_state(Arc::clone(world), idempotency::once))
         .layer(from_fn_with_state(Arc::clone(world), authenticate))
         .layer(from_fn_with_state(Arc::clone(world), gate::pass))

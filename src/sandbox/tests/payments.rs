@@ -1,7 +1,7 @@
 //! Stripe: keys, cards, states, events; and the client that the fleet uses.
 
-use ring::hmac;
 use ::stripe::{ClientBuilder, IdempotencyKey, RequestStrategy};
+use ring::hmac;
 use stripe_core::payment_intent::{
     CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods, RetrievePaymentIntent,
 };
@@ -157,7 +157,22 @@ async fn a_browser_confirms_with_the_client_secret_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_refused_webhook_comes_again_and_faults_repeat_and_hold_it() {
+async fn a_refused_webhook_comes_again_until_it_is_taken() {
+    let mut house = House::new().await;
+    house.refuse.store(2, Ordering::SeqCst);
+    let id = created(&house).await;
+    assert_eq!(house.webhook().await.2["data"]["object"]["id"], id.as_str());
+    let delivered = loop {
+        if let Some(delivered) = house.truth("webhooks").await.pop() {
+            break delivered;
+        }
+    };
+    assert_eq!((&delivered["tries"], &delivered["object"]), (&json!(3), &json!(id)));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn faults_hold_a_webhook_and_repeat_it() {
     let mut house = House::new().await;
     let rules = json!([
         {"at": "webhook.stripe", "what": {"repeat": {"times": 1}}, "next": 1},
