@@ -24,6 +24,7 @@ use error::EasypostError;
 
 mod address;
 pub(crate) mod error;
+mod parts;
 pub(crate) mod rates;
 pub(crate) mod shipment;
 mod shipments;

@@ -170,10 +170,7 @@ impl Intent {
                 self.status.name()
             )));
         }
-        self.manual_capture = false;
-        let event = self.take();
-        self.manual_capture = true;
-        Ok(event)
+        Ok(self.pay())
     }
 
     /// Gives the payment up.
@@ -196,6 +193,10 @@ impl Intent {
         if self.manual_capture {
             return self.wait(Status::RequiresCapture, "payment_intent.amount_capturable_updated");
         }
+        self.pay()
+    }
+
+    fn pay(&mut self) -> &'static str {
         self.status = Status::Succeeded;
         self.received = self.amount;
         "payment_intent.succeeded"

@@ -172,6 +172,31 @@ async fn a_refused_webhook_comes_again_until_it_is_taken() {
 }
 
 #[tokio::test]
+async fn faults_lose_a_webhook_and_let_one_overtake_another() {
+    let mut house = House::new().await;
+    let late = json!([{"at": "webhook.stripe", "what": "reorder", "next": 1}]);
+    house.control(Method::POST, "faults", &late).await;
+    let (first, second) = (created(&house).await, created(&house).await);
+    assert_eq!(house.webhook().await.2["data"]["object"]["id"], second.as_str());
+    assert_eq!(house.webhook().await.2["data"]["object"]["id"], first.as_str());
+    let lose = json!([{"at": "webhook.stripe", "what": "drop_before", "next": 1}]);
+    house.control(Method::POST, "faults", &lose).await;
+    let (_lost, third) = (created(&house).await, created(&house).await);
+    assert_eq!(house.webhook().await.2["data"]["object"]["id"], third.as_str());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_there_is_not_is_not_found() {
+    let house = House::new().await;
+    for path in ["payment_intents/pi_none", "nonsense", "payment_intents/x/nonsense"] {
+        let answer = house.stripe(Method::GET, path, "", &[]).await;
+        assert_eq!(answer.status(), 404, "{path}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
 async fn faults_hold_a_webhook_and_repeat_it() {
     let mut house = House::new().await;
     let rules = json!([
