@@ -37,6 +37,7 @@ fn point(method: &Method, route: &str) -> Option<Point> {
         ("POST", "/v1/payment_intents/{id}/confirm") => Point::StripeConfirm,
         ("POST", "/v1/payment_intents/{id}/capture") => Point::StripeCapture,
         ("POST", "/v1/payment_intents/{id}/cancel") => Point::StripeCancel,
+        (_, "/v1/refunds" | "/v1/refunds/{id}") => Point::StripeRefund,
         (_, "/v1/events" | "/v1/events/{id}") => Point::StripeEvents,
         (_, "/v1/account" | "/v1/balance") => Point::StripeAccount,
         (_, route) if route.starts_with("/v2/addresses") => Point::EasypostAddress,

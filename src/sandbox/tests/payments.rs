@@ -187,6 +187,28 @@ async fn faults_lose_a_webhook_and_let_one_overtake_another() {
 }
 
 #[tokio::test]
+async fn never_more_is_given_back_than_was_taken() {
+    let house = House::new().await;
+    let id = created(&house).await;
+    let refund = async |amount: &str| {
+        let form = [("payment_intent", id.as_str()), ("amount", amount)];
+        body(house.stripe(Method::POST, "refunds", "", &form).await).await
+    };
+    assert_eq!(refund("100").await.0, 400, "nothing was taken yet");
+    let card = [("payment_method", "pm_card_visa")];
+    house.stripe(Method::POST, &format!("payment_intents/{id}/confirm"), "", &card).await;
+    assert_eq!(refund("2000").await.0, 200);
+    assert_eq!(refund("3001").await.0, 400);
+    assert_eq!(refund("").await.1["amount"], 3000, "without an amount: the rest");
+    assert_eq!(refund("1").await.1["error"]["code"], "charge_already_refunded");
+    let listed = house.stripe(Method::GET, &format!("refunds?payment_intent={id}"), "", &[]).await;
+    assert_eq!(body(listed).await.1["data"].as_array().unwrap().len(), 2);
+    assert_eq!(house.truth("refunds").await.len(), 2);
+    assert_eq!(house.truth("payments").await[0]["amount_refunded"], 5000);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn what_there_is_not_is_not_found() {
     let house = House::new().await;
     for path in ["payment_intents/pi_none", "nonsense", "payment_intents/x/nonsense"] {
