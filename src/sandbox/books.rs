@@ -12,6 +12,7 @@ use super::easypost::shipment::Shipment;
 use super::easypost::tracker::Tracker;
 use super::smtp::mail::Mail;
 use super::stripe::intent::Intent;
+use super::stripe::refunds::Refund;
 use super::truth::{Answer, Asked, Delivered, Fact, Line, Truth};
 use super::webhooks::Event;
 
@@ -55,6 +56,8 @@ pub(crate) struct State {
     pub(crate) counts: BTreeMap<String, BTreeMap<String, u64>>,
     /// Payments.
     pub(crate) intents: Shelf<Intent>,
+    /// Money given back.
+    pub(crate) refunds: Shelf<Refund>,
     /// Answers by idempotency key.
     pub(crate) answers: HashMap<String, Answer>,
     /// Addresses as EasyPost shows them.
@@ -77,11 +80,12 @@ impl State {
     fn apply(&mut self, line: &Line) {
         match &line.fact {
             Fact::Request(asked) => {
-                let route = format!("{} {}", asked.method, asked.pattern);
+                let route = format!("{} {}", asked.method, asked.pattern).trim_end().to_owned();
                 *self.counts.entry(asked.provider.clone()).or_default().entry(route).or_default() += 1;
                 self.requests.push((line.at, asked.clone()));
             }
             Fact::Payment(intent) => self.intents.put(&intent.id, intent.clone()),
+            Fact::Refund(refund) => self.refunds.put(&refund.id, refund.clone()),
             Fact::Answer(answer) => {
                 self.answers.insert(answer.key.clone(), answer.clone());
             }

@@ -40,6 +40,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Payments,
+    Refunds,
     Labels,
     Shipments,
     Mails,
@@ -59,6 +60,7 @@ async fn truth(State(world): State<Arc<World>>, Query(wanted): Query<Wanted>) ->
         Some(kind) => facts(known, kind),
         None => json!({
             "payments": facts(known, Kind::Payments),
+            "refunds": facts(known, Kind::Refunds),
             "labels": facts(known, Kind::Labels),
             "mails": facts(known, Kind::Mails),
             "webhooks": facts(known, Kind::Webhooks),
@@ -72,8 +74,16 @@ fn facts(known: &Known, kind: Kind) -> Value {
             .intents
             .iter()
             .map(|intent| {
-                json!({"id": intent.id, "amount": intent.amount, "amount_received": intent.received,
+                json!({"id": intent.id, "amount": intent.amount, "amount_received": intent.received, "amount_refunded": intent.refunded,
                        "currency": intent.currency, "status": intent.status, "metadata": intent.metadata})
+            })
+            .collect(),
+        Kind::Refunds => known
+            .refunds
+            .iter()
+            .map(|refund| {
+                json!({"id": refund.id, "payment_id": refund.intent, "amount": refund.amount,
+                       "currency": refund.currency, "metadata": refund.metadata})
             })
             .collect(),
         Kind::Labels => known.shipments.iter().filter_map(label).collect(),

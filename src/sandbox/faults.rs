@@ -34,6 +34,7 @@ points! {
     StripeConfirm = "stripe.confirm",
     StripeCapture = "stripe.capture",
     StripeCancel = "stripe.cancel",
+    StripeRefund = "stripe.refund",
     StripeEvents = "stripe.events",
     StripeAccount = "stripe.account",
     EasypostAddress = "easypost.address",

@@ -11,7 +11,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::faults::{Plan, Point};
+use super::faults::{Failing, Plan, Point};
 use super::truth::{Asked, Fact};
 use super::wire::Switch;
 use super::world::{World, fresh_id};
@@ -37,6 +37,7 @@ fn point(method: &Method, route: &str) -> Option<Point> {
         ("POST", "/v1/payment_intents/{id}/confirm") => Point::StripeConfirm,
         ("POST", "/v1/payment_intents/{id}/capture") => Point::StripeCapture,
         ("POST", "/v1/payment_intents/{id}/cancel") => Point::StripeCancel,
+        (_, "/v1/refunds" | "/v1/refunds/{id}") => Point::StripeRefund,
         (_, "/v1/events" | "/v1/events/{id}") => Point::StripeEvents,
         (_, "/v1/account" | "/v1/balance") => Point::StripeAccount,
         (_, route) if route.starts_with("/v2/addresses") => Point::EasypostAddress,
@@ -70,11 +71,8 @@ pub(crate) async fn pass(
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     request.extensions_mut().insert(Call { point, request: fresh_id("req_"), key, plan: Arc::clone(&plan) });
-    let stop = world.stop.clone();
     let work = world.tasks.spawn(async move {
-        pause(&stop, plan.before).await;
         let response = next.run(request).await;
-        pause(&stop, plan.after).await;
         if plan.drop_after {
             switch.cut();
         }
@@ -83,20 +81,29 @@ pub(crate) async fn pass(
     work.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
-/// Innermost: fails a call as planned, inside the idempotency of its provider. A failure that comes after the work
-/// hides that it was done.
-pub(crate) async fn fail(request: Request, next: Next) -> Response {
+/// Innermost: the work, as late and as wrong as planned. It is inside the idempotency of its provider, so that a late
+/// call holds its key. A failure that comes after the work hides that it was done.
+pub(crate) async fn work(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
     let Some(call) = request.extensions().get::<Call>().cloned() else {
         return next.run(request).await;
     };
-    let Some(failing) = &call.plan.fail else {
-        return next.run(request).await;
+    pause(&world.stop, call.plan.before).await;
+    let response = match &call.plan.fail {
+        None => next.run(request).await,
+        Some(failing) => {
+            if failing.after {
+                let _done = next.run(request).await;
+            }
+            failure(call.point, failing)
+        }
     };
-    if failing.after {
-        let _done = next.run(request).await;
-    }
+    pause(&world.stop, call.plan.after).await;
+    response
+}
+
+fn failure(point: Point, failing: &Failing) -> Response {
     let status = StatusCode::from_u16(failing.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if call.point.provider() == "stripe" {
+    if point.provider() == "stripe" {
         stripe::error::planned(status, failing.code.as_deref()).into_response()
     } else {
         easypost::error::planned(status, failing.code.as_deref()).into_response()

@@ -6,8 +6,8 @@
 //! kinder than the real providers: it is checked by their official clients (`tests/counterparty`).
 //!
 //! ```text
-//! socket ─ wire ─ gate (count, drop, delay) ─ key ─ idempotency (Stripe) ─ fail ─ handler ─ books ─ truth
-//!                                                                                             └─ webhooks
+//! socket ─ wire ─ gate (count, drop) ─ key ─ idempotency (Stripe) ─ work (delay, fail) ─ handler ─ books ─ truth
+//!                                                                                                  └─ webhooks
 //! ```
 
 use std::future::Future;

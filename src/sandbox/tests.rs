@@ -1,5 +1,6 @@
 //! The sandbox over real sockets: what a caller meets, and what the truth says of it afterwards.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -18,7 +19,7 @@ mod payments;
 mod restart;
 mod shipping;
 
-/// A webhook as it arrived, and the status that it was answered with.
+/// A webhook as it arrived.
 type Arrived = (HeaderMap, String);
 
 /// A sandbox on ports of its own, a client, and an endpoint for its webhooks.
@@ -28,7 +29,11 @@ struct House {
     stop: CancellationToken,
     client: reqwest::Client,
     webhooks: mpsc::UnboundedReceiver<Arrived>,
+    /// Webhooks that the endpoint refuses before it takes one.
+    refuse: Arc<AtomicU32>,
 }
+
+type Endpoint = (mpsc::UnboundedSender<Arrived>, Arc<AtomicU32>);
 
 fn secrets() -> SandboxSecrets {
     SandboxSecrets {
@@ -73,7 +78,8 @@ impl House {
             truth_file: file.to_owned(),
         };
         let sandbox = serve(&settings, secrets(), stop.clone()).await.unwrap();
-        let routes = Router::new().route("/", post(take)).with_state(arrived);
+        let refuse = Arc::new(AtomicU32::new(0));
+        let routes = Router::new().route("/", post(take)).with_state((arrived, Arc::clone(&refuse)));
         let served = axum::serve(endpoint, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
         sandbox.tasks.spawn(async move { served.await.unwrap() });
         Self {
@@ -82,6 +88,7 @@ impl House {
             stop,
             client: client(),
             webhooks,
+            refuse,
         }
     }
 
@@ -145,11 +152,10 @@ impl House {
     }
 }
 
-async fn take(
-    State(arrived): State<mpsc::UnboundedSender<Arrived>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> StatusCode {
+async fn take(State((arrived, refuse)): State<Endpoint>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    if refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     let taken = arrived.send((headers, String::from_utf8(body.to_vec()).unwrap()));
     if taken.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }

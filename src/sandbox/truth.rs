@@ -15,6 +15,7 @@ use super::easypost::shipment::Shipment;
 use super::easypost::tracker::Tracker;
 use super::smtp::mail::Mail;
 use super::stripe::intent::Intent;
+use super::stripe::refunds::Refund;
 use super::webhooks::Event;
 
 /// One line of the truth.
@@ -34,6 +35,8 @@ pub(crate) enum Fact {
     Request(Asked),
     /// A payment was created or moved.
     Payment(Intent),
+    /// Money was given back.
+    Refund(Refund),
     /// Stripe's answer under an idempotency key.
     Answer(Answer),
     /// An address was stored.

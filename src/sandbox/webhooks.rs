@@ -17,10 +17,12 @@ use unicode_normalization::UnicodeNormalization;
 use super::SandboxError;
 use super::easypost::tracker::{self, Tracker};
 use super::faults::{Plan, Point};
+use super::gate::Call;
 use super::stripe::events;
 use super::stripe::intent::Intent;
+use super::stripe::refunds::Refund;
 use super::truth::{Delivered, Fact};
-use super::world::{World, hex};
+use super::world::{World, fresh_id, hex};
 
 /// Posts under way at once: enough for hundreds a second at an endpoint that answers in milliseconds.
 const AT_ONCE: usize = 64;
@@ -65,15 +67,29 @@ pub(crate) struct Cause {
 pub(crate) enum About {
     /// Stripe: a payment.
     Payment(Box<Intent>),
+    /// Stripe: money given back.
+    Refund(Box<Refund>),
     /// EasyPost: a tracker, and the status that it had before.
     Tracker(Box<Tracker>, Option<String>),
 }
 
 impl Event {
+    /// An event of Stripe's, with the request that caused it.
+    pub(crate) fn stripe(kind: &str, at: DateTime<Utc>, call: Option<&Call>, about: About) -> Self {
+        let request = call.map(|call| Cause { id: call.request.clone(), key: call.key.clone() });
+        Self { id: fresh_id("evt_"), kind: kind.to_owned(), at, request, about }
+    }
+
+    /// Whether it is one of Stripe's.
+    pub(crate) fn is_stripe(&self) -> bool {
+        self.point() == Point::WebhookStripe
+    }
+
     /// The body that is posted, and that the provider lists.
     pub(crate) fn body(&self) -> Value {
         match &self.about {
-            About::Payment(intent) => events::body(self, intent),
+            About::Payment(intent) => events::body(self, &intent.body()),
+            About::Refund(refund) => events::body(self, &refund.body()),
             About::Tracker(tracker, before) => tracker::event_body(self, tracker, before.as_deref()),
         }
     }
@@ -82,13 +98,14 @@ impl Event {
     pub(crate) fn object(&self) -> &str {
         match &self.about {
             About::Payment(intent) => &intent.id,
+            About::Refund(refund) => &refund.id,
             About::Tracker(tracker, _) => &tracker.id,
         }
     }
 
     fn point(&self) -> Point {
         match self.about {
-            About::Payment(_) => Point::WebhookStripe,
+            About::Payment(_) | About::Refund(_) => Point::WebhookStripe,
             About::Tracker(..) => Point::WebhookEasypost,
         }
     }
@@ -152,13 +169,11 @@ impl Post {
 
 /// Sends the events of one change. Those that a fault delays go their own way; the others leave in order.
 pub(crate) fn send(world: &Arc<World>, events: Vec<Event>) {
-    if events.is_empty() {
-        return;
-    }
     let mut in_order = Vec::with_capacity(events.len());
     for event in events {
         let plan = world.faults.plan(event.point());
         if plan.drop_before {
+            // Lost on the way: still owed, so that a restart sends it.
             continue;
         }
         if plan.hold || plan.reorder || !plan.before.is_zero() {
@@ -167,7 +182,9 @@ pub(crate) fn send(world: &Arc<World>, events: Vec<Event>) {
             in_order.push((event, plan));
         }
     }
-    spawn(world, in_order);
+    if !in_order.is_empty() {
+        spawn(world, in_order);
+    }
 }
 
 fn spawn(world: &Arc<World>, events: Vec<(Event, Plan)>) {
@@ -239,7 +256,7 @@ async fn post_until_taken(world: &Arc<World>, event: &Event, body: &str) -> Opti
 async fn post_once(world: &Arc<World>, event: &Event, body: &str) -> bool {
     let Ok(_slot) = world.post.slots.acquire().await else { return false };
     let (url, header, signature) = match event.about {
-        About::Payment(_) => {
+        About::Payment(_) | About::Refund(_) => {
             let at = world.clock.unix_seconds();
             (&world.post.stripe_url, "Stripe-Signature", stripe(&world.secrets.stripe_webhook, at, body))
         }

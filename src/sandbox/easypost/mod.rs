@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -24,6 +24,7 @@ use error::EasypostError;
 
 mod address;
 pub(crate) mod error;
+mod parts;
 pub(crate) mod rates;
 pub(crate) mod shipment;
 mod shipments;
@@ -45,7 +46,7 @@ pub(crate) fn router(world: &Arc<World>) -> Router<Arc<World>> {
         .route("/v2/trackers", post(trackers::create).get(trackers::list))
         .route("/v2/trackers/{id}", get(trackers::retrieve))
         .route("/v2/users", get(user))
-        .layer(from_fn(gate::fail))
+        .layer(from_fn_with_state(Arc::clone(world), gate::work))
         .layer(from_fn_with_state(Arc::clone(world), authenticate))
         .layer(from_fn_with_state(Arc::clone(world), gate::pass))
 }

@@ -66,7 +66,7 @@ pub(super) fn offers(ounces: u64, abroad: bool, at: &str) -> Vec<Rate> {
         .collect()
 }
 
-/// Cents as EasyPost writes them, with so many more zeros as its fees carry.
+/// Cents as EasyPost writes them.
 pub(super) fn money(cents: u64) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::error::EasypostError;
 use super::shipment::Shipment;
 use super::tracker::Tracker;
-use super::{address, parse, stamp, trackers};
+use super::{address, parse, parts, stamp, trackers};
 use crate::ids::random_bytes;
 use crate::sandbox::books::{Books, State as Known};
 use crate::sandbox::truth::Fact;
@@ -47,26 +47,15 @@ pub(super) async fn create(
 
 fn shape(books: &Books, given: &Value, now: DateTime<Utc>) -> Result<Shipment, EasypostError> {
     let at = stamp(now);
-    let part = |prefix: &str, object: &str, given: &Value| {
-        let mut part = given.clone();
-        if part.is_object() {
-            part["id"] = json!(fresh_id(prefix));
-            part["object"] = json!(object);
-            part["mode"] = json!("test");
-            part["created_at"] = json!(at);
-            part["updated_at"] = json!(at);
-        }
-        part
-    };
     let mut shipment = Shipment {
         id: fresh_id("shp_"),
         created_at: at.clone(),
         reference: given["reference"].as_str().map(str::to_owned),
         to: address::of_shipment(books, &given["to_address"], now)?,
         from: address::of_shipment(books, &given["from_address"], now)?,
-        parcel: part("prcl_", "Parcel", &given["parcel"]),
-        customs: part("cstinfo_", "CustomsInfo", &given["customs_info"]),
-        options: if given["options"].is_object() { given["options"].clone() } else { json!({}) },
+        parcel: parts::parcel(&given["parcel"], &at),
+        customs: parts::customs(&given["customs_info"], &at),
+        options: parts::options(&given["options"]),
         rates: Vec::new(),
         messages: json!([]),
         purchase: None,
@@ -89,6 +78,7 @@ pub(super) async fn buy(State(world): State<Arc<World>>, Path(id): Path<String>,
     let rate = given["rate"]["id"].as_str().ok_or_else(|| EasypostError::required("rate"))?;
     world.change(|books, now| {
         let mut shipment = find(&books.state, &id)?.clone();
+        address::verify_for_label(&mut shipment.to);
         shipment.buy(rate, (fresh_id("pl_"), tracking_code()), &stamp(now))?;
         books.record(now, Fact::Shipment(Box::new(shipment.clone())));
         // The answer shows the tracker as it is before the carrier knows of the parcel; what follows comes by webhook.

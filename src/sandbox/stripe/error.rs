@@ -37,8 +37,9 @@ impl StripeError {
 
     /// Nothing has this id.
     pub(crate) fn missing(what: &str, id: &str) -> Self {
-        let mut error =
-            Self::invalid(&format!("No such {what}: '{id}'")).code("resource_missing").param("intent");
+        let mut error = Self::invalid(&format!("No such {what}: '{id}'"))
+            .code("resource_missing")
+            .param(if what == "payment_intent" { "intent" } else { "id" });
         error.status = StatusCode::NOT_FOUND;
         error
     }

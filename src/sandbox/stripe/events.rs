@@ -9,20 +9,19 @@ use serde_json::{Value, json};
 use super::API_VERSION;
 use super::error::StripeError;
 use super::form::Form;
-use super::intent::Intent;
 use super::payments::{LARGEST_PAGE, USUAL_PAGE};
-use crate::sandbox::webhooks::{About, Event};
+use crate::sandbox::webhooks::Event;
 use crate::sandbox::world::World;
 
-/// An event as it is posted and listed.
-pub(crate) fn body(event: &Event, intent: &Intent) -> Value {
+/// An event as it is posted and listed, about an object as it was then.
+pub(crate) fn body(event: &Event, object: &Value) -> Value {
     let request = event.request.as_ref().map(|cause| json!({"id": cause.id, "idempotency_key": cause.key}));
     json!({
         "id": event.id,
         "object": "event",
         "api_version": API_VERSION,
         "created": event.at.timestamp(),
-        "data": {"object": intent.body()},
+        "data": {"object": object},
         "livemode": false,
         "pending_webhooks": 1,
         "request": request,
@@ -51,7 +50,7 @@ pub(super) async fn list(
         .skip(usize::from(after.is_some()))
         .take_while(|event| event.at.timestamp() >= since)
         .filter(|event| kind.is_none_or(|kind| event.kind == kind))
-        .filter(|event| matches!(event.about, About::Payment(_)))
+        .filter(|event| event.is_stripe())
         .take(limit + 1)
         .map(Event::body)
         .collect();
@@ -66,6 +65,6 @@ pub(super) async fn retrieve(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, StripeError> {
     let books = world.books();
-    let event = books.state.events.get(&id).filter(|event| matches!(event.about, About::Payment(_)));
+    let event = books.state.events.get(&id).filter(|event| event.is_stripe());
     event.map(|event| Json(event.body())).ok_or_else(|| StripeError::missing("event", &id))
 }

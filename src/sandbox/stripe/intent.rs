@@ -79,6 +79,8 @@ pub(crate) struct Intent {
     pub(crate) charge: Option<String>,
     /// What was taken, in the smallest unit.
     pub(crate) received: i64,
+    /// What was given back, in the smallest unit.
+    pub(crate) refunded: i64,
     /// Why the last try failed.
     pub(crate) decline: Option<Decline>,
     /// Unix seconds.
@@ -170,10 +172,7 @@ impl Intent {
                 self.status.name()
             )));
         }
-        self.manual_capture = false;
-        let event = self.take();
-        self.manual_capture = true;
-        Ok(event)
+        Ok(self.pay())
     }
 
     /// Gives the payment up.
@@ -192,10 +191,34 @@ impl Intent {
         Ok("payment_intent.canceled")
     }
 
+    /// Gives back `wanted`, or all that is left; the amount. Never more than was taken.
+    pub(crate) fn give_back(&mut self, wanted: Option<i64>) -> Result<i64, StripeError> {
+        let left = self.received - self.refunded;
+        if self.status != Status::Succeeded {
+            return Err(self.refuse("This PaymentIntent does not have a successful charge to refund."));
+        }
+        if left == 0 {
+            let message = "Charge has already been refunded.";
+            return Err(StripeError::invalid(message).code("charge_already_refunded"));
+        }
+        let amount = wanted.unwrap_or(left);
+        if !(1..=left).contains(&amount) {
+            let message =
+                format!("Refund amount ({amount}) is not between 1 and the unrefunded amount ({left}).");
+            return Err(StripeError::invalid(&message).param("amount"));
+        }
+        self.refunded += amount;
+        Ok(amount)
+    }
+
     fn take(&mut self) -> &'static str {
         if self.manual_capture {
             return self.wait(Status::RequiresCapture, "payment_intent.amount_capturable_updated");
         }
+        self.pay()
+    }
+
+    fn pay(&mut self) -> &'static str {
         self.status = Status::Succeeded;
         self.received = self.amount;
         "payment_intent.succeeded"

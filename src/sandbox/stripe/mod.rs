@@ -1,4 +1,4 @@
-//! Stripe's HTTP, as far as a shop that takes payments sees it: PaymentIntents, events and the account.
+//! Stripe's HTTP, as far as a shop that takes payments sees it: PaymentIntents, refunds, events and the account.
 //!
 //! The shapes are those of API 2026-09-30.endive, checked by two clients that nobody here wrote (the official Python one
 //! and async-stripe). What it must never do is be kinder than Stripe: keys, minimums and states are judged as there.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -27,6 +27,7 @@ mod form;
 mod idempotency;
 pub(crate) mod intent;
 mod payments;
+pub(crate) mod refunds;
 
 pub(crate) use payments::settle as payments_settle;
 
@@ -41,11 +42,13 @@ pub(crate) fn router(world: &Arc<World>) -> Router<Arc<World>> {
         .route("/v1/payment_intents/{id}/confirm", post(payments::confirm))
         .route("/v1/payment_intents/{id}/capture", post(payments::capture))
         .route("/v1/payment_intents/{id}/cancel", post(payments::cancel))
+        .route("/v1/refunds", post(refunds::create).get(refunds::list))
+        .route("/v1/refunds/{id}", get(refunds::retrieve))
         .route("/v1/events", get(events::list))
         .route("/v1/events/{id}", get(events::retrieve))
         .route("/v1/account", get(account))
         .route("/v1/balance", get(balance))
-        .layer(from_fn(gate::fail))
+        .layer(from_fn_with_state(Arc::clone(world), gate::work))
         .layer(from_fn_with_state(Arc::clone(world), idempotency::once))
         .layer(from_fn_with_state(Arc::clone(world), authenticate))
         .layer(from_fn_with_state(Arc::clone(world), gate::pass))
@@ -58,6 +61,18 @@ pub(crate) enum Caller {
     Shop,
     /// A browser, with a publishable key: it must show the client secret too.
     Browser,
+}
+
+impl Caller {
+    /// Refuses a browser.
+    fn must_be_shop(self) -> Result<(), StripeError> {
+        match self {
+            Self::Shop => Ok(()),
+            Self::Browser => {
+                Err(StripeError::unauthorized("This API call cannot be made with a publishable API key."))
+            }
+        }
+    }
 }
 
 async fn authenticate(State(world): State<Arc<World>>, mut request: Request, next: Next) -> Response {

@@ -16,7 +16,7 @@ use super::intent::{Intent, Status};
 use crate::sandbox::books::Books;
 use crate::sandbox::gate::Call;
 use crate::sandbox::truth::Fact;
-use crate::sandbox::webhooks::{About, Cause, Event};
+use crate::sandbox::webhooks::{About, Event};
 use crate::sandbox::world::{World, fresh_id};
 
 /// Stripe's page when nothing is said, and its largest.
@@ -33,9 +33,7 @@ pub(super) async fn create(
     body: Bytes,
 ) -> Answer {
     let form = Form::parse(&body);
-    if caller == Caller::Browser {
-        return Err(StripeError::unauthorized("This API call cannot be made with a publishable API key."));
-    }
+    caller.must_be_shop()?;
     let amount = form.required("amount").and(form.integer("amount"))?.unwrap_or_default();
     let currency = form.required("currency")?.to_lowercase();
     currency::check(amount, &currency)?;
@@ -55,6 +53,7 @@ pub(super) async fn create(
             method: form.text("payment_method").map(str::to_owned),
             charge: None,
             received: 0,
+            refunded: 0,
             decline: None,
             canceled_at: None,
             cancellation_reason: None,
@@ -87,9 +86,7 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    if caller == Caller::Browser {
-        return Err(StripeError::unauthorized("This API call cannot be made with a publishable API key."));
-    }
+    caller.must_be_shop()?;
     let form = Form::parse(query.unwrap_or_default().as_bytes());
     let limit = form.integer("limit")?.unwrap_or(USUAL_PAGE).clamp(1, LARGEST_PAGE);
     let limit = usize::try_from(limit).unwrap_or_default();
@@ -140,9 +137,7 @@ pub(super) async fn capture(
     body: Bytes,
 ) -> Answer {
     let form = Form::parse(&body);
-    if caller == Caller::Browser {
-        return Err(StripeError::unauthorized("This API call cannot be made with a publishable API key."));
-    }
+    caller.must_be_shop()?;
     world.change(|books, now| {
         let mut intent = find(books, &id, caller, &form)?.clone();
         let event = intent.capture()?;
@@ -160,9 +155,7 @@ pub(super) async fn cancel(
     body: Bytes,
 ) -> Answer {
     let form = Form::parse(&body);
-    if caller == Caller::Browser {
-        return Err(StripeError::unauthorized("This API call cannot be made with a publishable API key."));
-    }
+    caller.must_be_shop()?;
     world.change(|books, now| {
         let mut intent = find(books, &id, caller, &form)?.clone();
         let event = intent.cancel(form.text("cancellation_reason"), now.timestamp())?;
@@ -187,20 +180,11 @@ fn find<'a>(books: &'a Books, id: &str, caller: Caller, form: &Form) -> Result<&
     if known { Ok(intent) } else { Err(missing(id)) }
 }
 
-fn missing(id: &str) -> StripeError {
+pub(super) fn missing(id: &str) -> StripeError {
     StripeError::missing("payment_intent", id)
 }
 
 fn write(books: &mut Books, now: DateTime<Utc>, intent: &Intent, event: &str, call: Option<&Call>) {
     books.record(now, Fact::Payment(intent.clone()));
-    books.notify(
-        now,
-        Event {
-            id: fresh_id("evt_"),
-            kind: event.to_owned(),
-            at: now,
-            request: call.map(|call| Cause { id: call.request.clone(), key: call.key.clone() }),
-            about: About::Payment(Box::new(intent.clone())),
-        },
-    );
+    books.notify(now, Event::stripe(event, now, call, About::Payment(Box::new(intent.clone()))));
 }

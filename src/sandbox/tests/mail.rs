@@ -64,7 +64,7 @@ async fn mails_are_refused_dropped_and_kept_without_a_word() {
         assert_eq!(talk(&house, SEND).await.last(), Some(&code), "{what}");
         assert_eq!(house.truth("mails").await.len(), kept, "{what}");
     }
-    assert_eq!(house.control(Method::GET, "requests", &json!({})).await["smtp"]["DATA "], 5);
+    assert_eq!(house.control(Method::GET, "requests", &json!({})).await["smtp"]["DATA"], 5);
     let rule = json!([{"at": "smtp.rcpt", "what": {"fail": {"status": 550}}, "next": 1}]);
     house.control(Method::POST, "faults", &rule).await;
     assert_eq!(talk(&house, &SEND[..3]).await, [220, 250, 250, 550]);

@@ -1,7 +1,7 @@
 //! Stripe: keys, cards, states, events; and the client that the fleet uses.
 
-use ring::hmac;
 use ::stripe::{ClientBuilder, IdempotencyKey, RequestStrategy};
+use ring::hmac;
 use stripe_core::payment_intent::{
     CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods, RetrievePaymentIntent,
 };
@@ -157,7 +157,69 @@ async fn a_browser_confirms_with_the_client_secret_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_refused_webhook_comes_again_and_faults_repeat_and_hold_it() {
+async fn a_refused_webhook_comes_again_until_it_is_taken() {
+    let mut house = House::new().await;
+    house.refuse.store(2, Ordering::SeqCst);
+    let id = created(&house).await;
+    assert_eq!(house.webhook().await.2["data"]["object"]["id"], id.as_str());
+    let delivered = loop {
+        if let Some(delivered) = house.truth("webhooks").await.pop() {
+            break delivered;
+        }
+    };
+    assert_eq!((&delivered["tries"], &delivered["object"]), (&json!(3), &json!(id)));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn faults_lose_a_webhook_and_let_one_overtake_another() {
+    let mut house = House::new().await;
+    let late = json!([{"at": "webhook.stripe", "what": "reorder", "next": 1}]);
+    house.control(Method::POST, "faults", &late).await;
+    let (first, second) = (created(&house).await, created(&house).await);
+    assert_eq!(house.webhook().await.2["data"]["object"]["id"], second.as_str());
+    assert_eq!(house.webhook().await.2["data"]["object"]["id"], first.as_str());
+    let lose = json!([{"at": "webhook.stripe", "what": "drop_before", "next": 1}]);
+    house.control(Method::POST, "faults", &lose).await;
+    let (_lost, third) = (created(&house).await, created(&house).await);
+    assert_eq!(house.webhook().await.2["data"]["object"]["id"], third.as_str());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn never_more_is_given_back_than_was_taken() {
+    let house = House::new().await;
+    let id = created(&house).await;
+    let refund = async |amount: &str| {
+        let form = [("payment_intent", id.as_str()), ("amount", amount)];
+        body(house.stripe(Method::POST, "refunds", "", &form).await).await
+    };
+    assert_eq!(refund("100").await.0, 400, "nothing was taken yet");
+    let card = [("payment_method", "pm_card_visa")];
+    house.stripe(Method::POST, &format!("payment_intents/{id}/confirm"), "", &card).await;
+    assert_eq!(refund("2000").await.0, 200);
+    assert_eq!(refund("3001").await.0, 400);
+    assert_eq!(refund("").await.1["amount"], 3000, "without an amount: the rest");
+    assert_eq!(refund("1").await.1["error"]["code"], "charge_already_refunded");
+    let listed = house.stripe(Method::GET, &format!("refunds?payment_intent={id}"), "", &[]).await;
+    assert_eq!(body(listed).await.1["data"].as_array().unwrap().len(), 2);
+    assert_eq!(house.truth("refunds").await.len(), 2);
+    assert_eq!(house.truth("payments").await[0]["amount_refunded"], 5000);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_there_is_not_is_not_found() {
+    let house = House::new().await;
+    for path in ["payment_intents/pi_none", "nonsense", "payment_intents/x/nonsense"] {
+        let answer = house.stripe(Method::GET, path, "", &[]).await;
+        assert_eq!(answer.status(), 404, "{path}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn faults_hold_a_webhook_and_repeat_it() {
     let mut house = House::new().await;
     let rules = json!([
         {"at": "webhook.stripe", "what": {"repeat": {"times": 1}}, "next": 1},

@@ -80,6 +80,53 @@ async fn a_drop_before_does_nothing_but_is_counted() {
     house.close().await;
 }
 
+/// Names what the recorded answer has and ours has not, or has in another type; a null on either side has no type.
+fn differences(path: &str, recorded: &Value, ours: &Value, found: &mut Vec<String>) {
+    match (recorded, ours) {
+        (Value::Object(recorded), Value::Object(ours)) => {
+            for (name, value) in recorded {
+                let path = format!("{path}.{name}");
+                match ours.get(name) {
+                    Some(ours) => differences(&path, value, ours, found),
+                    None => found.push(format!("{path} is missing")),
+                }
+            }
+        }
+        (Value::Array(recorded), Value::Array(ours)) => {
+            if let (Some(recorded), Some(ours)) = (recorded.first(), ours.first()) {
+                differences(&format!("{path}[0]"), recorded, ours, found);
+            }
+        }
+        (Value::Null, _)
+        | (_, Value::Null)
+        | (Value::String(_), Value::String(_))
+        | (Value::Number(_), Value::Number(_))
+        | (Value::Bool(_), Value::Bool(_)) => {}
+        _ => found.push(format!("{path} is {ours}, recorded was {recorded}")),
+    }
+}
+
+/// Sends what was sent when the answers were recorded, and compares the shapes of the answers.
+#[tokio::test]
+async fn the_shapes_are_those_that_easypost_gave() {
+    let house = House::new().await;
+    let recorded = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let create = recorded(include_str!("../../../tests/data/easypost/01-shipment-create.json"));
+    let bought = recorded(include_str!("../../../tests/data/easypost/02-shipment-buy.json"));
+    let tracker = recorded(include_str!("../../../tests/data/easypost/08-tracker-create.json"));
+    let mut found = Vec::new();
+    let (_, ours) = house.easypost(Method::POST, "shipments", &create["request"]["body"]).await.unwrap();
+    differences("create", &create["response"]["body"], &ours, &mut found);
+    let buy = json!({"rate": {"id": ours["rates"][0]["id"]}});
+    let path = format!("shipments/{}/buy", ours["id"].as_str().unwrap());
+    let (_, ours) = house.easypost(Method::POST, &path, &buy).await.unwrap();
+    differences("buy", &bought["response"]["body"], &ours, &mut found);
+    let (_, ours) = house.easypost(Method::POST, "trackers", &tracker["request"]["body"]).await.unwrap();
+    differences("tracker", &tracker["response"]["body"], &ours, &mut found);
+    assert!(found.is_empty(), "{found:#?}");
+    house.close().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_delivered_is_refused_or_not_rated() {
     let house = House::new().await;
