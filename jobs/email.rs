@@ -134,7 +134,7 @@ async fn write(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<Mai
         .render(notice.notice.name(), &notice.locale, &facts)
         .map_err(|error| Failure::permanent("not_rendered", error))?;
     Ok(Mail {
-        message_id: format!("<{}@{}>", notice.id, rules.shop.mail_domain),
+        message_id: format!("{}@{}", notice.id, rules.shop.mail_domain),
         from: rules.shop.mail_from.clone(),
         to: notice.recipient.clone(),
         subject: written.subject,

@@ -104,7 +104,11 @@ pub struct Called<J: Job> {
 
 impl<J: Job> Clone for Called<J> {
     fn clone(&self) -> Self {
-        Self { loaded: Arc::clone(&self.loaded), plan: Arc::clone(&self.plan), receipt: Arc::clone(&self.receipt) }
+        Self {
+            loaded: Arc::clone(&self.loaded),
+            plan: Arc::clone(&self.plan),
+            receipt: Arc::clone(&self.receipt),
+        }
     }
 }
 

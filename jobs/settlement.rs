@@ -6,10 +6,10 @@
 
 use serde_json::json;
 
+use super::Rules;
 use super::email::Email;
 use super::payment_cancel::PaymentCancel;
 use super::shipping_label::ShippingLabel;
-use super::Rules;
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
 use crate::domain::payment::{Match, State, compare};

@@ -22,8 +22,7 @@ pub(super) async fn take<J>(
 ) -> Result<Vec<bool>, Failure> {
     let events: Vec<Event> = jobs.iter().map(|loaded| remembered(of(&loaded.job))).collect();
     let known: HashMap<(String, String), bool> = inbox::take(tx, &events).await?;
-    let settled =
-        |event: Event| known.get(&(event.provider, event.event_id)).copied().unwrap_or_default();
+    let settled = |event: Event| known.get(&(event.provider, event.event_id)).copied().unwrap_or_default();
     Ok(events.into_iter().map(settled).collect())
 }
 

@@ -14,7 +14,8 @@ pub mod seal;
 pub mod signature;
 pub mod store;
 pub mod time;
-#[path = "../jobs/mod.rs"]
-pub mod jobs;
 pub mod wording;
 pub mod worker;
+
+#[path = "../jobs/mod.rs"]
+pub mod jobs;

@@ -15,7 +15,6 @@ use crate::config::PostgresSettings;
 use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Class, Dependency, Failure};
 
-mod migrate;
 pub mod access;
 pub mod catalogue;
 pub mod communications;
@@ -25,6 +24,7 @@ pub mod exceptions;
 pub mod inbox;
 pub mod intents;
 pub mod jobs;
+mod migrate;
 pub mod orders;
 pub mod payments;
 pub mod reservations;

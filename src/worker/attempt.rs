@@ -49,9 +49,9 @@ pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<D
     while !waiting.is_empty() {
         let mut subjects = HashSet::new();
         let limit = J::LIMITS.slice;
-        let (turn, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(_, item)| {
-            subjects.len() < limit && subjects.insert(item.job.subject())
-        });
+        let (turn, rest): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|(_, item)| subjects.len() < limit && subjects.insert(item.job.subject()));
         waiting = rest;
         Attempt::<J>::new(&kit, &outcomes, turn).run().await;
     }
@@ -199,7 +199,13 @@ impl<'a, J: Job> Attempt<'a, J> {
     /// Nothing could be written: the jobs come back, spending nothing.
     fn give_back(&mut self, ids: impl Iterator<Item = JobId>, failure: &Failure) {
         let ids: Vec<JobId> = ids.collect();
-        tracing::warn!(kind = J::KIND, jobs = ids.len(), code = failure.code, detail = failure.detail, "a slice could not be written");
+        tracing::warn!(
+            kind = J::KIND,
+            jobs = ids.len(),
+            code = failure.code,
+            detail = failure.detail,
+            "a slice could not be written"
+        );
         let wait = POSTGRES_AWAY.mul_f64(1.0 + jitter());
         for id in ids {
             self.take(id, |outcomes, delivery| {
@@ -234,7 +240,11 @@ async fn ask<J: Job>(
     lease: &Lease,
 ) -> Result<J::Receipt, Failure> {
     if lease.remaining() < LEASE_LEFT {
-        return Err(Failure::snooze(Duration::ZERO, "lease_short", "too little of the lease was left for a call"));
+        return Err(Failure::snooze(
+            Duration::ZERO,
+            "lease_short",
+            "too little of the lease was left for a call",
+        ));
     }
     let call = AssertUnwindSafe(calling.loaded.job.call(&calling.plan, providers)).catch_unwind();
     tokio::select! {
@@ -266,7 +276,12 @@ async fn in_transaction<J: Job>(
         } else if careful {
             return Err(failure);
         } else {
-            tracing::warn!(jobs, code = failure.code, detail = failure.detail, "a slice was refused: it is bisected");
+            tracing::warn!(
+                jobs,
+                code = failure.code,
+                detail = failure.detail,
+                "a slice was refused: it is bisected"
+            );
             careful = true;
         }
     }

@@ -117,7 +117,9 @@ fn dead(job: JobId, kind: &str, lane: Lane, band: i16, body: String) -> Dead {
 
 fn failure(reason: &str) -> Failure {
     match reason {
-        "unreadable_payload" => Failure::permanent("unreadable_payload", "this version can not read its fields"),
+        "unreadable_payload" => {
+            Failure::permanent("unreadable_payload", "this version can not read its fields")
+        }
         "crashed_worker" => {
             Failure::permanent("crashed_worker", "three workers died with this job alone in their hands")
         }

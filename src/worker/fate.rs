@@ -64,7 +64,10 @@ mod tests {
         let away = Class::Unavailable(Dependency::Stripe);
         assert!(matches!(after(away, 2, 59), Fate::Later(_, 2)));
         assert_eq!(after(away, 2, 61), Fate::Buried(2));
-        assert_eq!(after(Class::Snooze(Duration::from_secs(9)), 2, 0), Fate::Later(Duration::from_secs(9), 2));
+        assert_eq!(
+            after(Class::Snooze(Duration::from_secs(9)), 2, 0),
+            Fate::Later(Duration::from_secs(9), 2)
+        );
     }
 
     #[test]

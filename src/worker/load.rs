@@ -8,7 +8,7 @@ use super::fate::{self, Fate};
 use super::kit::{After, Calling, Item, Kit};
 use super::phase::{self, Load};
 use crate::ids::{JobId, jitter};
-use crate::job::{Failure, Payload, Step};
+use crate::job::{Failure, Step};
 use crate::jobs::{Job, Loaded};
 use crate::queue::Origin;
 use crate::store::dead_letters::{self, Dead};
@@ -22,11 +22,7 @@ const EARLY: Duration = Duration::from_millis(5);
 pub(super) type Outcome<J> = (Vec<(JobId, After<J>)>, Committed);
 
 /// Loads a slice in one transaction.
-pub(super) async fn load<J: Job>(
-    kit: &Kit,
-    items: &[Item<J>],
-    careful: bool,
-) -> Result<Outcome<J>, Failure> {
+pub(super) async fn load<J: Job>(kit: &Kit, items: &[Item<J>], careful: bool) -> Result<Outcome<J>, Failure> {
     let mut tx = kit.store.begin().await?;
     let ids: Vec<JobId> = items.iter().map(|item| item.id).collect();
     let locked = jobs::lock(&mut tx, &ids).await?;

@@ -75,7 +75,8 @@ pub(super) async fn run<P: Phase>(
     if slice.is_empty() {
         return Ok(Vec::new());
     }
-    let answers = if careful { bisect::<P>(slice, tx, rules).await? } else { P::run(slice, tx, rules).await? };
+    let answers =
+        if careful { bisect::<P>(slice, tx, rules).await? } else { P::run(slice, tx, rules).await? };
     if answers.len() == slice.len() {
         return Ok(answers);
     }

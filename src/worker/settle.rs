@@ -33,7 +33,8 @@ pub(super) async fn settle<J: Job>(
     let is_ours = |back: &&Back<J>| ours.contains(&back.calling.item.id);
     receipts(&mut tx, back).await?;
     let answered: Vec<&Back<J>> = back.iter().filter(is_ours).filter(|back| back.answer.is_ok()).collect();
-    let called: Vec<Called<J>> = answered.iter().filter_map(|back| back.answer.as_ref().ok()).cloned().collect();
+    let called: Vec<Called<J>> =
+        answered.iter().filter_map(|back| back.answer.as_ref().ok()).cloned().collect();
     let verdicts = phase::run::<Settle<J>>(&called, &mut tx, &kit.rules, careful).await?;
     let mut after = Vec::with_capacity(back.len());
     let mut done = Vec::new();
@@ -84,7 +85,9 @@ async fn mark<J: Job>(tx: &mut Tx, back: &Back<J>, failure: &Failure) -> Result<
     let state = match failure.class {
         Class::Unknown => EffectState::Unknown,
         Class::Permanent | Class::Data => EffectState::Failed,
-        Class::Snooze(_) | Class::Unavailable(_) | Class::Retry | Class::RetryAfter(_) => EffectState::Pending,
+        Class::Snooze(_) | Class::Unavailable(_) | Class::Retry | Class::RetryAfter(_) => {
+            EffectState::Pending
+        }
     };
     Ok(effects::mark(tx, name, state).await?)
 }
