@@ -1,0 +1,187 @@
+//! A lane as apalis sees it: a backend whose task is a claimed slice.
+//!
+//! `Kind = Ephemeral`: decoding is done before a slice gets here, so that a bad payload is buried instead of ending the
+//! worker. Its error type has no value: whatever Redis does, a worker goes on. Apalis's `concurrency` layer must be
+//! [`LaneWork::concurrency`]; outcomes are given to [`Outcomes`], never judged from the handler's result.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use apalis_core::backend::finalize::Ephemeral;
+use apalis_core::backend::{Backend, BackendConfig};
+use apalis_core::task::Task;
+use apalis_core::task::builder::TaskBuilder;
+use apalis_core::task::task_id::RandomId;
+use apalis_core::worker::context::WorkerContext;
+use futures::task::AtomicWaker;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::layer::util::Identity;
+
+use super::Queue;
+use super::claim::{Claimer, LaneClock};
+use super::hub::Hub;
+use super::lease::{self, Leases};
+use super::outcomes::{self, Outcomes};
+use super::slice::Slice;
+use crate::job::Lane;
+
+/// How a worker works one lane.
+#[derive(Clone)]
+pub struct LaneWork {
+    /// Which lane.
+    pub lane: Lane,
+    /// Slices in hand at once.
+    pub concurrency: usize,
+    /// Jobs in a slice, at most.
+    pub slice: usize,
+    /// The worker's name: unique for each start of a process, the same for all of its lanes.
+    pub worker: String,
+    /// The machine that it runs on, for operators.
+    pub host: String,
+    /// A kind's deadline: renewal of its lease stops there.
+    pub deadline_of: Arc<dyn Fn(&str) -> Duration + Send + Sync>,
+    /// Whether this worker knows a kind; what it does not know is parked.
+    pub knows_kind: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Cancelled when the worker is to drain: nothing new is taken, what was not started is handed back.
+    pub stop: CancellationToken,
+}
+
+/// Slices that were claimed and not yet asked for. Never more than there are free hands.
+#[derive(Default)]
+pub(super) struct Shelf {
+    slices: Mutex<(VecDeque<Slice>, bool)>,
+    waker: AtomicWaker,
+}
+
+impl Shelf {
+    pub(super) fn put(&self, slice: Slice) {
+        self.slices.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(slice);
+        self.waker.wake();
+    }
+
+    /// Takes nothing more in, and gives back what is left, the last claimed first.
+    pub(super) fn close(&self) -> Vec<Slice> {
+        let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+        slices.1 = true;
+        let left = slices.0.drain(..).rev().collect();
+        drop(slices);
+        self.waker.wake();
+        left
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Option<Slice>> {
+        self.waker.register(cx.waker());
+        let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+        match slices.0.pop_front() {
+            Some(slice) => Poll::Ready(Some(slice)),
+            None if slices.1 => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The backend of one lane, for apalis's `WorkerBuilder`.
+pub struct LaneBackend {
+    shelf: Arc<Shelf>,
+    stop: CancellationToken,
+    closing: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl fmt::Debug for LaneBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneBackend").finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    /// Starts to work a lane: claims, renews and records on tasks of its own until the work's `stop`, and must be called
+    /// inside a Tokio runtime. [`Queue::close`] ends what is left of them.
+    #[must_use]
+    pub fn lane(&self, mut work: LaneWork) -> (LaneBackend, Outcomes) {
+        // A record in Redis is written with bars between its fields.
+        work.worker = work.worker.replace('|', "-");
+        work.concurrency = work.concurrency.max(1);
+        let (lane, stop, records) = (work.lane, work.stop.child_token(), self.0.stop.child_token());
+        let (hub, ear) = Hub::join(self, &work.worker, &work.host, lane);
+        let (leases, shelf) = (Arc::new(Leases::default()), Arc::new(Shelf::default()));
+        let (outcomes, pending) = Outcomes::new();
+        let claimer = Claimer {
+            queue: self.clone(),
+            hands: Arc::new(Semaphore::new(work.concurrency)),
+            work,
+            hub: Arc::clone(&hub),
+            ear,
+            shelf: Arc::clone(&shelf),
+            leases: Arc::clone(&leases),
+            outcomes: outcomes.clone(),
+            stop: stop.clone(),
+            clock: LaneClock::default(),
+        };
+        let claiming = self.0.tasks.spawn(claimer.run());
+        self.0.tasks.spawn(lease::keep(self.clone(), lane, leases, records.clone()));
+        self.0.tasks.spawn(outcomes::flush(self.clone(), lane, pending, records.clone()));
+        let closing = {
+            let (queue, outcomes, stop) = (self.clone(), outcomes.clone(), stop.clone());
+            Box::pin(async move {
+                stop.cancel();
+                // A claim on its way is waited for: what it brings is handed back.
+                let _ = claiming.await;
+                outcomes.flushed().await;
+                records.cancel();
+                hub.leave(&queue, lane);
+            })
+        };
+        (LaneBackend { shelf, stop, closing }, outcomes)
+    }
+}
+
+impl Drop for LaneBackend {
+    fn drop(&mut self) {
+        // A worker that ended by itself takes nothing more.
+        self.stop.cancel();
+    }
+}
+
+impl Backend for LaneBackend {
+    type Task = Task<Slice>;
+    type Error = Infallible;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Task<Slice>, Infallible>>> {
+        self.shelf.poll(cx).map(|slice| slice.map(|slice| Ok(TaskBuilder::new(slice).build())))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        self.closing.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl BackendConfig for LaneBackend {
+    type Args = Slice;
+    type Id = RandomId;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = Identity;
+
+    fn config(&self) -> &() {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
+        Identity::new()
+    }
+}

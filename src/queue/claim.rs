@@ -1,0 +1,354 @@
+//! One lane's claim loop: takes a free hand, fills it with a slice, and keeps the lane's clock.
+//!
+//! It claims only for hands that are free, so nothing waits in a buffer while its lease runs. It swallows every error of
+//! Redis and tries again: an apalis worker must never end because of one. Due jobs and ended leases are looked at when
+//! the next of them is due, not on a beat.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::backend::{LaneWork, Shelf};
+use super::client::{arg, bytes, number};
+use super::envelope::{Decoded, Envelope};
+use super::hub::{self, Ear, Hub};
+use super::lease::{Lease, Leases};
+use super::outcomes::Outcomes;
+use super::slice::{Delivery, Slice};
+use super::{Queue, QueueError, job_id, raw, scripts};
+use crate::config::ms;
+use crate::ids::{JobId, jitter};
+
+/// Suspects in one slice: a guilty one takes few along, and a thousand innocent ones are still through in a moment.
+const SUSPECTS: usize = 16;
+/// The loop turns this often, whatever happens: readiness watches it. Longer than the hub's own turn over eight lanes, so
+/// that an idle worker does not look twice.
+const TURN: Duration = Duration::from_secs(6);
+/// Between two full batches of due jobs: 25,000 a second, about twice what a lane drains.
+const PROMOTION_PACE: Duration = Duration::from_millis(10);
+/// Until a lone suspect is tried again when another lane of this process has one in its hands.
+const SOLITUDE_WAIT: Duration = Duration::from_millis(50);
+/// Between two looks at the parked jobs: they wait for a deployment, not for milliseconds.
+const PARKED_LOOK: Duration = Duration::from_secs(5);
+/// Waits after failed calls: work goes on within a second of Redis answering.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(800);
+/// Values before the first job in the answer of claim.lua, and values of each job.
+const HEAD: usize = 6;
+const WIDTH: usize = 7;
+
+pub(super) struct Claimer {
+    pub(super) queue: Queue,
+    pub(super) work: LaneWork,
+    pub(super) hub: Arc<Hub>,
+    pub(super) ear: Arc<Ear>,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) leases: Arc<Leases>,
+    pub(super) outcomes: Outcomes,
+    pub(super) stop: CancellationToken,
+    pub(super) hands: Arc<Semaphore>,
+    pub(super) clock: LaneClock,
+}
+
+/// When this lane has to be looked at.
+#[derive(Default)]
+pub(super) struct LaneClock {
+    due: Option<Instant>,
+    lease_end: Option<Instant>,
+    parked: Option<Instant>,
+    parked_from: usize,
+    was_alone: bool,
+}
+
+/// What a claim found.
+struct Claimed {
+    deliveries: Vec<Delivery>,
+    /// Handed over, readable or not.
+    count: usize,
+    more: bool,
+    alone: bool,
+}
+
+impl Claimer {
+    /// Claims until the lane's `stop`; the end of the whole queue's tasks ends it where it stands.
+    pub(super) async fn run(self) {
+        let closed = self.queue.0.stop.clone();
+        tokio::select! {
+            () = closed.cancelled() => {}
+            () = self.claim_until_stopped() => {}
+        }
+    }
+
+    async fn claim_until_stopped(mut self) {
+        let mut pause = FIRST_PAUSE;
+        while !self.stop.is_cancelled() {
+            self.ear.turn();
+            let hand = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                () = tokio::time::sleep_until(self.next_look()) => {
+                    self.look().await;
+                    continue;
+                }
+                hand = Arc::clone(&self.hands).acquire_owned() => hand,
+            };
+            // The semaphore is never closed.
+            let Ok(hand) = hand else { break };
+            match self.round(hand).await {
+                Ok(true) => pause = FIRST_PAUSE,
+                Ok(false) => {
+                    pause = FIRST_PAUSE;
+                    self.wait().await;
+                }
+                Err(error) => {
+                    warn!(lane = %self.work.lane, %error, "nothing claimed");
+                    let jittered = pause.mul_f64(0.5 + jitter() / 2.0);
+                    tokio::select! { () = self.stop.cancelled() => {}, () = tokio::time::sleep(jittered) => {} }
+                    pause = (pause * 2).min(LAST_PAUSE);
+                }
+            }
+        }
+        // A wake-up may have reached this lane while it stopped: somebody else should look.
+        let _: Result<i64, _> = self.queue.0.call(self.work.lane, &scripts::WAKE, Vec::new()).await;
+        for mut slice in self.shelf.close() {
+            slice.take().into_iter().rev().for_each(|delivery| self.outcomes.hand_back(delivery));
+        }
+    }
+
+    /// Fills one hand; answers whether to look again at once.
+    async fn round(&mut self, hand: OwnedSemaphorePermit) -> Result<bool, QueueError> {
+        let claimed = self.claim("any", self.work.slice).await?;
+        let again = claimed.more || (claimed.count > 0 && claimed.deliveries.is_empty());
+        let lonely = claimed.alone && !self.clock.was_alone;
+        self.clock.was_alone = false;
+        if !claimed.deliveries.is_empty() {
+            self.shelf.put(Slice { deliveries: claimed.deliveries, _hands: vec![hand] });
+        } else {
+            drop(hand);
+        }
+        if lonely {
+            return Ok(self.lone_round().await? || again);
+        }
+        Ok(again || claimed.alone)
+    }
+
+    /// One suspect with nothing else in flight: waits for every hand of the lane first.
+    async fn lone_round(&mut self) -> Result<bool, QueueError> {
+        let Ok(solitude) = Arc::clone(&self.queue.0.solitude).try_acquire_owned() else {
+            let again = Instant::now() + SOLITUDE_WAIT;
+            self.clock.due = Some(self.clock.due.map_or(again, |due| due.min(again)));
+            return Ok(false);
+        };
+        let all = u32::try_from(self.work.concurrency).unwrap_or(u32::MAX);
+        let hands = loop {
+            self.ear.turn();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(false),
+                hands = Arc::clone(&self.hands).acquire_many_owned(all) => break hands,
+                () = tokio::time::sleep_until(self.next_look()) => self.look().await,
+            }
+        };
+        let Ok(hands) = hands else { return Ok(false) };
+        let claimed = self.claim("alone", 1).await?;
+        self.clock.was_alone = true;
+        if !claimed.deliveries.is_empty() {
+            self.shelf.put(Slice { deliveries: claimed.deliveries, _hands: vec![hands, solitude] });
+        }
+        Ok(true)
+    }
+
+    async fn claim(&mut self, mode: &str, most: usize) -> Result<Claimed, QueueError> {
+        let lease = self.queue.0.settings.lease_ms;
+        let most = most.clamp(1, self.queue.0.batch());
+        let args = vec![self.work.worker.clone().into(), arg(lease), arg(most), mode.into(), arg(SUSPECTS)];
+        // Before it is sent: this side must never believe longer than Redis does.
+        let before = Instant::now();
+        let mut answer: Vec<Value> = self.queue.0.call(self.work.lane, &scripts::CLAIM, args).await?;
+        let jobs = answer.split_off(answer.len().min(HEAD));
+        let head: Vec<i64> = answer.into_iter().map(number).collect::<Result<_, _>>()?;
+        let &[paused, more, alone, parked, due, lease_end] = head.as_slice() else {
+            return Err(QueueError::answer("a claim of another shape"));
+        };
+        let now = Instant::now();
+        self.clock.due = after(now, due);
+        self.clock.lease_end = after(now, lease_end);
+        if parked > 0 && self.clock.parked.is_none() {
+            self.clock.parked = Some(now);
+        }
+        let count = jobs.len() / WIDTH;
+        let (mut deliveries, mut jobs) = (Vec::with_capacity(count), jobs.into_iter());
+        while let Some(id) = jobs.next() {
+            let mut next = || jobs.next().unwrap_or(Value::Nil);
+            let (id, token) = (job_id(&bytes(id)?)?, bytes(next())?);
+            let (handed, strikes, _stage, overran) =
+                (number(next())?, number(next())?, number(next())?, number(next())?);
+            let envelope = bytes(next())?;
+            if let Some(mut delivery) = self.accept(id, token, &envelope, before) {
+                delivery.deliveries = u32::try_from(handed).unwrap_or(u32::MAX);
+                delivery.strikes = u32::try_from(strikes).unwrap_or(u32::MAX);
+                delivery.overran = overran == 1;
+                deliveries.push(delivery);
+            }
+        }
+        // A paused lane gives nothing, however much it has: looking again would be a hot loop.
+        let open = paused == 0;
+        Ok(Claimed { deliveries, count, more: open && more == 1, alone: open && alone > 0 })
+    }
+
+    /// Reads an envelope. What nobody can read is buried, what this worker does not know is parked: neither is delivered.
+    fn accept(&self, id: JobId, token: Vec<u8>, envelope: &[u8], before: Instant) -> Option<Delivery> {
+        let lane = self.work.lane;
+        let lease = |deadline| Lease::new(id, token, before + ms(self.queue.0.settings.lease_ms), deadline);
+        match Envelope::decode(envelope) {
+            Decoded::Known(known) if (self.work.knows_kind)(&known.kind) => {
+                let lease = lease(before + (self.work.deadline_of)(&known.kind));
+                self.leases.add(&lease);
+                Some(Delivery {
+                    id,
+                    kind: known.kind,
+                    origin: known.origin,
+                    attempts: known.attempts,
+                    deliveries: 1,
+                    strikes: 0,
+                    overran: false,
+                    body: known.body,
+                    lease,
+                    lane,
+                    band: known.band,
+                    pushed_at: known.pushed_at,
+                    traceparent: known.traceparent,
+                })
+            }
+            Decoded::Known(_) | Decoded::Newer => {
+                warn!(%lane, job = %id, "parked: this worker does not know its kind or version");
+                self.outcomes.park_unread(lease(before));
+                None
+            }
+            Decoded::Unreadable(why) => {
+                warn!(%lane, job = %id, why, "buried: unreadable");
+                self.outcomes.bury_unread(lease(before), why);
+                None
+            }
+        }
+    }
+
+    /// Waits for a wake-up, or for the next look.
+    async fn wait(&mut self) {
+        let until = self.next_look();
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep_until(until) => {}
+            () = self.hub.hunger(&self.queue, &self.ear) => {}
+        }
+        self.hub.sated(self.work.lane);
+    }
+
+    fn next_look(&self) -> Instant {
+        let clock = &self.clock;
+        [clock.due, clock.lease_end, clock.parked]
+            .into_iter()
+            .flatten()
+            .fold(Instant::now() + TURN, std::cmp::Ord::min)
+    }
+
+    /// Does whatever is due. Errors are logged and tried again: nothing is lost by lateness.
+    async fn look(&mut self) {
+        let now = Instant::now();
+        if self.clock.due.is_some_and(|at| at <= now)
+            && let Err(error) = self.promote().await
+        {
+            warn!(lane = %self.work.lane, %error, "due jobs not promoted");
+            self.clock.due = Some(now + LAST_PAUSE);
+        }
+        if self.clock.lease_end.is_some_and(|at| at <= now)
+            && let Err(error) = self.sweep().await
+        {
+            warn!(lane = %self.work.lane, %error, "ended leases not swept");
+            self.clock.lease_end = Some(now + LAST_PAUSE);
+        }
+        if self.clock.parked.is_some_and(|at| at <= now) {
+            self.clock.parked = Some(now + PARKED_LOOK);
+            if let Err(error) = self.unpark().await {
+                warn!(lane = %self.work.lane, %error, "parked jobs not looked at");
+            }
+        }
+    }
+
+    async fn promote(&mut self) -> Result<(), QueueError> {
+        let batch = self.queue.0.batch();
+        let (count, due): (usize, i64) =
+            self.queue.0.call(self.work.lane, &scripts::PROMOTE, vec![arg(batch)]).await?;
+        let now = Instant::now();
+        self.clock.due = after(now, due);
+        if count == batch {
+            self.clock.due = self.clock.due.map(|at| at.max(now + PROMOTION_PACE));
+        }
+        Ok(())
+    }
+
+    async fn sweep(&mut self) -> Result<(), QueueError> {
+        let lease = ms(self.queue.0.settings.lease_ms);
+        let census = hub::census(&self.queue, "", "").await?;
+        // An outage of Redis ends every lease and silences every worker: nobody is to blame for that.
+        if census.steady < lease {
+            self.clock.lease_end = Some(Instant::now() + (lease - census.steady).max(FIRST_PAUSE));
+            return Ok(());
+        }
+        let mut args = vec![arg(self.queue.0.batch()), arg(self.queue.0.settings.deaths.max(1))];
+        args.extend(census.live);
+        let (swept, quarantined, end): (u64, u64, i64) =
+            self.queue.0.call(self.work.lane, &scripts::SWEEP, args).await?;
+        if swept > 0 {
+            warn!(lane = %self.work.lane, swept, quarantined, "leases had ended");
+        }
+        self.clock.lease_end = after(Instant::now(), end);
+        Ok(())
+    }
+
+    /// Takes back what this worker knows, a window of the parked jobs at a time.
+    async fn unpark(&mut self) -> Result<(), QueueError> {
+        let (keys, batch) = (self.queue.0.keys(self.work.lane), self.queue.0.batch());
+        let from = self.clock.parked_from;
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(keys.parked()).arg(arg(from)).arg(arg(from + batch - 1));
+        let ids: Vec<Vec<u8>> = self.queue.0.link.send(&range).await?;
+        if ids.is_empty() {
+            // The end, or none at all: the next claim says which.
+            self.clock.parked_from = 0;
+            self.clock.parked = (from > 0).then(|| Instant::now() + PARKED_LOOK);
+            return Ok(());
+        }
+        let mut get = redis::cmd("HMGET");
+        get.arg(keys.bodies()).arg(&ids);
+        let envelopes: Vec<Option<Vec<u8>>> = self.queue.0.link.send(&get).await?;
+        let mut known = Vec::new();
+        for (id, envelope) in ids.iter().zip(envelopes) {
+            let readable = match envelope.as_deref().map(Envelope::decode) {
+                Some(Decoded::Known(envelope)) => (self.work.knows_kind)(&envelope.kind),
+                Some(Decoded::Newer) => false,
+                Some(Decoded::Unreadable(_)) | None => true,
+            };
+            if readable {
+                known.push(job_id(id)?);
+            }
+        }
+        self.clock.parked_from = from + ids.len() - known.len();
+        if !known.is_empty() {
+            let count: u64 = self.queue.0.call(self.work.lane, &scripts::UNPARK, raw(&known)).await?;
+            debug!(lane = %self.work.lane, count, "parked jobs taken back");
+        }
+        Ok(())
+    }
+}
+
+/// The instant `ms` from now; none if it is negative.
+fn after(now: Instant, ms: i64) -> Option<Instant> {
+    u64::try_from(ms).ok().map(|ms| now + Duration::from_millis(ms))
+}

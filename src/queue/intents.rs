@@ -1,0 +1,220 @@
+//! An order intent's idempotency key and public state: pushed with its copy in one script, read and projected here.
+//!
+//! The state lies in the slot of the intents' lane, so that key and copy are written together or not at all. Other lanes
+//! project into that slot with a call of their own, before their copy is finished.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use redis::Value;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::client::{arg, bytes, number};
+use super::envelope::{Envelope, Origin};
+use super::{Queue, QueueError, keys, scripts};
+use crate::ids::{IntentId, JobId};
+use crate::job::{Band, Lane};
+
+/// Bytes of a fingerprint: SHA-256.
+const FINGERPRINT: usize = 32;
+/// Between two tries to subscribe: a lost subscription is noticed by readers as a late event, never as a wrong one.
+const RESUBSCRIBE: Duration = Duration::from_millis(250);
+
+/// An order intent at the door.
+#[derive(Clone, Debug)]
+pub struct IntentPush {
+    /// Its id: a keyed hash of caller and idempotency key.
+    pub intent: IntentId,
+    /// The id of its job.
+    pub job: JobId,
+    /// The kind of its job.
+    pub kind: String,
+    /// How urgent it is.
+    pub band: Band,
+    /// The job's payload.
+    pub body: Vec<u8>,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
+    /// SHA-256 of the canonical request.
+    pub fingerprint: [u8; FINGERPRINT],
+    /// The public state `queued`, as JSON.
+    pub public: String,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IntentPushed {
+    /// The queue has it now. `position`: jobs pushed and not done when it came, itself included.
+    Accepted {
+        /// The lane's push sequence.
+        sequence: u64,
+        /// How many are open in the lane.
+        position: u64,
+    },
+    /// The key is known, with the same request.
+    Replayed {
+        /// The version of the state.
+        version: i64,
+        /// The state, as JSON.
+        public: String,
+        /// It was queued and its copy was gone: it was pushed again.
+        healed: bool,
+    },
+    /// The key is known, with another request.
+    Mismatch,
+}
+
+/// An intent's state, as Redis has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntentState {
+    /// SHA-256 of the canonical request; `None` if only a projection wrote it.
+    pub fingerprint: Option<[u8; FINGERPRINT]>,
+    /// The order's version; 0 is what the intake wrote.
+    pub version: i64,
+    /// The state, as JSON.
+    pub public: String,
+}
+
+/// A public state to be shown.
+#[derive(Clone, Debug)]
+pub struct Projection {
+    /// Of which intent.
+    pub intent: IntentId,
+    /// Written only if this is newer.
+    pub version: i64,
+    /// The state, as JSON.
+    pub public: String,
+}
+
+/// A public state that has just changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Of which intent.
+    pub intent: IntentId,
+    /// Its version.
+    pub version: i64,
+    /// The state, as JSON.
+    pub public: String,
+}
+
+impl Queue {
+    /// Takes an order intent in, together with its idempotency key.
+    pub async fn push_intent(&self, intent: IntentPush) -> Result<IntentPushed, QueueError> {
+        let envelope = Envelope {
+            band: intent.band,
+            kind: intent.kind,
+            origin: Origin::Intake,
+            attempts: 0,
+            pushed_at: self.0.seconds(),
+            traceparent: intent.traceparent,
+            body: intent.body,
+        };
+        let lane = self.0.keys(Lane::Intents);
+        let mut keys = lane.all().to_vec();
+        keys.push(lane.intent(intent.intent));
+        let args = vec![
+            intent.job.uuid().as_bytes().to_vec(),
+            envelope.encode(),
+            intent.fingerprint.to_vec(),
+            intent.public.into_bytes(),
+            arg(self.intent_ttl_ms()),
+        ];
+        let answer: Vec<Value> = self.0.link.call(&scripts::PUSH_INTENT, &keys, args).await?;
+        read_pushed(answer)
+    }
+
+    /// What Redis knows of an intent; `None` does not mean that Postgres knows nothing.
+    pub async fn intent(&self, id: IntentId) -> Result<Option<IntentState>, QueueError> {
+        let key = self.0.keys(Lane::Intents).intent(id);
+        let state: Option<Vec<u8>> = self.0.link.send(redis::cmd("GET").arg(key)).await?;
+        state.map(|state| read_state(&state)).transpose()
+    }
+
+    /// Shows public states: each only if it is newer, told on the channel that [`Queue::listen`] hears.
+    pub async fn project(&self, states: &[Projection]) -> Result<(), QueueError> {
+        let lane = self.0.keys(Lane::Intents);
+        for states in states.chunks(self.0.batch()) {
+            let mut keys = lane.all().to_vec();
+            let mut args = vec![arg(self.intent_ttl_ms()), keys::changes(&self.0.prefix).into_bytes()];
+            for state in states {
+                keys.push(lane.intent(state.intent));
+                args.extend([arg(state.intent), arg(state.version), state.public.clone().into_bytes()]);
+            }
+            let _written: Vec<i64> = self.0.link.call(&scripts::PROJECT, &keys, args).await?;
+        }
+        Ok(())
+    }
+
+    /// Hears every changed state until `stop`, one subscription for the whole process. Whoever needs one state
+    /// subscribes to `to` first and reads [`Queue::intent`] then: what is published while Redis is away is not repeated.
+    pub async fn listen(&self, to: broadcast::Sender<Changed>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                ended = self.hear(&to) => if let Err(error) = ended {
+                    warn!(%error, "not hearing changes of intents");
+                }
+            }
+            tokio::time::sleep(RESUBSCRIBE).await;
+        }
+    }
+
+    async fn hear(&self, to: &broadcast::Sender<Changed>) -> Result<(), QueueError> {
+        let mut subscriber = self.0.link.subscriber().await?;
+        subscriber.subscribe(keys::changes(&self.0.prefix)).await?;
+        let mut messages = subscriber.into_on_message();
+        while let Some(message) = messages.next().await {
+            if let Some(changed) = read_change(message.get_payload_bytes()) {
+                // Nobody listening is no error.
+                let _ = to.send(changed);
+            }
+        }
+        Ok(())
+    }
+
+    fn intent_ttl_ms(&self) -> u64 {
+        // Redis refuses an expiry of 0: at least a second.
+        self.0.settings.idempotency_ttl_seconds.max(1).saturating_mul(1000)
+    }
+}
+
+fn read_pushed(answer: Vec<Value>) -> Result<IntentPushed, QueueError> {
+    let mut answer = answer.into_iter();
+    let mut next = || answer.next().unwrap_or(Value::Nil);
+    match bytes(next())?.as_slice() {
+        b"mismatch" => Ok(IntentPushed::Mismatch),
+        b"accepted" => Ok(IntentPushed::Accepted {
+            sequence: u64::try_from(number(next())?).unwrap_or_default(),
+            position: u64::try_from(number(next())?).unwrap_or_default(),
+        }),
+        b"replayed" => Ok(IntentPushed::Replayed {
+            version: number(next())?,
+            public: String::from_utf8(bytes(next())?).map_err(QueueError::answer)?,
+            healed: number(next())? == 1,
+        }),
+        other => Err(QueueError::answer(String::from_utf8_lossy(other))),
+    }
+}
+
+fn read_state(state: &[u8]) -> Result<IntentState, QueueError> {
+    let unreadable = || QueueError::answer("an intent's state that cannot be read");
+    let (fingerprint, rest) = state.split_first_chunk::<FINGERPRINT>().ok_or_else(unreadable)?;
+    let (version, public) =
+        std::str::from_utf8(rest).ok().and_then(|rest| rest.split_once('\n')).ok_or_else(unreadable)?;
+    Ok(IntentState {
+        fingerprint: (*fingerprint != [0; FINGERPRINT]).then_some(*fingerprint),
+        version: version.parse().map_err(|_| unreadable())?,
+        public: public.to_owned(),
+    })
+}
+
+fn read_change(message: &[u8]) -> Option<Changed> {
+    let mut parts = std::str::from_utf8(message).ok()?.splitn(3, ' ');
+    Some(Changed {
+        intent: parts.next()?.parse().ok()?,
+        version: parts.next()?.parse().ok()?,
+        public: parts.next()?.to_owned(),
+    })
+}

@@ -1,0 +1,119 @@
+//! Every Redis key, one function each.
+//!
+//! All keys of a lane's partition carry one hash tag, `{prefix:lane:partition}`, so that no script crosses a slot. The
+//! names are short because they are sent with every call. Nothing outside this file may write a key's name.
+
+use crate::ids::IntentId;
+use crate::job::{Band, Lane};
+
+/// Lanes have one partition each until they are split: the number is in every key, so a split renames nothing.
+const PARTITION: u16 = 0;
+
+/// The keys of one lane's partition, in the order in which every script expects them (see `scripts/prelude.lua`).
+#[derive(Clone, Debug)]
+pub(super) struct LaneKeys {
+    tag: String,
+    all: Vec<String>,
+}
+
+impl LaneKeys {
+    pub(super) fn new(prefix: &str, lane: Lane) -> Self {
+        let tag = format!("{{{prefix}:{lane}:{PARTITION}}}");
+        let mut keys = Self { all: Vec::new(), tag };
+        keys.all = std::iter::once(keys.bodies())
+            .chain(Band::ALL.into_iter().map(|band| keys.waiting(band)))
+            .chain([keys.suspects(), keys.alone(), keys.delayed(), keys.leases(), keys.records()])
+            .chain([keys.buried(), keys.reasons(), keys.parked(), keys.meter(), keys.wake()])
+            .collect();
+        keys
+    }
+
+    /// All of them, as KEYS 1 to 15.
+    pub(super) fn all(&self) -> &[String] {
+        &self.all
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}:{name}", self.tag)
+    }
+
+    /// Hash: id → envelope. Whatever waits, is delayed, leased or parked is in here.
+    pub(super) fn bodies(&self) -> String {
+        self.key("j")
+    }
+
+    /// List of ids: a band's waiting jobs.
+    pub(super) fn waiting(&self, band: Band) -> String {
+        self.key(&format!("w{}", band.number()))
+    }
+
+    /// List of ids whose lease ended once: handed over in small slices.
+    pub(super) fn suspects(&self) -> String {
+        self.key("s")
+    }
+
+    /// List of ids whose lease ended again: handed over alone.
+    pub(super) fn alone(&self) -> String {
+        self.key("a")
+    }
+
+    /// Sorted set: due time in ms → id.
+    pub(super) fn delayed(&self) -> String {
+        self.key("d")
+    }
+
+    /// Sorted set: end of the lease in ms → id.
+    pub(super) fn leases(&self) -> String {
+        self.key("l")
+    }
+
+    /// Hash: id → token, deliveries, strikes, stage.
+    pub(super) fn records(&self) -> String {
+        self.key("t")
+    }
+
+    /// Sorted set: burial in ms → id.
+    pub(super) fn buried(&self) -> String {
+        self.key("x")
+    }
+
+    /// Hash: id → reason and envelope of what was buried.
+    pub(super) fn reasons(&self) -> String {
+        self.key("xr")
+    }
+
+    /// Sorted set: parking in ms → id.
+    pub(super) fn parked(&self) -> String {
+        self.key("pk")
+    }
+
+    /// Hash: counters `lease`, `pushed`, `done`; `paused`; `epoch`.
+    pub(super) fn meter(&self) -> String {
+        self.key("m")
+    }
+
+    /// List of one token at most: somebody should look.
+    pub(super) fn wake(&self) -> String {
+        self.key("wake")
+    }
+
+    /// String: fingerprint, version and public state of an intent. In this slot, so that it is written with its copy.
+    pub(super) fn intent(&self, id: IntentId) -> String {
+        self.key(&format!("i:{}", id.uuid().simple()))
+    }
+}
+
+/// The keys of the fleet's workers: beats, cards, what is known of the server. In the order of `scripts/beat.lua`.
+pub(super) fn workers(prefix: &str) -> [String; 3] {
+    [beats(prefix), format!("{{{prefix}:workers}}:cards"), format!("{{{prefix}:workers}}:server")]
+}
+
+/// Sorted set: last beat in ms → worker's name.
+pub(super) fn beats(prefix: &str) -> String {
+    format!("{{{prefix}:workers}}:beats")
+}
+
+/// The channel on which changed public states of intents are told.
+pub(super) fn changes(prefix: &str) -> String {
+    format!("{prefix}:intents")
+}

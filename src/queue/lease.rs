@@ -1,0 +1,159 @@
+//! The right to work on a job until a time, and the task that keeps it.
+//!
+//! A lease's end is counted from *before* its claim or renewal was sent, so this side never believes longer than Redis
+//! does. Whoever drops the last handle on a lease gives up its renewal: nothing has to be told.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::client::arg;
+use super::{Queue, scripts};
+use crate::config::ms;
+use crate::ids::JobId;
+use crate::job::Lane;
+
+/// After a failed renewal the next try comes this much sooner: three more fit into what is left of the lease.
+const HASTE: u32 = 4;
+
+/// The right to work on one delivery.
+#[derive(Clone, Debug)]
+pub struct Lease(pub(super) Arc<Held>);
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) id: JobId,
+    /// `sequence:worker`: proof of holding this lease and no other.
+    pub(super) token: Vec<u8>,
+    ends: Mutex<Instant>,
+    /// The kind's deadline: no renewal past it, so that a hung handler loses its job.
+    deadline: Instant,
+    lost: CancellationToken,
+    /// Its outcome is on its way: that Redis knows the lease no more is no news then.
+    ended: AtomicBool,
+}
+
+impl Lease {
+    pub(super) fn new(id: JobId, token: Vec<u8>, ends: Instant, deadline: Instant) -> Self {
+        let (ends, lost) = (Mutex::new(ends), CancellationToken::new());
+        Self(Arc::new(Held { id, token, ends, deadline, lost, ended: AtomicBool::new(false) }))
+    }
+
+    /// The token, for logs and rows.
+    #[must_use]
+    pub fn token(&self) -> String {
+        String::from_utf8_lossy(&self.0.token).into_owned()
+    }
+
+    /// How long it certainly lasts from now.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        if self.0.lost.is_cancelled() {
+            return Duration::ZERO;
+        }
+        self.0.ends().saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it is over, or was given to somebody else.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.remaining().is_zero()
+    }
+
+    /// Waits until it is lost. A call under it is to be aborted then.
+    pub async fn lost(&self) {
+        while !self.is_lost() {
+            tokio::select! {
+                () = self.0.lost.cancelled() => {}
+                () = tokio::time::sleep_until(self.0.ends()) => {}
+            }
+        }
+    }
+}
+
+impl Held {
+    /// Its outcome was given.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn ends(&self) -> Instant {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn extend(&self, to: Instant) {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+}
+
+/// Every lease that one lane of this worker holds.
+#[derive(Debug, Default)]
+pub(super) struct Leases(Mutex<Vec<Weak<Held>>>);
+
+impl Leases {
+    pub(super) fn add(&self, lease: &Lease) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&lease.0));
+    }
+
+    /// Those to be renewed now. Forgets what was dropped or lost, and tells the holders of what has just ended.
+    fn to_renew(&self) -> Vec<Arc<Held>> {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|weak| {
+            let Some(held) = weak.upgrade() else { return false };
+            if held.lost.is_cancelled() {
+                return false;
+            }
+            if now < held.deadline {
+                due.push(held);
+            } else if held.ends() <= now {
+                held.lost.cancel();
+                return false;
+            }
+            true
+        });
+        due
+    }
+}
+
+/// Renews until `stop`, whatever the handlers are doing.
+pub(super) async fn keep(queue: Queue, lane: Lane, leases: Arc<Leases>, stop: CancellationToken) {
+    let every = ms(queue.0.settings.renew_ms);
+    let mut wait = every;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = every;
+        for batch in leases.to_renew().chunks(queue.0.batch()) {
+            if let Err(error) = renew(&queue, lane, batch).await {
+                warn!(%lane, %error, leases = batch.len(), "leases not renewed");
+                wait = every / HASTE;
+            }
+        }
+    }
+}
+
+async fn renew(queue: &Queue, lane: Lane, batch: &[Arc<Held>]) -> Result<(), super::QueueError> {
+    let lease = queue.0.settings.lease_ms;
+    let ends = Instant::now() + ms(lease);
+    let mut args = vec![arg(lease)];
+    for held in batch {
+        args.extend([held.id.uuid().as_bytes().to_vec(), held.token.clone()]);
+    }
+    let answers: Vec<i64> = queue.0.call(lane, &scripts::RENEW, args).await?;
+    for (held, kept) in batch.iter().zip(answers) {
+        if kept == 1 {
+            held.extend(ends);
+        } else if !held.ended.load(Ordering::Relaxed) {
+            warn!(%lane, job = %held.id, "lease lost");
+            held.lost.cancel();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Looking at the queue without taking anything: depth, what it knows, what it had to bury, its epoch.
+
+use redis::Value;
+
+use super::client::{arg, bytes, number};
+use super::envelope::{Decoded, Envelope};
+use super::{Queue, QueueError, job_id, raw, scripts};
+use crate::ids::{JobId, random_bytes};
+use crate::job::Lane;
+
+/// The first numbers of depth.lua's answer; the heads of the bands follow.
+const NUMBERS: usize = 12;
+
+/// How much of a lane stands where, in jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Waiting in each band, express first.
+    pub bands: [u64; 4],
+    /// Waiting under suspicion.
+    pub suspects: u64,
+    /// Not due yet.
+    pub delayed: u64,
+    /// In a worker's hands.
+    pub leased: u64,
+    /// Buried by Redis alone, not yet moved to Postgres.
+    pub dead: u64,
+    /// Waiting for a worker that knows them.
+    pub parked: u64,
+    /// Pushed, ever.
+    pub pushed: u64,
+    /// Done, ever.
+    pub done: u64,
+    /// Whether nothing is handed over.
+    pub paused: bool,
+    /// Age in seconds of the oldest job at the head of a band.
+    pub oldest_seconds: Option<u64>,
+}
+
+impl Depth {
+    /// Everything that could be handed over now.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.bands.iter().sum::<u64>() + self.suspects
+    }
+}
+
+/// What Redis had to bury alone: quarantined or unreadable. A worker moves it to Postgres.
+#[derive(Clone, Debug)]
+pub struct Buried {
+    /// The job.
+    pub id: JobId,
+    /// Why, as a code.
+    pub reason: String,
+    /// When, in milliseconds since 1970, by Redis's clock.
+    pub buried_at_ms: i64,
+    /// The job, if it can be read.
+    pub envelope: Option<Envelope>,
+    /// Its bytes, if it cannot.
+    pub raw: Vec<u8>,
+}
+
+impl Queue {
+    /// How much of a lane stands where.
+    pub async fn depth(&self, lane: Lane) -> Result<Depth, QueueError> {
+        let mut answer: Vec<Value> = self.0.call(lane, &scripts::DEPTH, Vec::new()).await?;
+        let heads = answer.split_off(answer.len().min(NUMBERS));
+        let numbers: Vec<u64> = answer
+            .into_iter()
+            .map(|value| Ok(u64::try_from(number(value)?).unwrap_or_default()))
+            .collect::<Result<_, QueueError>>()?;
+        let &[a, b, c, d, suspects, delayed, leased, dead, parked, pushed, done, paused] = numbers.as_slice()
+        else {
+            return Err(QueueError::answer("a depth of another shape"));
+        };
+        let mut oldest = None;
+        for head in heads {
+            if let Decoded::Known(envelope) = Envelope::decode(&bytes(head)?) {
+                oldest = oldest.max(Some(self.0.seconds().saturating_sub(envelope.pushed_at)));
+            }
+        }
+        let (bands, paused, oldest_seconds) = ([a, b, c, d], paused == 1, oldest.map(u64::from));
+        Ok(Depth { bands, suspects, delayed, leased, dead, parked, pushed, done, paused, oldest_seconds })
+    }
+
+    /// Whether the queue knows jobs: waiting, delayed, leased, parked or buried. An answer for each, in order.
+    pub async fn knows(&self, lane: Lane, ids: &[JobId]) -> Result<Vec<bool>, QueueError> {
+        let mut known = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(self.0.batch()) {
+            let answers: Vec<i64> = self.0.call(lane, &scripts::KNOWS, raw(ids)).await?;
+            known.extend(answers.into_iter().map(|answer| answer == 1));
+        }
+        Ok(known)
+    }
+
+    /// The lane's epoch; `None` when Redis was wiped, or failed over to nothing, or is new.
+    pub async fn epoch(&self, lane: Lane) -> Result<Option<String>, QueueError> {
+        self.0.link.send(redis::cmd("HGET").arg(self.0.keys(lane).meter()).arg("epoch")).await
+    }
+
+    /// Gives the lane an epoch unless it has one; answers the one that stands. Call it once all its rows are relayed
+    /// again: from then on a missing epoch is news.
+    pub async fn ensure_epoch(&self, lane: Lane) -> Result<String, QueueError> {
+        let fresh = format!("{:032x}", u128::from_le_bytes(random_bytes()));
+        let meter = self.0.keys(lane).meter();
+        let _set: i64 = self.0.link.send(redis::cmd("HSETNX").arg(&meter).arg("epoch").arg(&fresh)).await?;
+        Ok(self.epoch(lane).await?.unwrap_or(fresh))
+    }
+
+    /// What Redis had to bury alone, the oldest first.
+    pub async fn buried(&self, lane: Lane, limit: usize) -> Result<Vec<Buried>, QueueError> {
+        let keys = self.0.keys(lane);
+        let last = limit.clamp(1, self.0.batch()) - 1;
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(keys.buried()).arg(0).arg(arg(last)).arg("WITHSCORES");
+        let found: Vec<(Vec<u8>, f64)> = self.0.link.send(&range).await?;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut get = redis::cmd("HMGET");
+        get.arg(keys.reasons());
+        for (id, _) in &found {
+            get.arg(id);
+        }
+        let kept: Vec<Option<Vec<u8>>> = self.0.link.send(&get).await?;
+        found
+            .into_iter()
+            .zip(kept)
+            .map(|((id, at), kept)| read_buried(&id, at, kept.unwrap_or_default()))
+            .collect()
+    }
+
+    /// Forgets buried jobs: Postgres has them now, or their rows were gone. Answers how many there were.
+    pub async fn drop_buried(&self, lane: Lane, ids: &[JobId]) -> Result<u64, QueueError> {
+        let mut count = 0;
+        for ids in ids.chunks(self.0.batch()) {
+            count += self.0.call::<u64>(lane, &scripts::DROP_BURIED, raw(ids)).await?;
+        }
+        Ok(count)
+    }
+}
+
+fn read_buried(id: &[u8], at: f64, kept: Vec<u8>) -> Result<Buried, QueueError> {
+    let cut = kept.iter().position(|byte| *byte == b'\n').unwrap_or(kept.len());
+    let raw = kept.get(cut + 1..).unwrap_or_default().to_vec();
+    let envelope = match Envelope::decode(&raw) {
+        Decoded::Known(envelope) => Some(envelope),
+        Decoded::Newer | Decoded::Unreadable(_) => None,
+    };
+    Ok(Buried {
+        id: job_id(id)?,
+        reason: String::from_utf8_lossy(kept.get(..cut).unwrap_or_default()).into_owned(),
+        buried_at_ms: whole(at),
+        envelope,
+        raw,
+    })
+}
+
+/// A score of a sorted set as whole milliseconds.
+pub(super) fn whole(score: f64) -> i64 {
+    format!("{score:.0}").parse().unwrap_or_default()
+}

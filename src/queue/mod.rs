@@ -1,0 +1,256 @@
+//! The queue: all Redis, all apalis.
+//!
+//! Redis carries, Postgres decides: this room hands jobs over, at least once, each under a lease with a token, and
+//! forgets them when it is told that they are done. It knows no kind, no transaction and no provider. What it must never
+//! do: lose what it acknowledged, give a job to two owners who can both finish it, end a worker because Redis is away.
+//!
+//! ```text
+//! push ──► w0…w3 ──claim──► lease ──finish──► gone            every arrow is one script: scripts/*.lua
+//!            ▲  ▲             │ ├─delay──► d ──promote──► w
+//!            │  └─hand back───┤ ├─park───► pk ──unpark──► w
+//!            └──── s, a ◄sweep┘ └─bury───► x
+//! ```
+//!
+//! [`Queue`] is what intake, relay and operators call; [`Queue::lane`] is what a worker runs: an apalis backend whose
+//! task is a [`Slice`], and the [`Outcomes`] that end each delivery.
+
+mod backend;
+mod claim;
+mod client;
+mod durability;
+mod envelope;
+mod error;
+mod hub;
+mod intents;
+mod keys;
+mod lease;
+mod looks;
+mod outcomes;
+mod scripts;
+mod slice;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use backend::{LaneBackend, LaneWork};
+pub use durability::Durability;
+pub use envelope::{Decoded, Envelope, Origin};
+pub use error::QueueError;
+pub use hub::WorkerSeen;
+pub use intents::{Changed, IntentPush, IntentPushed, IntentState, Projection};
+pub use lease::Lease;
+pub use looks::{Buried, Depth};
+pub use outcomes::Outcomes;
+pub use slice::{Delivery, Slice};
+
+use crate::config::{QueueSettings, RedisSettings};
+use crate::ids::JobId;
+use crate::job::{Band, Lane};
+use crate::time::Clock;
+use client::{Link, arg};
+use hub::Hub;
+use keys::LaneKeys;
+
+/// The most that one script call may move, whatever is set: Lua unpacks at most some thousand values, and Redis serves
+/// nobody else meanwhile.
+const MAX_BATCH: usize = 256;
+
+/// The queue's handle; clones share one connection.
+#[derive(Clone)]
+pub struct Queue(Arc<Inner>);
+
+struct Inner {
+    link: Link,
+    prefix: String,
+    settings: QueueSettings,
+    keys: BTreeMap<Lane, LaneKeys>,
+    clock: Clock,
+    /// One for each worker name that runs lanes in this process (one, outside tests).
+    hubs: Mutex<HashMap<String, Arc<Hub>>>,
+    /// One lone suspect at a time in this process: two of them would accuse each other.
+    solitude: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A job to be pushed.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// Its id: pushed twice, it is queued once.
+    pub id: JobId,
+    /// Its stored kind.
+    pub kind: String,
+    /// Where it waits.
+    pub lane: Lane,
+    /// How urgent it is there.
+    pub band: Band,
+    /// Where it was born.
+    pub origin: Origin,
+    /// Attempts that its row counts.
+    pub attempts: u16,
+    /// How long from now until it is due, by Redis's clock; zero is at once.
+    pub delay: Duration,
+    /// Its payload, as its kind writes it.
+    pub body: Vec<u8>,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
+}
+
+/// What became of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// The queue has it now.
+    Queued,
+    /// The queue had it already, or keeps it buried.
+    Duplicate,
+}
+
+impl Queue {
+    /// Connects, and refuses a Redis that may lose or evict what it acknowledges, if the settings demand so.
+    pub async fn connect(redis: &RedisSettings, queue: &QueueSettings) -> Result<Self, QueueError> {
+        let inner = Inner {
+            link: Link::new(redis)?,
+            prefix: redis.prefix.clone(),
+            settings: queue.clone(),
+            keys: Lane::ALL.into_iter().map(|lane| (lane, LaneKeys::new(&redis.prefix, lane))).collect(),
+            clock: Clock::real(),
+            hubs: Mutex::default(),
+            solitude: Arc::new(Semaphore::new(1)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let found = durability::examine(&inner.link).await?;
+        if redis.require_durable && !found.faults.is_empty() {
+            return Err(QueueError::NotDurable(found.faults));
+        }
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// What `doctor` says about this Redis.
+    pub async fn durability(&self) -> Result<Durability, QueueError> {
+        durability::examine(&self.0.link).await
+    }
+
+    /// Pushes jobs of any lanes; an answer for each, in order. After an error some may have been pushed: push again.
+    pub async fn push(&self, copies: &[Copy]) -> Result<Vec<Pushed>, QueueError> {
+        let mut lanes: BTreeMap<Lane, Vec<usize>> = BTreeMap::new();
+        for (at, copy) in copies.iter().enumerate() {
+            lanes.entry(copy.lane).or_default().push(at);
+        }
+        // Sent without waiting for each other: one round trip, many calls.
+        let calls = lanes.iter().flat_map(|(lane, places)| {
+            places.chunks(self.0.batch()).map(move |places| self.push_batch(*lane, copies, places))
+        });
+        let mut pushed = vec![Pushed::Duplicate; copies.len()];
+        for (at, became) in try_join_all(calls).await?.into_iter().flatten() {
+            if let Some(place) = pushed.get_mut(at) {
+                *place = became;
+            }
+        }
+        Ok(pushed)
+    }
+
+    async fn push_batch(
+        &self,
+        lane: Lane,
+        copies: &[Copy],
+        places: &[usize],
+    ) -> Result<Vec<(usize, Pushed)>, QueueError> {
+        let pushed_at = self.0.seconds();
+        let mut args = Vec::with_capacity(places.len() * 3);
+        for copy in places.iter().filter_map(|at| copies.get(*at)) {
+            args.push(copy.id.uuid().as_bytes().to_vec());
+            args.push(arg(copy.delay.as_millis()));
+            args.push(copy.envelope(pushed_at).encode());
+        }
+        let answers: Vec<i64> = self.0.call(lane, &scripts::PUSH, args).await?;
+        let became = answers.into_iter().map(|new| if new == 1 { Pushed::Queued } else { Pushed::Duplicate });
+        Ok(places.iter().copied().zip(became).collect())
+    }
+
+    /// Hands nothing more of a lane over, in the whole fleet, until [`Queue::resume`].
+    pub async fn pause(&self, lane: Lane) -> Result<(), QueueError> {
+        self.0.call(lane, &scripts::PAUSE, vec![arg(1)]).await
+    }
+
+    /// Hands a lane's jobs over again.
+    pub async fn resume(&self, lane: Lane) -> Result<(), QueueError> {
+        self.0.call(lane, &scripts::PAUSE, vec![arg(0)]).await
+    }
+
+    /// Removes jobs, whatever state they are in; answers how many there were. Their holders finish nothing.
+    pub async fn drop_jobs(&self, lane: Lane, ids: &[JobId]) -> Result<u64, QueueError> {
+        let mut count = 0;
+        for ids in ids.chunks(self.0.batch()) {
+            count += self.0.call::<u64>(lane, &scripts::DROP, raw(ids)).await?;
+        }
+        Ok(count)
+    }
+
+    /// Ends what [`Queue::lane`] started and waits for it. Call it after the workers have been drained.
+    pub async fn close(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+impl Inner {
+    fn keys(&self, lane: Lane) -> &LaneKeys {
+        // Every lane is in the map: it is made from `Lane::ALL`.
+        &self.keys[&lane]
+    }
+
+    fn batch(&self) -> usize {
+        self.settings.batch.clamp(1, MAX_BATCH)
+    }
+
+    fn seconds(&self) -> u32 {
+        u32::try_from(self.clock.unix_seconds()).unwrap_or_default()
+    }
+
+    async fn call<T: redis::FromRedisValue>(
+        &self,
+        lane: Lane,
+        script: &redis::Script,
+        args: Vec<Vec<u8>>,
+    ) -> Result<T, QueueError> {
+        self.link.call(script, self.keys(lane).all(), args).await
+    }
+
+    fn hub(&self, worker: &str) -> Option<Arc<Hub>> {
+        self.hubs.lock().unwrap_or_else(PoisonError::into_inner).get(worker).cloned()
+    }
+}
+
+impl Copy {
+    fn envelope(&self, pushed_at: u32) -> Envelope {
+        Envelope {
+            band: self.band,
+            kind: self.kind.clone(),
+            origin: self.origin,
+            attempts: self.attempts,
+            pushed_at,
+            traceparent: self.traceparent.clone(),
+            body: self.body.clone(),
+        }
+    }
+}
+
+/// Ids as Redis has them: sixteen raw bytes.
+fn raw(ids: &[JobId]) -> Vec<Vec<u8>> {
+    ids.iter().map(|id| id.uuid().as_bytes().to_vec()).collect()
+}
+
+/// An id that Redis gave back.
+fn job_id(bytes: &[u8]) -> Result<JobId, QueueError> {
+    uuid::Uuid::from_slice(bytes).map(JobId::from).map_err(QueueError::answer)
+}

@@ -1,0 +1,181 @@
+//! How deliveries end: gathered while the last call is on its way, sent together, at once when nothing is.
+//!
+//! Every outcome carries its token and the script checks it: a stale owner changes nothing. An outcome is retried until
+//! Redis answers; its lease is renewed meanwhile. It is sent *after* the transaction that decided it: a lost outcome
+//! means one more delivery, which finds the row gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Script;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::client::arg;
+use super::envelope::attempts_byte;
+use super::lease::Lease;
+use super::slice::Delivery;
+use super::{Queue, scripts};
+use crate::ids::jitter;
+use crate::job::Lane;
+
+/// Waits after failed calls: from a hiccup to an outage, well inside the five seconds in which work must go on.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where a worker's deliveries of one lane end.
+#[derive(Clone)]
+pub struct Outcomes {
+    send: mpsc::UnboundedSender<Outcome>,
+    open: Arc<watch::Sender<usize>>,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    lease: Lease,
+    act: Act,
+}
+
+#[derive(Debug)]
+enum Act {
+    Finish,
+    Delay(Duration, u16),
+    HandBack,
+    Park,
+    Bury(String),
+}
+
+impl Outcomes {
+    /// Also the end to be given to [`flush`]. Unbounded, but never longer than what this worker holds.
+    pub(super) fn new() -> (Self, Pending) {
+        let (send, receive) = mpsc::unbounded_channel();
+        let open = Arc::new(watch::channel(0).0);
+        (Self { send, open: Arc::clone(&open) }, Pending { receive, open })
+    }
+
+    /// It is done: nothing of it stays.
+    pub fn finish(&self, delivery: Delivery) {
+        self.end(delivery.lease, Act::Finish);
+    }
+
+    /// It comes back after `delay`, by Redis's clock; `attempts` are what its row counts now.
+    pub fn delay(&self, delivery: Delivery, delay: Duration, attempts: u16) {
+        self.end(delivery.lease, Act::Delay(delay, attempts));
+    }
+
+    /// It was not worked: to the front of its band, spending nothing.
+    pub fn hand_back(&self, delivery: Delivery) {
+        self.end(delivery.lease, Act::HandBack);
+    }
+
+    /// This worker does not know it: it waits for one that does.
+    pub fn park(&self, delivery: Delivery) {
+        self.end(delivery.lease, Act::Park);
+    }
+
+    /// Redis has to keep it, because nobody can read it. `reason` is a code.
+    pub fn bury(&self, delivery: Delivery, reason: &str) {
+        self.end(delivery.lease, Act::Bury(reason.to_owned()));
+    }
+
+    pub(super) fn park_unread(&self, lease: Lease) {
+        self.end(lease, Act::Park);
+    }
+
+    pub(super) fn bury_unread(&self, lease: Lease, reason: &str) {
+        self.end(lease, Act::Bury(reason.to_owned()));
+    }
+
+    /// Waits until Redis has answered every outcome given so far.
+    pub async fn flushed(&self) {
+        // The sender is ours, so the channel cannot be closed.
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    fn end(&self, lease: Lease, act: Act) {
+        lease.0.end();
+        self.open.send_modify(|open| *open += 1);
+        if self.send.send(Outcome { lease, act }).is_err() {
+            // The queue was closed: the lease ends by itself.
+            self.open.send_modify(|open| *open = open.saturating_sub(1));
+        }
+    }
+}
+
+/// The other end of [`Outcomes`].
+pub(super) struct Pending {
+    receive: mpsc::UnboundedReceiver<Outcome>,
+    open: Arc<watch::Sender<usize>>,
+}
+
+/// Sends outcomes until `stop`.
+pub(super) async fn flush(queue: Queue, lane: Lane, mut pending: Pending, stop: CancellationToken) {
+    let mut batch = Vec::new();
+    loop {
+        let count = tokio::select! {
+            () = stop.cancelled() => break,
+            count = pending.receive.recv_many(&mut batch, queue.0.batch()) => count,
+        };
+        if count == 0 {
+            break;
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = send_batch(&queue, lane, &batch) => {}
+        }
+        batch.clear();
+        pending.open.send_modify(|open| *open = open.saturating_sub(count));
+    }
+    // Nobody will send the rest: their leases end by themselves, and nobody may wait for them.
+    pending.open.send_replace(0);
+}
+
+async fn send_batch(queue: &Queue, lane: Lane, batch: &[Outcome]) {
+    let steps: [(&Script, fn(&Act) -> Option<Vec<Vec<u8>>>); 5] = [
+        (&scripts::FINISH, |act| matches!(act, Act::Finish).then(Vec::new)),
+        (&scripts::DELAY, |act| match act {
+            Act::Delay(delay, attempts) => Some(vec![arg(delay.as_millis()), vec![attempts_byte(*attempts)]]),
+            Act::Finish | Act::HandBack | Act::Park | Act::Bury(_) => None,
+        }),
+        (&scripts::HAND_BACK, |act| matches!(act, Act::HandBack).then(Vec::new)),
+        (&scripts::PARK, |act| matches!(act, Act::Park).then(Vec::new)),
+        (&scripts::BURY, |act| match act {
+            Act::Bury(reason) => Some(vec![reason.replace('\n', " ").into_bytes()]),
+            Act::Finish | Act::Delay(..) | Act::HandBack | Act::Park => None,
+        }),
+    ];
+    for (script, extra) in steps {
+        let (mut args, mut leases) = (Vec::new(), Vec::new());
+        for Outcome { lease, act } in batch {
+            if let Some(extra) = extra(act) {
+                args.extend([lease.0.id.uuid().as_bytes().to_vec(), lease.0.token.clone()]);
+                args.extend(extra);
+                leases.push(lease);
+            }
+        }
+        if !leases.is_empty() {
+            send(queue, lane, script, &args, &leases).await;
+        }
+    }
+}
+
+/// Until Redis answers. A second try may find its own first one done: only the first can tell a stale token.
+async fn send(queue: &Queue, lane: Lane, script: &Script, args: &[Vec<u8>], leases: &[&Lease]) {
+    let (mut pause, mut first) = (FIRST_PAUSE, true);
+    loop {
+        match queue.0.call::<Vec<i64>>(lane, script, args.to_vec()).await {
+            Ok(answers) => {
+                for (lease, _) in leases.iter().zip(answers).filter(|(_, took)| *took == 0 && first) {
+                    warn!(%lane, job = %lease.0.id, token = lease.token(), "stale outcome refused");
+                }
+                return;
+            }
+            Err(error) => {
+                warn!(%lane, %error, outcomes = leases.len(), "outcomes not recorded yet");
+                tokio::time::sleep(pause.mul_f64(0.5 + jitter() / 2.0)).await;
+                (pause, first) = ((pause * 2).min(LAST_PAUSE), false);
+            }
+        }
+    }
+}

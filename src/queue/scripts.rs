@@ -1,0 +1,42 @@
+//! The Lua scripts: each is one atomic move, bounded by a batch.
+//!
+//! A script is called by its hash and loaded again when Redis has forgotten it (restart, `SCRIPT FLUSH`, failover). What
+//! each needs and answers stands in its head comment; what they share stands in `prelude.lua`.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+const PRELUDE: &str = include_str!("scripts/prelude.lua");
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {$(
+        pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(&format!("{PRELUDE}\n{}", include_str!($file))));
+    )*};
+}
+
+scripts! {
+    PUSH = "scripts/push.lua";
+    PUSH_INTENT = "scripts/push_intent.lua";
+    PROJECT = "scripts/project.lua";
+    CLAIM = "scripts/claim.lua";
+    RENEW = "scripts/renew.lua";
+    FINISH = "scripts/finish.lua";
+    DELAY = "scripts/delay.lua";
+    HAND_BACK = "scripts/hand_back.lua";
+    BURY = "scripts/bury.lua";
+    PARK = "scripts/park.lua";
+    UNPARK = "scripts/unpark.lua";
+    PROMOTE = "scripts/promote.lua";
+    SWEEP = "scripts/sweep.lua";
+    PAUSE = "scripts/pause.lua";
+    WAKE = "scripts/wake.lua";
+    DROP = "scripts/drop.lua";
+    DROP_BURIED = "scripts/drop_buried.lua";
+    KNOWS = "scripts/knows.lua";
+    DEPTH = "scripts/depth.lua";
+}
+
+/// The only one that works on the fleet's keys, without the prelude.
+pub(super) static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));

@@ -1,0 +1,66 @@
+-- Stands before every script of a lane's partition. KEYS 1 to 15 are the same in all of them (see keys.rs).
+local J, S, A, D, L, T = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local X, XR, PK, M, WAKE = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
+local call = redis.call
+local time = call('TIME')
+local exact = time[1] * 1000 + time[2] / 1000
+local now = math.floor(exact)
+
+-- A full Redis refuses every write that may grow, unless the script has already made one that may not. All but the
+-- pushes begin with this one, which removes nothing: a full Redis must still be drained.
+local function allow_when_full() call('HDEL', J, '') end
+
+-- One token at most: it says "look", not how much there is.
+local function wake() if call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, '1') end end
+
+-- The waiting list of an envelope: its first byte is the band's digit. An unreadable band waits as normal.
+local function list_of(envelope)
+  local band = string.byte(envelope, 1)
+  if not band or band < 48 or band > 51 then band = 50 end
+  return KEYS[band - 46]
+end
+
+-- A record of T: token | deliveries since the last outcome | strikes | stage | overran. The token is empty while nobody
+-- holds the job. Stage: 0 as usual, 1 suspect, 2 to be delivered alone.
+local function read(record)
+  if not record then return '', 0, 0, 0, 0 end
+  local token, deliveries, strikes, stage, overran = string.match(record, '^([^|]*)|(%d+)|(%d+)|(%d)|(%d)$')
+  return token or '', tonumber(deliveries) or 0, tonumber(strikes) or 0, tonumber(stage) or 0, tonumber(overran) or 0
+end
+
+local function write(token, deliveries, strikes, stage, overran)
+  return string.format('%s|%d|%d|%d|%d', token, deliveries, strikes, stage, overran)
+end
+
+-- Walks ARGV from `from` in groups of `step` (id, token, …) and calls each(id, at, record) for every id whose token is
+-- the current one. Answers 1 or 0 for each group. A stale call proves that its owner lives: the strikes fall to 0.
+local function owned(from, step, each)
+  local ids, answers, seen = {}, {}, {}
+  for at = from, #ARGV, step do ids[#ids + 1] = ARGV[at] end
+  if #ids == 0 then return answers end
+  local records = call('HMGET', T, unpack(ids))
+  for k = 1, #ids do
+    local id, record, at = ids[k], records[k], from + (k - 1) * step
+    local held = ARGV[at + 1] .. '|'
+    if record and not seen[id] and #held > 1 and string.sub(record, 1, #held) == held then
+      seen[id], answers[k] = true, 1
+      each(id, at, record)
+    else
+      answers[k] = 0
+      if record and not seen[id] then
+        local token, deliveries, strikes, stage, overran = read(record)
+        if strikes > 0 then call('HSET', T, id, write(token, deliveries, 0, stage, overran)) end
+      end
+    end
+  end
+  return answers
+end
+
+-- Keeps what only Redis can keep: the reason and the whole envelope, until a worker has moved them to Postgres.
+local function bury(id, reason, envelope)
+  call('HDEL', J, id)
+  call('HDEL', T, id)
+  call('ZREM', L, id)
+  call('HSET', XR, id, reason .. '\n' .. envelope)
+  call('ZADD', X, now, id)
+end

@@ -1,0 +1,33 @@
+-- sweep: ended leases become suspects: a small slice next, then alone; then deaths count, and the last one quarantines.
+-- KEYS: the partition's. ARGV: jobs at most, deaths at most, live worker…
+-- Returns {swept, quarantined, ms to the next lease's end (-1: none)}.
+-- The caller makes sure that Redis has been up for longer than a lease: an outage ends every lease, and is nobody's fault.
+allow_when_full()
+local live = {}
+for k = 3, #ARGV do live[ARGV[k]] = true end
+local ids = call('ZRANGEBYSCORE', L, '-inf', now, 'LIMIT', 0, ARGV[1])
+local quarantined = 0
+if #ids > 0 then
+  local records, envelopes = call('HMGET', T, unpack(ids)), call('HMGET', J, unpack(ids))
+  call('ZREM', L, unpack(ids))
+  for k = 1, #ids do
+    local id, envelope = ids[k], envelopes[k]
+    local token, deliveries, strikes, stage, overran = read(records[k])
+    local alive = live[string.match(token, ':(.*)$') or '']
+    -- Only a delivery made alone can accuse: in company it may have been the neighbour.
+    if stage == 2 and not alive then strikes = strikes + 1 end
+    if not envelope then
+      call('HDEL', T, id)
+    elseif strikes >= tonumber(ARGV[2]) then
+      bury(id, 'crashed_worker', envelope)
+      quarantined = quarantined + 1
+    else
+      stage = math.min(2, stage + 1)
+      call('HSET', T, id, write('', deliveries, strikes, stage, alive and 1 or overran))
+      call('RPUSH', stage == 2 and A or S, id)
+    end
+  end
+  wake()
+end
+local ending = call('ZRANGE', L, 0, 0, 'WITHSCORES')
+return { #ids, quarantined, ending[2] and math.max(0, tonumber(ending[2]) - now) or -1 }

@@ -1,0 +1,136 @@
+//! The queue against real Redis servers, each private to its test.
+
+mod intents;
+mod model;
+mod moves;
+mod server;
+mod working;
+
+use std::time::Duration;
+
+use redis::{Script, Value};
+
+use super::client::{arg, bytes, number};
+use super::{Copy, Origin, Queue, scripts};
+use crate::config::QueueSettings;
+use crate::ids::JobId;
+use crate::job::{Band, Lane};
+use server::Server;
+
+/// Long enough for a loaded machine, short enough for a test.
+const LEASE_MS: u64 = 600;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn settings() -> QueueSettings {
+    QueueSettings {
+        lease_ms: LEASE_MS,
+        renew_ms: 100,
+        block_ms: 250,
+        batch: 256,
+        deaths: 3,
+        idempotency_ttl_seconds: 60,
+    }
+}
+
+async fn start() -> (Server, Queue) {
+    let server = Server::start().await;
+    let queue = Queue::connect(&server.settings(), &settings()).await.unwrap();
+    (server, queue)
+}
+
+fn copy(lane: Lane, body: &str) -> Copy {
+    Copy {
+        id: JobId::new(),
+        kind: "email".to_owned(),
+        lane,
+        band: Band::Normal,
+        origin: Origin::Row,
+        attempts: 0,
+        delay: Duration::ZERO,
+        body: body.as_bytes().to_vec(),
+        traceparent: None,
+    }
+}
+
+/// A delivery as the scripts know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Handed {
+    id: Vec<u8>,
+    token: Vec<u8>,
+    deliveries: i64,
+    strikes: i64,
+    stage: i64,
+    overran: i64,
+    envelope: Vec<u8>,
+}
+
+impl Handed {
+    fn pair(&self) -> Vec<Vec<u8>> {
+        vec![self.id.clone(), self.token.clone()]
+    }
+}
+
+async fn claim(
+    queue: &Queue,
+    lane: Lane,
+    worker: &str,
+    lease_ms: u64,
+    most: usize,
+    mode: &str,
+) -> Vec<Handed> {
+    let args = vec![worker.into(), arg(lease_ms), arg(most), mode.into(), arg(16)];
+    let mut answer: Vec<Value> = queue.0.call(lane, &scripts::CLAIM, args).await.unwrap();
+    let jobs = answer.split_off(6);
+    jobs.chunks(7)
+        .map(|job| Handed {
+            id: bytes(job[0].clone()).unwrap(),
+            token: bytes(job[1].clone()).unwrap(),
+            deliveries: number(job[2].clone()).unwrap(),
+            strikes: number(job[3].clone()).unwrap(),
+            stage: number(job[4].clone()).unwrap(),
+            overran: number(job[5].clone()).unwrap(),
+            envelope: bytes(job[6].clone()).unwrap(),
+        })
+        .collect()
+}
+
+/// Calls a script that answers 1 or 0 for each group.
+async fn each(queue: &Queue, lane: Lane, script: &Script, args: Vec<Vec<u8>>) -> Vec<i64> {
+    queue.0.call(lane, script, args).await.unwrap()
+}
+
+async fn finish(queue: &Queue, lane: Lane, handed: &[Handed]) -> i64 {
+    each(queue, lane, &scripts::FINISH, handed.iter().flat_map(Handed::pair).collect()).await.iter().sum()
+}
+
+/// Sweeps until something was swept: leases end by Redis's clock.
+async fn sweep(queue: &Queue, lane: Lane, live: &[&str]) -> (u64, u64) {
+    let began = crate::time::Stopwatch::start();
+    loop {
+        let mut args = vec![arg(256), arg(3)];
+        args.extend(live.iter().map(|name| name.as_bytes().to_vec()));
+        let (swept, quarantined, _): (u64, u64, i64) =
+            queue.0.call(lane, &scripts::SWEEP, args).await.unwrap();
+        if swept > 0 {
+            return (swept, quarantined);
+        }
+        assert!(began.elapsed() < PATIENCE, "no lease ended");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Polls until it is so, with a bound.
+async fn until<F: AsyncFnMut() -> bool>(what: &str, mut so: F) {
+    let began = crate::time::Stopwatch::start();
+    while !so().await {
+        assert!(began.elapsed() < PATIENCE, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// What is left of a lane, counters aside.
+fn left(server: &Server) -> Vec<String> {
+    let mut keys: Vec<String> = server.ask(&["KEYS", "{t:*"]);
+    keys.retain(|key| !key.ends_with("}:m") && !key.contains(":workers}") && !key.ends_with("}:wake"));
+    keys
+}

@@ -1,0 +1,164 @@
+//! A random model: whatever is done in whatever order, nothing is lost, no stale token is accepted, nothing stays.
+
+use std::collections::{HashMap, HashSet};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::super::client::arg;
+use super::*;
+
+const LANE: Lane = Lane::Housekeeping;
+const OPERATIONS: usize = 4_000;
+/// Short, so that leases end under the model's hands.
+const LEASE: u64 = 15;
+
+#[derive(Default)]
+struct Model {
+    open: HashSet<Vec<u8>>,
+    held: HashMap<Vec<u8>, Handed>,
+    stale: Vec<Handed>,
+    stale_tried: usize,
+}
+
+#[tokio::test]
+async fn nothing_is_lost_and_no_stale_token_is_accepted() {
+    let seed = u64::from_le_bytes(crate::ids::random_bytes());
+    println!("seed {seed}");
+    let (server, queue) = start().await;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut model = Model::default();
+    for _ in 0..OPERATIONS {
+        step(&queue, &mut model, &mut rng).await;
+    }
+    drain(&queue, &mut model).await;
+    assert!(model.open.is_empty(), "seed {seed}: {} lost", model.open.len());
+    assert!(model.stale_tried > 100, "seed {seed}: the model tried too little");
+    assert_eq!(left(&server), Vec::<String>::new(), "seed {seed}");
+    let depth = queue.depth(LANE).await.unwrap();
+    assert_eq!(depth.pushed, depth.done, "seed {seed}");
+}
+
+async fn step(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
+    match rng.random_range(0..100) {
+        0..20 => push(queue, model, rng).await,
+        20..50 => {
+            let mode = if rng.random_bool(0.2) { "alone" } else { "any" };
+            let most = rng.random_range(1..40);
+            let handed = claim(queue, LANE, &format!("w{}", rng.random_range(0..3)), LEASE, most, mode).await;
+            assert!(mode != "alone" || handed.len() <= 1);
+            for job in handed {
+                assert!(model.open.contains(&job.id), "delivered after its end");
+                // Whoever held it before is stale now.
+                model.stale.extend(model.held.insert(job.id.clone(), job));
+            }
+        }
+        50..85 => outcome(queue, model, rng).await,
+        85..92 => stale(queue, model, rng).await,
+        92..95 => {
+            let args = vec![arg(50), arg(1_000_000), b"w0".to_vec()];
+            let _: (u64, u64, i64) = queue.0.call(LANE, &scripts::SWEEP, args).await.unwrap();
+        }
+        95..98 => {
+            let _: (u64, i64) = queue.0.call(LANE, &scripts::PROMOTE, vec![arg(50)]).await.unwrap();
+        }
+        _ => unpark(queue, rng.random_range(1..5)).await,
+    }
+}
+
+async fn push(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
+    let mut copies: Vec<Copy> = (0..rng.random_range(1..20)).map(|_| copy(LANE, "x")).collect();
+    for copy in &mut copies {
+        copy.band = *Band::ALL.choose(rng).unwrap();
+        if rng.random_bool(0.3) {
+            copy.delay = Duration::from_millis(rng.random_range(0..30));
+        }
+    }
+    if rng.random_bool(0.2) {
+        copies.push(copies[0].clone());
+    }
+    let pushed = queue.push(&copies).await.unwrap();
+    for (copy, pushed) in copies.iter().zip(pushed) {
+        let new = model.open.insert(copy.id.uuid().as_bytes().to_vec());
+        assert_eq!(new, pushed == crate::queue::Pushed::Queued);
+    }
+}
+
+/// An outcome for some of what is held. What turns out to be stale may be: its lease can have ended.
+async fn outcome(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
+    let jobs: Vec<Handed> = model.held.values().take(rng.random_range(1..12)).cloned().collect();
+    let pairs: Vec<Vec<u8>> = jobs.iter().flat_map(Handed::pair).collect();
+    let what = rng.random_range(0..100);
+    let (script, args): (&Script, Vec<Vec<u8>>) = match what {
+        0..50 => (&scripts::FINISH, pairs),
+        50..65 => {
+            let delay = arg(rng.random_range(0..25));
+            (
+                &scripts::DELAY,
+                jobs.iter().flat_map(|job| [job.pair(), vec![delay.clone(), vec![1]]].concat()).collect(),
+            )
+        }
+        65..75 => (&scripts::HAND_BACK, pairs),
+        75..80 => (&scripts::PARK, pairs),
+        80..85 => (
+            &scripts::BURY,
+            jobs.iter().flat_map(|job| [job.pair(), vec![b"why".to_vec()]].concat()).collect(),
+        ),
+        _ => (&scripts::RENEW, [vec![arg(LEASE)], pairs].concat()),
+    };
+    for (job, took) in jobs.iter().zip(each(queue, LANE, script, args).await) {
+        if (0..50).contains(&what) && took == 1 {
+            assert!(model.open.remove(&job.id), "finished twice");
+        }
+        if what < 85 || took == 0 {
+            model.held.remove(&job.id);
+            model.stale.push(job.clone());
+        }
+    }
+}
+
+async fn stale(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
+    for _ in 0..4 {
+        let Some(job) = model.stale.choose(rng).cloned() else { return };
+        let (script, args): (&Script, Vec<Vec<u8>>) = match rng.random_range(0..6) {
+            0 => (&scripts::FINISH, job.pair()),
+            1 => (&scripts::DELAY, [job.pair(), vec![arg(1), vec![1]]].concat()),
+            2 => (&scripts::HAND_BACK, job.pair()),
+            3 => (&scripts::PARK, job.pair()),
+            4 => (&scripts::BURY, [job.pair(), vec![b"z".to_vec()]].concat()),
+            _ => (&scripts::RENEW, [vec![arg(LEASE)], job.pair()].concat()),
+        };
+        model.stale_tried += 1;
+        assert_eq!(each(queue, LANE, script, args).await, [0], "a stale token was accepted");
+    }
+}
+
+async fn unpark(queue: &Queue, most: usize) {
+    let mut range = redis::cmd("ZRANGE");
+    range.arg(queue.0.keys(LANE).parked()).arg(0).arg(arg(most));
+    let ids: Vec<Vec<u8>> = queue.0.link.send(&range).await.unwrap();
+    let _: u64 = queue.0.call(LANE, &scripts::UNPARK, ids).await.unwrap();
+}
+
+async fn drain(queue: &Queue, model: &mut Model) {
+    until("everything is done", async || {
+        unpark(queue, 200).await;
+        let args = vec![arg(200), arg(1_000_000)];
+        let _: (u64, u64, i64) = queue.0.call(LANE, &scripts::SWEEP, args).await.unwrap();
+        let _: (u64, i64) = queue.0.call(LANE, &scripts::PROMOTE, vec![arg(200)]).await.unwrap();
+        for buried in queue.buried(LANE, 100).await.unwrap() {
+            assert!(model.open.remove(buried.id.uuid().as_bytes().as_slice()), "buried and done");
+            queue.drop_buried(LANE, &[buried.id]).await.unwrap();
+        }
+        for mode in ["any", "alone"] {
+            let handed = claim(queue, LANE, "last", 60_000, 200, mode).await;
+            for job in &handed {
+                assert!(model.open.remove(&job.id), "delivered after its end");
+            }
+            assert_eq!(finish(queue, LANE, &handed).await, i64::try_from(handed.len()).unwrap());
+        }
+        model.open.is_empty()
+    })
+    .await;
+}
