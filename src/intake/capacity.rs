@@ -22,7 +22,7 @@ const FRESH: Duration = Duration::from_secs(5);
 /// What a caller is told to wait where nobody knows how fast the lane drains.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
 /// No caller is sent away for longer: more workers may come.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
 /// How much of the new measurement goes into the average, of ten.
 const NEW_PART: u32 = 3;
 
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_full_lane_refuses_and_pushes_since_the_last_look_count() {
-        let capacity = Capacity::new(10, Duration::from_secs(60));
+        let capacity = Capacity::new(10, Duration::from_mins(1));
         capacity.take(&depth(9, 0), None);
         assert_eq!(capacity.refusal(), None);
         capacity.pushed();
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_wait_that_would_be_too_long_is_refused_and_told() {
-        let capacity = Capacity::new(1_000_000, Duration::from_secs(60));
+        let capacity = Capacity::new(1_000_000, Duration::from_mins(1));
         capacity.take(&depth(1_000, 0), None);
         capacity.take(&depth(1_000, 10), Some(Duration::from_secs(1)));
         let wait = capacity.refusal().unwrap();
@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn idle_time_says_nothing_of_the_speed() {
-        let capacity = Capacity::new(1_000_000, Duration::from_secs(60));
+        let capacity = Capacity::new(1_000_000, Duration::from_mins(1));
         capacity.take(&depth(0, 0), None);
-        capacity.take(&depth(5_000, 1), Some(Duration::from_secs(3_600)));
+        capacity.take(&depth(5_000, 1), Some(Duration::from_hours(1)));
         assert_eq!(capacity.refusal(), None);
     }
 }

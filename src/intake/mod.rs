@@ -233,12 +233,11 @@ impl Door {
 
 /// Refuses a caller without the right; tells how far it goes.
 fn require(caller: &Principal, action: Action) -> Result<Reach, Problem> {
-    match caller.role.reach(action) {
-        Reach::Nothing => {
-            Err(Problem::new(Code::Forbidden, format!("the role {} may not do this", caller.role)))
-        }
-        reach => Ok(reach),
+    let reach = caller.role.reach(action);
+    if reach == Reach::Nothing {
+        return Err(Problem::new(Code::Forbidden, format!("the role {} may not do this", caller.role)));
     }
+    Ok(reach)
 }
 
 impl Readiness for Door {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::Door;
@@ -16,6 +15,7 @@ use super::problem::{Code, Problem};
 use super::watch::{Follow, RECHECK};
 use crate::auth::{Action, Principal};
 use crate::ids::IntentId;
+use crate::time::Stopwatch;
 
 /// The fields that `GET /v1/order-intents/{id}` answers, in its order. Whatever else a state has is not for the outside.
 const FIELDS: [&str; 14] = [
@@ -106,9 +106,9 @@ impl Door {
     pub(super) async fn find(&self, intent: IntentId, caller: &Principal) -> Result<Known, Problem> {
         let known = match self.queue.intent(intent).await {
             Ok(Some(state)) => Some(Known::read(state.version, &state.public)?),
-            Ok(None) => self.from_store(intent).await?,
+            Ok(None) => self.stored(intent).await?,
             // It may be queued and not loaded yet: only a row in Postgres can be answered now, and never "unknown".
-            Err(away) => Some(self.from_store(intent).await?.ok_or_else(|| Problem::from(away))?),
+            Err(away) => Some(self.stored(intent).await?.ok_or_else(|| Problem::from(away))?),
         };
         known.filter(|known| known.is_visible_to(caller)).ok_or_else(|| {
             let detail = "no such intent: if you sent it, repeat the request with the same Idempotency-Key";
@@ -116,7 +116,7 @@ impl Door {
         })
     }
 
-    async fn from_store(&self, intent: IntentId) -> Result<Option<Known>, Problem> {
+    async fn stored(&self, intent: IntentId) -> Result<Option<Known>, Problem> {
         match self.store.intent_state(intent).await {
             Ok(row) => Ok(row.map(|row| Known { version: row.version, state: row.state })),
             Err(error) => {
@@ -127,14 +127,16 @@ impl Door {
         }
     }
 
-    /// The next state that is newer than `version`, whether it was told or found by reading again; none where `until`
-    /// comes first, or the process stops.
-    pub(super) async fn newer(&self, follow: &mut Follow, version: i64, until: Instant) -> Option<Known> {
+    /// The next state that is newer than `version`, whether it was told or found by reading again; none within `limit`,
+    /// or where the process stops.
+    pub(super) async fn newer(&self, follow: &mut Follow, version: i64, limit: Duration) -> Option<Known> {
+        let over = tokio::time::sleep(limit);
+        tokio::pin!(over);
         loop {
             let found = tokio::select! {
                 changed = follow.changed() => Known::read(changed.version, &changed.public).ok(),
                 () = tokio::time::sleep(RECHECK) => self.recheck(follow.intent()).await,
-                () = tokio::time::sleep_until(until) => return None,
+                () = &mut over => return None,
                 () = self.stop.cancelled() => return None,
             };
             if let Some(known) = found.filter(|known| known.version > version) {
@@ -150,21 +152,15 @@ impl Door {
 
     /// Waits until the state is an outcome, or until `limit` is over: then whatever it is.
     pub(super) async fn outcome(&self, mut known: Known, mut follow: Follow, limit: Duration) -> Known {
-        let until = deadline(limit);
+        let since = Stopwatch::start();
         while !known.is_outcome() {
-            match self.newer(&mut follow, known.version, until).await {
+            match self.newer(&mut follow, known.version, limit.saturating_sub(since.elapsed())).await {
                 Some(newer) => known = newer,
                 None => break,
             }
         }
         known
     }
-}
-
-/// A moment of the runtime's clock.
-#[expect(clippy::disallowed_methods, reason = "the runtime's timers take no other clock")]
-pub(super) fn deadline(after: Duration) -> Instant {
-    Instant::now() + after
 }
 
 /// The state that the intake writes with a push: version 0, `queued`.

@@ -13,18 +13,18 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
-use tokio::time::Instant;
 
-use super::outcome::{Known, deadline};
+use super::outcome::Known;
 use super::problem::Problem;
 use super::watch::Follow;
 use super::{Door, orders};
 use crate::auth::{Action, Principal};
+use crate::time::Stopwatch;
 
 /// Shorter than the minute after which many proxies drop a silent connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// As long as a reservation is held by default; then the client connects again.
-const LIFETIME: Duration = Duration::from_secs(900);
+const LIFETIME: Duration = Duration::from_mins(15);
 /// What a client waits before it connects again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -37,7 +37,7 @@ struct Standing {
     next: Option<Known>,
     /// What the client has.
     sent: i64,
-    until: Instant,
+    since: Stopwatch,
 }
 
 pub(super) async fn events(
@@ -58,7 +58,7 @@ pub(super) async fn events(
         .unwrap_or(-1);
     // A final state is sent again: an ended stream without it would leave the client waiting.
     let next = (known.version > sent || known.is_final()).then_some(known);
-    let standing = Standing { door, caller, follow, next, sent, until: deadline(LIFETIME) };
+    let standing = Standing { door, caller, follow, next, sent, since: Stopwatch::start() };
     let events = Sse::new(run(standing)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     // Proxies that buffer would hold events back.
     Ok(([(HeaderName::from_static("x-accel-buffering"), "no")], events).into_response())
@@ -67,12 +67,11 @@ pub(super) async fn events(
 fn run(standing: Standing) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold(Some(standing), |standing| async {
         let mut standing = standing?;
-        let known = match standing.next.take() {
-            Some(known) => known,
-            None => {
-                let Standing { door, follow, sent, until, .. } = &mut standing;
-                door.newer(follow, *sent, *until).await?
-            }
+        let known = if let Some(known) = standing.next.take() {
+            known
+        } else {
+            let Standing { door, follow, sent, since, .. } = &mut standing;
+            door.newer(follow, *sent, LIFETIME.saturating_sub(since.elapsed())).await?
         };
         standing.sent = known.version;
         let shown = standing.door.show(&known, &standing.caller);

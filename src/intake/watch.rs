@@ -48,7 +48,7 @@ impl Watch {
                 match receiver.recv().await {
                     Ok(changed) => self.tell(changed),
                     Err(broadcast::error::RecvError::Lagged(lost)) => {
-                        warn!(lost, "changes of intents were lost")
+                        warn!(lost, "changes of intents were lost");
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 }

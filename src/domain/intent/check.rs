@@ -210,6 +210,7 @@ fn one_of(
 }
 
 /// A text that must be among what is known, where that is known.
+#[derive(Clone, Copy)]
 struct Rule<'a> {
     known: Option<&'a HashSet<String>>,
     code: FaultCode,
