@@ -74,19 +74,20 @@ impl Capacity {
     /// Looks at the lane until `stop`.
     pub(super) async fn measure(&self, queue: Queue, stop: CancellationToken) {
         loop {
+            // What was pushed before the look is in its answer; what is pushed meanwhile may be counted twice, never lost.
+            let seen = self.pushed_since.load(Ordering::Relaxed);
             match queue.depth(Lane::Intents).await {
-                Ok(depth) => self.see(&depth),
+                Ok(depth) => {
+                    let since = self.gauge().answered.map(|answered| answered.elapsed());
+                    self.take(&depth, since);
+                    self.pushed_since.fetch_sub(seen, Ordering::Relaxed);
+                }
                 Err(error) => warn!(%error, "the depth of the intents' lane is not known"),
             }
             if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
                 return;
             }
         }
-    }
-
-    fn see(&self, depth: &Depth) {
-        let since = self.gauge().answered.map(|answered| answered.elapsed());
-        self.take(depth, since);
     }
 
     fn take(&self, depth: &Depth, since: Option<Duration>) {
@@ -106,7 +107,6 @@ impl Capacity {
         gauge.open = open;
         gauge.done = depth.done;
         gauge.answered = Some(Stopwatch::start());
-        self.pushed_since.store(0, Ordering::Relaxed);
     }
 
     fn gauge(&self) -> std::sync::MutexGuard<'_, Gauge> {

@@ -1,19 +1,20 @@
 //! `POST /v1/order-intents` and `GET /v1/order-intents/{id}`.
 //!
 //! The steps and their order are the protocol's: authenticate, parse and judge, replay look-up, capacity, push. A holder
-//! of a place is never refused for capacity, because the look-up comes first. Exactly one durable write comes before the
-//! answer, and that is the push. 503 is never remembered under the key.
+//! of a place is never refused for capacity. Exactly one durable write comes before the answer, and that is the push;
+//! fingerprint, replay and healing are decided in it, in one script. 503 is never remembered under the key.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tracing::{error, info};
+use tracing::{debug, error};
 
 use super::outcome::{Known, queued};
 use super::problem::{Code, Problem};
@@ -94,37 +95,30 @@ struct Taken {
 
 async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
     let intent = wish.intent;
-    match door.queue.intent(intent).await? {
-        Some(state) if state.fingerprint.is_some_and(|known| known != wish.fingerprint) => {
-            return Err(reused());
-        }
-        Some(state) if state.version > 0 => {
-            let known = Known::read(state.version, &state.public)?;
-            return Ok(Taken { intent, known, is_replay: true });
-        }
-        // Queued: the push finds out whether its copy is still there, and heals it.
-        Some(_) => {}
-        None => {
-            if let Some(wait) = door.capacity.refusal() {
-                let detail = "nothing was taken in; repeat with the same key once the time has passed";
-                return Err(Problem::new(Code::OverCapacity, detail).retry_after(wait));
-            }
-        }
+    // The push looks the key up by itself; only where new wishes are refused it is asked before, because a holder of a
+    // place is not refused. So a herd costs one call each.
+    if let Some(wait) = door.capacity.refusal()
+        && door.queue.intent(intent).await?.is_none()
+    {
+        let detail = "nothing was taken in; repeat with the same key once the time has passed";
+        return Err(Problem::new(Code::OverCapacity, detail).retry_after(wait));
     }
     let first = queued(intent, &wish.tenant, &wish.customer).to_string();
-    let (version, public, is_replay) = match door.queue.push_intent(parcel(wish, first.clone())?).await? {
+    match door.queue.push_intent(parcel(wish, first.clone())?).await? {
         IntentPushed::Accepted { sequence, .. } => {
             door.capacity.pushed();
-            info!(%intent, sequence, "intent accepted");
-            (0, first, false)
+            debug!(%intent, sequence, "intent accepted");
+            Ok(Taken { intent, known: Known::read(0, &first)?, is_replay: false })
         }
         IntentPushed::Replayed { version, public, healed } => {
-            info!(%intent, version, healed, "intent replayed");
-            (version, public, true)
+            debug!(%intent, version, healed, "intent replayed");
+            Ok(Taken { intent, known: Known::read(version, &public)?, is_replay: true })
         }
-        IntentPushed::Mismatch => return Err(reused()),
-    };
-    Ok(Taken { intent, known: Known::read(version, &public)?, is_replay })
+        IntentPushed::Mismatch => {
+            let detail = "this key already names another wish of this customer; a new wish needs a new key";
+            Err(Problem::new(Code::KeyReused, detail))
+        }
+    }
 }
 
 fn parcel(wish: Wish, public: String) -> Result<IntentPush, Problem> {
@@ -150,11 +144,6 @@ fn parcel(wish: Wish, public: String) -> Result<IntentPush, Problem> {
         fingerprint: wish.fingerprint,
         public,
     })
-}
-
-fn reused() -> Problem {
-    let detail = "this key already names another wish of this customer; a new wish needs a new key";
-    Problem::new(Code::KeyReused, detail)
 }
 
 async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Duration, Follow)>) -> Response {
@@ -190,17 +179,18 @@ async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Dur
 
 pub(super) async fn show(
     State(door): State<Arc<Door>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let caller = door.authenticate(&headers)?;
     super::require(&caller, Action::ReadIntent)?;
-    let known = door.find(read_id(&id)?, &caller).await?;
+    let known = door.find(read_id(id)?, &caller).await?;
     Ok(Json(door.show(&known, &caller)))
 }
 
 /// An id that is none names nothing.
-pub(super) fn read_id(id: &str) -> Result<IntentId, Problem> {
-    id.parse()
-        .map_err(|_| Problem::new(Code::UnknownIntent, "an intent's id is int_ and 26 letters or digits"))
+pub(super) fn read_id(id: Result<Path<String>, PathRejection>) -> Result<IntentId, Problem> {
+    id.ok()
+        .and_then(|Path(id)| id.parse().ok())
+        .ok_or_else(|| Problem::new(Code::UnknownIntent, "an intent's id is int_ and 26 letters or digits"))
 }

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures::StreamExt;
 use serde_json::Value;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::problem::{Code, Problem};
 use crate::domain::key::hex;
@@ -124,7 +124,12 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
-    span.in_scope(|| info!(status, ms = watch.elapsed_ms(), "answered"));
+    let ms = watch.elapsed_ms();
+    span.in_scope(|| match status {
+        500.. => warn!(status, ms, "failed"),
+        400..500 => info!(status, ms, "refused"),
+        _ => debug!(status, ms, "answered"),
+    });
     metrics::histogram!("orderfleet_http_request_seconds", "route" => route, "status" => status.to_string())
         .record(watch.elapsed().as_secs_f64());
     if let Some(id) = id {

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -42,12 +43,12 @@ struct Standing {
 
 pub(super) async fn events(
     State(door): State<Arc<Door>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = door.authenticate(&headers)?;
     super::require(&caller, Action::ReadIntent)?;
-    let intent = orders::read_id(&id)?;
+    let intent = orders::read_id(id)?;
     let follow = door.watch.follow(intent);
     let known = door.find(intent, &caller).await?;
     let sent = headers

@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::problem::{Code, Problem};
 use super::{Door, request};
@@ -85,7 +85,7 @@ async fn take_in(
     };
     let pushed = door.queue.push(&[copy]).await?;
     let is_new = pushed.first() == Some(&Pushed::Queued);
-    info!(job = %id, event = event.event_id, kind = event.event_type, is_new, "webhook taken in");
+    debug!(job = %id, event = event.event_id, kind = event.event_type, is_new, "webhook taken in");
     Ok(Json(json!({ "received": true })))
 }
 

@@ -57,6 +57,24 @@ async fn documented_methods_are_served_and_others_are_refused_by_name() {
 }
 
 #[tokio::test]
+async fn metrics_are_on_the_health_port_alone() {
+    let house = open().await;
+    let private = format!("http://{}", house.intake.health_address);
+    for (page, status) in [("/metrics", 200), ("/healthz", 200)] {
+        assert_eq!(reqwest::get(format!("{private}{page}")).await.unwrap().status(), status, "{page}");
+    }
+    assert_eq!(house.get("/metrics", "").send().await.unwrap().status(), 404);
+    // Ready as soon as Redis has answered once.
+    for _ in 0..200 {
+        if reqwest::get(format!("{private}/readyz")).await.unwrap().status() == 200 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("never ready");
+}
+
+#[tokio::test]
 async fn the_page_needs_nothing_from_elsewhere() {
     let house = open().await;
     let page = house.get("/docs", "").send().await.unwrap();

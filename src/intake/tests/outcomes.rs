@@ -49,8 +49,11 @@ async fn another_customers_intent_does_not_exist() {
     let body: Value = house.intent("k-1", &others).send().await.unwrap().json().await.unwrap();
     let path = body["status_url"].as_str().unwrap();
     assert_eq!(problem(house.get(path, &house.customer).send().await.unwrap()).await.1, "unknown_intent");
-    let nonsense = house.get("/v1/order-intents/int_7", &house.customer).send().await.unwrap();
-    assert_eq!(problem(nonsense).await.1, "unknown_intent");
+    for nonsense in ["int_7", "%FF", "ord_00000000000000000000000000"] {
+        let path = format!("/v1/order-intents/{nonsense}");
+        let answer = house.get(&path, &house.customer).send().await.unwrap();
+        assert_eq!(problem(answer).await.1, "unknown_intent", "{nonsense}");
+    }
 }
 
 #[tokio::test]
