@@ -1,0 +1,3 @@
+//! How the fleet is watched: readiness and metrics.
+
+pub mod health;
