@@ -1,0 +1,200 @@
+//! The commands of the one binary: what they take, and who carries them out.
+//!
+//! Roles (`intake`, `worker`, `sandbox`, `dev`) run until they are told to stop; the others answer and end. Every reading
+//! command takes `--json`. Failures end with one message that says what happened, what it means and what to do next.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::load::{self, Sources};
+use crate::config::{Needs, Settings};
+use crate::demo::DemoArguments;
+use crate::dev::DevArguments;
+use crate::store::Store;
+
+mod catalog;
+mod checks;
+mod keys;
+mod orders;
+pub mod roles;
+mod stock;
+
+/// A queue-driven background worker fleet for shops.
+#[derive(Debug, Parser)]
+#[command(name = "orderfleet", version, about, max_term_width = 110)]
+pub struct Cli {
+    /// A configuration file that is read after the defaults and before the environment.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine: private Postgres and Redis, sandbox, intake, one worker.
+    Dev(DevArguments),
+    /// Place orders at a running fleet whose providers are the sandbox, pay them, and follow each to its end.
+    Demo(DemoArguments),
+    /// Run the HTTP side.
+    Intake,
+    /// Run one process of the fleet.
+    Worker {
+        /// Work these lanes only.
+        #[arg(long, value_delimiter = ',', value_name = "LANES")]
+        lanes: Vec<String>,
+        /// Slices in hand at once, for every lane.
+        #[arg(long, value_name = "N")]
+        concurrency: Option<usize>,
+        /// Where health and metrics are served, on loopback.
+        #[arg(long, value_name = "PORT")]
+        health_port: Option<u16>,
+    },
+    /// Run the stand-ins for Stripe, EasyPost and the mail server.
+    Sandbox,
+    /// Bring the database's schema to this version.
+    Migrate,
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Bring articles and prices in.
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
+    /// Change an article's stock.
+    #[command(subcommand)]
+    Stock(stock::StockCommand),
+    /// Look at orders.
+    #[command(subcommand)]
+    Orders(orders::OrdersCommand),
+    /// Check every invariant; ends with 1 where one does not hold.
+    Audit(checks::AuditArguments),
+    /// Check configuration, servers and providers, and say what to change.
+    Doctor(checks::DoctorArguments),
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// Postgres.
+    #[error(
+        "{0}\nNothing was changed. Is Postgres running where DATABASE_URL says, and are its migrations applied \
+         (`orderfleet migrate`)? `orderfleet doctor` checks both."
+    )]
+    Store(#[from] crate::store::StoreError),
+    /// Migrations.
+    #[error(transparent)]
+    Migrate(#[from] crate::store::MigrateError),
+    /// Redis.
+    #[error("{0}\nIs Redis running where REDIS_URL says? `orderfleet doctor` says what to change.")]
+    Queue(#[from] crate::queue::QueueError),
+    /// What was asked for is not there, or makes no sense: the message says what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// A file or the terminal.
+    #[error("{0}: {1}")]
+    Io(String, #[source] std::io::Error),
+}
+
+impl Cli {
+    /// Carries the command out.
+    pub async fn run(self) -> ExitCode {
+        match Box::pin(self.carry_out()).await {
+            Ok(status) => status,
+            Err(error) => {
+                complain(&format!("orderfleet: {error}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn carry_out(self) -> Result<ExitCode, CliError> {
+        let Self { config, command } = self;
+        let settings = |needs: Needs| settings(config.clone(), needs);
+        match command {
+            Command::Dev(arguments) => Box::pin(crate::dev::run(arguments, config)).await,
+            Command::Demo(arguments) => {
+                let settings = settings(Needs::POSTGRES | Needs::STRIPE_API)?;
+                Box::pin(crate::demo::run(arguments, settings)).await
+            }
+            Command::Intake => {
+                Box::pin(roles::intake(settings(Needs::INTAKE)?)).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Worker { lanes, concurrency, health_port } => {
+                let mut settings = settings(Needs::WORKER)?;
+                narrow(&mut settings, lanes, concurrency, health_port)?;
+                Box::pin(roles::worker(settings)).await
+            }
+            Command::Sandbox => {
+                roles::sandbox(settings(Needs::SANDBOX)?).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Migrate => {
+                let version = store(&settings(Needs::POSTGRES)?)?.migrate().await?;
+                say(&format!("The schema is at version {version}."));
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Keys(command) => keys::run(command, &store(&settings(Needs::POSTGRES)?)?).await,
+            Command::Catalog(command) => catalog::run(command, &store(&settings(Needs::POSTGRES)?)?).await,
+            Command::Stock(command) => stock::run(command, &store(&settings(Needs::POSTGRES)?)?).await,
+            Command::Orders(command) => orders::run(command, &store(&settings(Needs::POSTGRES)?)?).await,
+            Command::Audit(arguments) => checks::audit(arguments, &settings(Needs::POSTGRES)?).await,
+            Command::Doctor(arguments) => checks::doctor(arguments, &settings(Needs::NOTHING)?).await,
+        }
+    }
+}
+
+/// The settings, with what this command needs.
+pub(crate) fn settings(config: Option<PathBuf>, needs: Needs) -> Result<Settings, CliError> {
+    let settings = load::load(&Sources::here(config))?;
+    settings.require(needs)?;
+    Ok(settings)
+}
+
+pub(crate) fn store(settings: &Settings) -> Result<Store, CliError> {
+    Ok(Store::new(&settings.postgres)?)
+}
+
+/// What the command line says of a worker wins over its settings.
+fn narrow(
+    settings: &mut Settings,
+    lanes: Vec<String>,
+    concurrency: Option<usize>,
+    health_port: Option<u16>,
+) -> Result<(), CliError> {
+    if let Some(unknown) = lanes.iter().find(|name| crate::job::Lane::named(name).is_none()) {
+        let known = crate::job::Lane::ALL.map(crate::job::Lane::name).join(", ");
+        return Err(CliError::Refused(format!("there is no lane {unknown:?}; the lanes are {known}")));
+    }
+    if !lanes.is_empty() {
+        settings.worker.lanes = lanes;
+    }
+    if let Some(concurrency) = concurrency {
+        settings.lanes.values_mut().for_each(|lane| lane.concurrency = concurrency.max(1));
+    }
+    if let Some(port) = health_port {
+        settings.worker.health_port = port;
+    }
+    Ok(())
+}
+
+/// Writes a line for the one who called. A closed pipe is theirs to close.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Writes a line about a fault.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Writes an answer as one JSON document.
+pub(crate) fn say_json(value: &impl serde::Serialize) {
+    say(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
