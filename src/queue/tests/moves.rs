@@ -85,7 +85,7 @@ async fn handed_back_jobs_stand_in_front_in_their_order() {
     let copies: Vec<Copy> = (0..6).map(|n| copy(LANE, &n.to_string())).collect();
     queue.push(&copies).await.unwrap();
     let first = claim(&queue, LANE, "w", LONG, 4, "any").await;
-    let args = first.iter().flat_map(Handed::pair).collect();
+    let args = first.iter().rev().flat_map(Handed::pair).collect();
     assert_eq!(each(&queue, LANE, &scripts::HAND_BACK, args).await, [1, 1, 1, 1]);
     let again = claim(&queue, LANE, "w", LONG, 6, "any").await;
     let expected: Vec<Vec<u8>> = copies.iter().map(|copy| copy.id.uuid().as_bytes().to_vec()).collect();
@@ -153,7 +153,7 @@ async fn a_living_owner_is_never_charged_with_a_death() {
 async fn a_paused_lane_gives_nothing_and_a_dropped_job_is_gone() {
     let (server, queue) = start().await;
     let copies =
-        [copy(LANE, "a"), copy(LANE, "b"), Copy { delay: Duration::from_secs(60), ..copy(LANE, "c") }];
+        [copy(LANE, "a"), copy(LANE, "b"), Copy { delay: Duration::from_mins(1), ..copy(LANE, "c") }];
     queue.push(&copies).await.unwrap();
     queue.pause(LANE).await.unwrap();
     assert!(claim(&queue, LANE, "w", LONG, 10, "any").await.is_empty());

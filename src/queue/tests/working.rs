@@ -20,7 +20,7 @@ fn work(worker: &str, stop: &CancellationToken) -> LaneWork {
         slice: 16,
         worker: worker.to_owned(),
         host: "here".to_owned(),
-        deadline_of: Arc::new(|_| Duration::from_secs(60)),
+        deadline_of: Arc::new(|_| Duration::from_mins(1)),
         knows_kind: Arc::new(|kind| kind == "email"),
         stop: stop.clone(),
     }
@@ -171,6 +171,57 @@ async fn a_killed_workers_jobs_come_back_as_suspects() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_suspected_twice_is_worked_alone() {
+    let (server, queue) = start().await;
+    let suspects: Vec<Copy> = (0..6).map(|_| copy(LANE, "suspect")).collect();
+    queue.push(&suspects).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(claim(&queue, LANE, "slow", 20, 16, "any").await.len(), 6);
+        until("all leases ended", async || {
+            let _: (u64, u64, i64) =
+                queue.0.call(LANE, &scripts::SWEEP, vec![arg(99), arg(3), b"slow".to_vec()]).await.unwrap();
+            queue.depth(LANE).await.unwrap().leased == 0
+        })
+        .await;
+    }
+    queue.push(&(0..60).map(|_| copy(LANE, "usual")).collect::<Vec<_>>()).await.unwrap();
+    let (stop, tasks, lone) = (CancellationToken::new(), TaskTracker::new(), Arc::new(AtomicUsize::new(0)));
+    let (running, counted) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&lone));
+    let (backend, outcomes) = queue.lane(LaneWork { slice: 4, ..work("careful", &stop) });
+    let worker =
+        WorkerBuilder::new("careful").backend(backend).concurrency(3).build(move |mut slice: Slice| {
+            let (running, lone, outcomes) = (Arc::clone(&running), Arc::clone(&counted), outcomes.clone());
+            async move {
+                let before = running.fetch_add(1, Ordering::SeqCst);
+                // Lets the other hands be filled, if they may.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let deliveries = slice.take();
+                if deliveries.iter().any(|delivery| delivery.body == b"suspect") {
+                    assert_eq!(
+                        (deliveries.len(), before, running.load(Ordering::SeqCst)),
+                        (1, 0, 1),
+                        "not alone"
+                    );
+                    lone.fetch_add(1, Ordering::SeqCst);
+                }
+                deliveries.into_iter().for_each(|delivery| outcomes.finish(delivery));
+                running.fetch_sub(1, Ordering::SeqCst);
+            }
+        });
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        let signal = async move {
+            stopped.cancelled().await;
+            Ok::<(), std::io::Error>(())
+        };
+        worker.run_until(signal).await.unwrap();
+    });
+    until("all are done", async || left(&server).is_empty()).await;
+    assert_eq!(lone.load(Ordering::SeqCst), 6);
+    end(&queue, &stop, &tasks).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_outlives_redis() {
     let (mut server, queue) = start().await;
     let (seen, stop, tasks) = (Seen::default(), CancellationToken::new(), TaskTracker::new());
@@ -198,7 +249,7 @@ async fn what_a_worker_does_not_know_waits_and_what_nobody_can_read_is_buried() 
     let unknown = Copy { kind: "of-tomorrow".to_owned(), ..copy(LANE, "x") };
     queue.push(std::slice::from_ref(&unknown)).await.unwrap();
     let broken = JobId::new();
-    let args = vec![broken.uuid().as_bytes().to_vec(), arg(0), b"2rubbish".to_vec()];
+    let args = vec![broken.uuid().as_bytes().to_vec(), arg(0), b"2rub".to_vec()];
     each(&queue, LANE, &scripts::PUSH, args).await;
     run(&queue, "old", &seen, &stop, &tasks);
     until("one is parked, one buried", async || {
