@@ -48,14 +48,18 @@ async fn handle(mut slice: Slice, seen: Data<Seen>, outcomes: Data<Outcomes>) {
 }
 
 fn run(queue: &Queue, worker: &str, seen: &Seen, stop: &CancellationToken, tasks: &TaskTracker) {
-    let (backend, outcomes) = queue.lane(work(worker, stop));
-    let worker = WorkerBuilder::new(worker)
+    run_lane(queue, work(worker, stop), seen, tasks);
+}
+
+fn run_lane(queue: &Queue, work: LaneWork, seen: &Seen, tasks: &TaskTracker) {
+    let (worker, stopped) = (work.worker.clone(), work.stop.clone());
+    let (backend, outcomes) = queue.lane(work);
+    let worker = WorkerBuilder::new(&*worker)
         .backend(backend)
         .data(seen.clone())
         .data(outcomes)
         .concurrency(3)
         .build(handle);
-    let stopped = stop.clone();
     tasks.spawn(async move {
         let signal = async move {
             stopped.cancelled().await;
@@ -96,6 +100,28 @@ async fn two_workers_do_two_thousand_jobs_and_leave_nothing() {
     assert!(seen.0.lock().unwrap().values().all(|times| *times == 1), "handled twice");
     assert_eq!(left(&server), Vec::<String>::new());
     assert!(queue.workers().await.unwrap().is_empty());
+}
+
+/// Nothing looks by itself here for longer than the test waits: only the token can tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_worker_hears_a_push_at_once() {
+    const SOONER_THAN_ANY_LOOK: Duration = Duration::from_secs(4);
+    let server = Server::start().await;
+    let deaf_to_time = QueueSettings { block_ms: 60_000, ..settings() };
+    let queue = Queue::connect(&server.settings(), &deaf_to_time).await.unwrap();
+    let (seen, stop, tasks) = (Seen::default(), CancellationToken::new(), TaskTracker::new());
+    run(&queue, "idle", &seen, &stop, &tasks);
+    run_lane(&queue, LaneWork { lane: Lane::Mail, ..work("idle", &stop) }, &seen, &tasks);
+    for count in 1..=20 {
+        until("it listens", async || {
+            server.ask::<String>(&["INFO", "clients"]).contains("blocked_clients:1")
+        })
+        .await;
+        queue.push(&[copy(if count % 3 == 0 { Lane::Mail } else { LANE }, "x")]).await.unwrap();
+        let heard = until("it is handled", async || seen.len() == count);
+        tokio::time::timeout(SOONER_THAN_ANY_LOOK, heard).await.expect("heard");
+    }
+    end(&queue, &stop, &tasks).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,7 +230,9 @@ async fn who_is_suspected_twice_is_worked_alone() {
                     );
                     lone.fetch_add(1, Ordering::SeqCst);
                 }
-                deliveries.into_iter().for_each(|delivery| outcomes.finish(delivery));
+                for delivery in deliveries {
+                    outcomes.finish(delivery);
+                }
                 running.fetch_sub(1, Ordering::SeqCst);
             }
         });
