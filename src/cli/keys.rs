@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Subcommand;
 use secrecy::ExposeSecret;
 
-use super::{CliError, say, say_json};
+use crate::roles::CommandError;
+use crate::terminal::{say, say_json};
 use crate::auth::{Role, new_key};
 use crate::ids::ApiKeyId;
 use crate::store::Store;
@@ -42,13 +43,13 @@ pub(super) enum KeysCommand {
     },
 }
 
-pub(super) async fn run(command: KeysCommand, store: &Store) -> Result<ExitCode, CliError> {
+pub(super) async fn run(command: KeysCommand, store: &Store) -> Result<ExitCode, CommandError> {
     match command {
         KeysCommand::Create { name, role, tenant, days } => create(store, name, &role, tenant, days).await?,
         KeysCommand::List { json } => list(store, json).await?,
         KeysCommand::Revoke { id } => {
             if !store.revoke_key(id).await? {
-                return Err(CliError::Refused(format!("there is no live key {id}; see `orderfleet keys list`")));
+                return Err(CommandError::Refused(format!("there is no live key {id}; see `orderfleet keys list`")));
             }
             say(&format!("{id} is revoked."));
         }
@@ -62,9 +63,9 @@ async fn create(
     role: &str,
     tenant: String,
     days: Option<u64>,
-) -> Result<(), CliError> {
+) -> Result<(), CommandError> {
     let known = Role::named(role).filter(|role| role.has_keys());
-    let role = known.ok_or_else(|| CliError::Refused(format!("{role:?} is no role that has keys")))?;
+    let role = known.ok_or_else(|| CommandError::Refused(format!("{role:?} is no role that has keys")))?;
     let key = new_key();
     let expires_at =
         days.map(|days| Clock::real().now() + Duration::from_secs(days.saturating_mul(86_400).min(MAX_LIFE)));
@@ -76,7 +77,7 @@ async fn create(
 /// A century: more is a slip of the hand, and the database's calendar ends somewhere.
 const MAX_LIFE: u64 = 100 * 365 * 86_400;
 
-async fn list(store: &Store, json: bool) -> Result<(), CliError> {
+async fn list(store: &Store, json: bool) -> Result<(), CommandError> {
     let keys = store.list_keys().await?;
     if json {
         let keys: Vec<_> = keys

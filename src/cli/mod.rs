@@ -3,7 +3,6 @@
 //! Roles (`intake`, `worker`, `sandbox`, `dev`) run until they are told to stop; the others answer and end. Every reading
 //! command takes `--json`. Failures end with one message that says what happened, what it means and what to do next.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,13 +12,14 @@ use crate::config::load::{self, Sources};
 use crate::config::{Needs, Settings};
 use crate::demo::DemoArguments;
 use crate::dev::DevArguments;
+use crate::roles::{self, CommandError};
 use crate::store::Store;
+use crate::terminal::{complain, say};
 
 mod catalog;
 mod checks;
 mod keys;
 mod orders;
-pub mod roles;
 mod stock;
 
 /// A queue-driven background worker fleet for shops.
@@ -75,32 +75,6 @@ enum Command {
     Doctor(checks::DoctorArguments),
 }
 
-/// Why a command did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum CliError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] crate::config::ConfigError),
-    /// Postgres.
-    #[error(
-        "{0}\nNothing was changed. Is Postgres running where DATABASE_URL says, and are its migrations applied \
-         (`orderfleet migrate`)? `orderfleet doctor` checks both."
-    )]
-    Store(#[from] crate::store::StoreError),
-    /// Migrations.
-    #[error(transparent)]
-    Migrate(#[from] crate::store::MigrateError),
-    /// Redis.
-    #[error("{0}\nIs Redis running where REDIS_URL says? `orderfleet doctor` says what to change.")]
-    Queue(#[from] crate::queue::QueueError),
-    /// What was asked for is not there, or makes no sense: the message says what to do.
-    #[error("{0}")]
-    Refused(String),
-    /// A file or the terminal.
-    #[error("{0}: {1}")]
-    Io(String, #[source] std::io::Error),
-}
-
 impl Cli {
     /// Carries the command out.
     pub async fn run(self) -> ExitCode {
@@ -113,7 +87,7 @@ impl Cli {
         }
     }
 
-    async fn carry_out(self) -> Result<ExitCode, CliError> {
+    async fn carry_out(self) -> Result<ExitCode, CommandError> {
         let Self { config, command } = self;
         let settings = |needs: Needs| settings(config.clone(), needs);
         match command {
@@ -151,13 +125,13 @@ impl Cli {
 }
 
 /// The settings, with what this command needs.
-pub(crate) fn settings(config: Option<PathBuf>, needs: Needs) -> Result<Settings, CliError> {
+pub(crate) fn settings(config: Option<PathBuf>, needs: Needs) -> Result<Settings, CommandError> {
     let settings = load::load(&Sources::here(config))?;
     settings.require(needs)?;
     Ok(settings)
 }
 
-pub(crate) fn store(settings: &Settings) -> Result<Store, CliError> {
+pub(crate) fn store(settings: &Settings) -> Result<Store, CommandError> {
     Ok(Store::new(&settings.postgres)?)
 }
 
@@ -167,10 +141,10 @@ fn narrow(
     lanes: Vec<String>,
     concurrency: Option<usize>,
     health_port: Option<u16>,
-) -> Result<(), CliError> {
+) -> Result<(), CommandError> {
     if let Some(unknown) = lanes.iter().find(|name| crate::job::Lane::named(name).is_none()) {
         let known = crate::job::Lane::ALL.map(crate::job::Lane::name).join(", ");
-        return Err(CliError::Refused(format!("there is no lane {unknown:?}; the lanes are {known}")));
+        return Err(CommandError::Refused(format!("there is no lane {unknown:?}; the lanes are {known}")));
     }
     if !lanes.is_empty() {
         settings.worker.lanes = lanes;
@@ -182,19 +156,4 @@ fn narrow(
         settings.worker.health_port = port;
     }
     Ok(())
-}
-
-/// Writes a line for the one who called. A closed pipe is theirs to close.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Writes a line about a fault.
-pub(crate) fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// Writes an answer as one JSON document.
-pub(crate) fn say_json(value: &impl serde::Serialize) {
-    say(&serde_json::to_string_pretty(value).unwrap_or_default());
 }

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{CliError, say, say_json};
+use crate::roles::CommandError;
+use crate::terminal::{say, say_json};
 use crate::ids::JobId;
 use crate::store::stock::{Change, is_below_held};
 use crate::store::{Store, StoreError};
@@ -33,7 +34,7 @@ pub(super) enum StockCommand {
     },
 }
 
-pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode, CliError> {
+pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode, CommandError> {
     let (sku, change, json) = match command {
         StockCommand::Set { sku, pieces, json } => (sku, Change::Set(pieces), json),
         StockCommand::Adjust { sku, pieces, json } => (sku, Change::Adjust(pieces), json),
@@ -42,7 +43,7 @@ pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode
     let source = format!("cli:{}", JobId::new());
     let changed = store.change_stock(&sku, change, &source).await.map_err(|error| refused(&sku, error))?;
     let Some((on_hand, held)) = changed else {
-        return Err(CliError::Refused(format!("the shop sells no {sku:?}; import it with `orderfleet catalog import`")));
+        return Err(CommandError::Refused(format!("the shop sells no {sku:?}; import it with `orderfleet catalog import`")));
     };
     if json {
         say_json(&serde_json::json!({ "sku": sku, "on_hand": on_hand, "reserved": held, "available": on_hand - held }));
@@ -52,9 +53,9 @@ pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(sku: &str, error: StoreError) -> CliError {
+fn refused(sku: &str, error: StoreError) -> CommandError {
     if is_below_held(&error) {
-        return CliError::Refused(format!(
+        return CommandError::Refused(format!(
             "{sku} was not changed: fewer pieces would be left than customers hold. Wait for the holds to end, or cancel \
              their orders first"
         ));

@@ -84,16 +84,27 @@ pub enum IntakeError {
 }
 
 /// A running intake.
-#[derive(Debug)]
 pub struct Intake {
     /// Where the public routes are.
     pub address: SocketAddr,
     /// Where health and metrics are.
     pub health_address: SocketAddr,
+    ready: Arc<dyn Readiness>,
     tasks: TaskTracker,
 }
 
 impl Intake {
+    /// Waits until it is ready, or ten seconds: then `/readyz` says what stands in the way.
+    pub async fn ready(&self) {
+        const LOOK: Duration = Duration::from_millis(20);
+        for _ in 0..500 {
+            if self.ready.obstacles().is_empty() {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Waits until everything has ended after the stop.
     pub async fn finished(self) {
         self.tasks.wait().await;
@@ -130,9 +141,9 @@ pub async fn serve(
     run_background(&door, &tasks);
     let ready: Arc<dyn Readiness> = door.clone();
     tasks.spawn(answer(public, router(door), stop.clone()));
-    tasks.spawn(answer(private, health::router(ready, metrics), stop));
+    tasks.spawn(answer(private, health::router(ready.clone(), metrics), stop));
     tasks.close();
-    Ok(Intake { address, health_address, tasks })
+    Ok(Intake { address, health_address, ready, tasks })
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), IntakeError> {
