@@ -59,8 +59,8 @@ pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Re
     }
     let wait = request::wait_seconds(&head.headers)
         .map(|seconds| Duration::from_secs(seconds.min(door.settings.max_wait_seconds)));
-    // Before the push: no change can fall between it and the first look.
-    let follow = wait.map(|_| door.watch.follow(wish.intent));
+    // Before the push: no change can fall between it and the first look. Without a place the answer is not held.
+    let follow = wait.and_then(|_| door.watch.follow(wish.intent));
     let taken = take_in(&door, wish).await?;
     Ok(answer(&door, &caller, taken, wait.zip(follow)).await)
 }
