@@ -173,7 +173,7 @@ impl NewJob {
     /// A job that is due at once, in the normal band.
     ///
     /// # Panics
-    /// Never: payloads are plain structs, which serde_json always writes.
+    /// Never: payloads are plain structs, which `serde_json` always writes.
     #[must_use]
     pub fn of<P: Listed>(payload: &P, caused_by: impl fmt::Display) -> Self {
         Self {

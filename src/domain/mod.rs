@@ -3,12 +3,17 @@
 //! Everything here is a function of its arguments, so that each rule is tested without a service and means the same in
 //! a worker, a sweep and an audit. Nothing here may know a provider's client, a table or a queue.
 
+pub mod backoff;
 pub mod country;
 pub mod event;
 pub mod fault;
 pub mod intent;
 pub mod key;
 pub mod money;
+pub mod notice;
+pub mod order;
+pub mod payment;
+pub mod pricing;
 pub mod priority;
 pub mod shipment;
 pub mod webhook;

@@ -10,7 +10,7 @@ const NOW: i64 = 1_790_000_000;
 
 fn hex(secret: &str, signed: &[u8]) -> String {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), signed);
-    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    tag.as_ref().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 fn v1(secret: &str, time: &str) -> String {

@@ -55,6 +55,7 @@ pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
                 band: i16::from(job.band.number()),
                 payload: job.payload,
                 delay: job.delay,
+                attempts: 0,
                 traceparent: None,
             });
         }
@@ -199,7 +200,102 @@ pub async fn postpone(tx: &mut Tx, id: JobId, delay: Duration, attempts: i32) ->
     exactly("jobs::postpone", 1, done.rows_affected())
 }
 
+/// Rows younger than this are left to the process that wrote them.
+const YOUNG: Duration = Duration::from_millis(250);
+
+/// Rows that want a copy in the queue, locked: due within a minute, and not held by anybody. Locked until the commit, so
+/// that two relays never push the same rows (select, push and mark without the lock pushed every row twice).
+pub async fn unrelayed(tx: &mut Tx, limit: i64) -> Stored<Vec<JobCopy>> {
+    let rows = sqlx::query!(
+        r#"/* jobs::unrelayed */
+        select id, kind, lane, band, payload, attempts, traceparent,
+               greatest(0, ceil(extract(epoch from run_at - clock_timestamp()) * 1000))::bigint as "delay_ms!"
+          from jobs
+         where relayed_at is null and run_at < now() + $2::bigint * interval '1 ms'
+           and created_at < now() - $3::bigint * interval '1 ms'
+         order by id limit $1 for update skip locked"#,
+        limit,
+        millis(NEAR),
+        millis(YOUNG)
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| JobCopy {
+            id: row.id.into(),
+            kind: row.kind,
+            lane: row.lane,
+            band: row.band,
+            payload: row.payload,
+            delay: from_millis(row.delay_ms),
+            attempts: row.attempts,
+            traceparent: row.traceparent,
+        })
+        .collect())
+}
+
+/// Marks rows that this transaction has locked as pushed.
+pub async fn relayed(tx: &mut Tx, ids: &[JobId]) -> Stored<()> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    sqlx::query!("/* jobs::relayed */ update jobs set relayed_at = now() where id = any($1)", &ids)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
 impl Store {
+    /// A page of rows that the queue should know: pushed at least `grace` ago, in id order after `after`.
+    pub async fn relayed_page(
+        &self,
+        lane: &str,
+        after: Option<JobId>,
+        grace: Duration,
+        limit: i64,
+    ) -> Stored<Vec<JobId>> {
+        let rows = sqlx::query_scalar!(
+            r#"/* jobs::relayed_page */
+            select id from jobs
+             where lane = $1 and relayed_at < now() - $2::bigint * interval '1 ms' and ($3::uuid is null or id > $3)
+             order by id limit $4"#,
+            lane,
+            millis(grace),
+            after.map(JobId::uuid),
+            limit
+        )
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(JobId::from).collect())
+    }
+
+    /// The queue lost these: they want a copy again. Rows that somebody holds are left for the next look.
+    pub async fn unrelay(&self, ids: &[JobId]) -> Stored<u64> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        let done = sqlx::query!(
+            r#"/* jobs::unrelay */
+            update jobs set relayed_at = null where id in
+              (select id from jobs where id = any($1) order by id for update skip locked)"#,
+            &ids
+        )
+        .execute(self.pool())
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// The queue lost a whole lane: up to `limit` rows of it want copies again. Returns how many there were.
+    pub async fn unrelay_lane(&self, lane: &str, limit: i64) -> Stored<u64> {
+        let done = sqlx::query!(
+            r#"/* jobs::unrelay_lane */
+            update jobs set relayed_at = null where id in
+              (select id from jobs where lane = $1 and relayed_at is not null order by id limit $2 for update skip locked)"#,
+            lane,
+            limit
+        )
+        .execute(self.pool())
+        .await?;
+        Ok(done.rows_affected())
+    }
+
     /// Marks rows as pushed: those that are still there and that nobody holds.
     pub async fn mark_relayed(&self, ids: &[JobId]) -> Stored<()> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();

@@ -16,9 +16,21 @@ use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Class, Dependency, Failure};
 
 pub mod access;
+pub mod catalogue;
+pub mod communications;
+pub mod dead_letters;
+pub mod effects;
+pub mod exceptions;
+pub mod inbox;
+pub mod intents;
 pub mod jobs;
 mod migrate;
+pub mod orders;
+pub mod payments;
+pub mod reservations;
+pub mod shipments;
 pub mod snapshot;
+pub mod stock;
 pub mod views;
 
 pub use migrate::MigrateError;
@@ -174,7 +186,7 @@ pub struct Tx {
 }
 
 /// What a commit leaves to be done: push these, project those.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Committed {
     /// Job rows that this transaction inserted.
     pub copies: Vec<JobCopy>,
@@ -197,6 +209,8 @@ pub struct JobCopy {
     pub payload: serde_json::Value,
     /// How long until it is due.
     pub delay: Duration,
+    /// Outcomes that counted so far.
+    pub attempts: i32,
     /// The trace that it belongs to.
     pub traceparent: Option<String>,
 }

@@ -1,0 +1,171 @@
+//! Sends one notice, settled right after the mail server's 250.
+//!
+//! SMTP has no idempotency key: if this process dies between the server's yes and our commit, nobody knows whether the
+//! mail went out. It is sent again under the same Message-ID, so that a second copy can be recognised, and counted as a
+//! possible duplicate. What provably did not go out is no such thing.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Called, Job, Loaded, Rules};
+use crate::domain::money::Amount;
+use crate::ids::{CommunicationId, JobId};
+use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::provider::Providers;
+use crate::provider::smtp::Mail;
+use crate::store::communications::{self, Communication};
+use crate::store::effects::{self, EffectState, NewEffect, Proof};
+use crate::store::{Tx, orders, shipments};
+use crate::wording::{NoticeLine, NoticeFacts};
+
+/// Which notice.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Email {
+    /// The notice.
+    pub communication: CommunicationId,
+}
+
+impl Payload for Email {
+    const KIND: &'static str = "email";
+    const LANE: Lane = Lane::Mail;
+    const LIMITS: Limits = Limits {
+        attempts: 15,
+        // Above the mail server's time-out of 8 s for each of a few commands.
+        deadline: Duration::from_secs(30),
+        // As long as mail servers try among themselves.
+        max_age: Duration::from_secs(3 * 86_400),
+        slice: 16,
+        // One by one: each receipt is written the moment it is there.
+        settle: 1,
+        calls: 4,
+    };
+
+    fn subject(&self) -> Uuid {
+        self.communication.uuid()
+    }
+}
+
+/// The mail, as it was first written.
+#[derive(Clone, Debug)]
+pub struct Send {
+    effect: String,
+    mail: Mail,
+}
+
+impl Job for Email {
+    type Plan = Send;
+    type Receipt = ();
+
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Send>>, Failure> {
+        let mut steps = Vec::with_capacity(jobs.len());
+        for loaded in jobs {
+            let step = match communications::take(tx, loaded.job.communication).await? {
+                Some(notice) => plan(tx, rules, loaded, &notice).await?,
+                None => Step::Done,
+            };
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    async fn call(&self, plan: &Send, to: &Providers) -> Result<(), Failure> {
+        Ok(to.mailer.send(&plan.mail).await?)
+    }
+
+    async fn settle(back: &[Called<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Verdict>, Failure> {
+        for called in back {
+            communications::sent(tx, called.loaded.job.communication).await?;
+        }
+        Ok(back.iter().map(|_| Verdict::Done).collect())
+    }
+
+    async fn buried(&self, _id: JobId, _failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
+        Ok(communications::failed(tx, self.communication).await?)
+    }
+
+    fn effect(plan: &Send) -> Option<&str> {
+        Some(&plan.effect)
+    }
+
+    fn proof(plan: &Send, _receipt: &()) -> Option<Proof> {
+        Some(Proof {
+            effect: plan.effect.clone(),
+            provider_ref: plan.mail.message_id.clone(),
+            receipt: serde_json::json!({ "accepted": true }),
+        })
+    }
+}
+
+/// Writes the mail once, and freezes it.
+async fn plan(
+    tx: &mut Tx,
+    rules: &Rules,
+    loaded: &Loaded<Email>,
+    notice: &Communication,
+) -> Result<Step<Send>, Failure> {
+    let mail = write(tx, rules, notice).await?;
+    let name = format!("mail:{}", notice.id);
+    let request = serde_json::to_value(&mail).unwrap_or(Value::Null);
+    let wanted = NewEffect { name: name.clone(), request, job: loaded.id };
+    let effect = effects::begin(tx, &[wanted]).await?.remove(&name);
+    let effect = effect.ok_or_else(|| Failure::retry("no_effect", "the effect's row is gone"))?;
+    if effect.before == EffectState::Done {
+        communications::sent(tx, notice.id).await?;
+        return Ok(Step::Done);
+    }
+    let maybe_sent = matches!(effect.before, EffectState::InFlight | EffectState::Unknown);
+    communications::sending(tx, notice.id, &mail.message_id, maybe_sent).await?;
+    if maybe_sent {
+        metrics::counter!("orderfleet_email_possible_duplicate_total").increment(1);
+    }
+    let mail =
+        serde_json::from_value(effect.request).map_err(|error| Failure::permanent("unreadable_mail", error))?;
+    Ok(Step::Call(Send { effect: name, mail }))
+}
+
+async fn write(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<Mail, Failure> {
+    let facts = facts(tx, rules, notice).await?;
+    let number = facts.order_number.clone();
+    let written = rules
+        .wording
+        .render(notice.notice.name(), &notice.locale, &facts)
+        .map_err(|error| Failure::permanent("not_rendered", error))?;
+    Ok(Mail {
+        message_id: format!("{}@{}", notice.id, rules.shop.mail_domain),
+        from: rules.shop.mail_from.clone(),
+        to: notice.recipient.clone(),
+        subject: written.subject,
+        text: written.text,
+        html: None,
+        order_number: number,
+    })
+}
+
+async fn facts(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<NoticeFacts, Failure> {
+    let mut facts = NoticeFacts { shop_name: rules.shop.name.clone(), ..NoticeFacts::default() };
+    let Some(id) = notice.order else {
+        return Ok(facts);
+    };
+    let Some(order) = orders::summary(tx, id).await? else {
+        return Ok(facts);
+    };
+    let currency = order.currency.parse().map_err(|error| Failure::permanent("bad_currency", error))?;
+    let money = |minor| Amount::new(minor, currency).to_string();
+    facts.order_url = Some(rules.shop.order_url.replace("{order}", &order.number));
+    facts.customer_name = order.customer["name"].as_str().map(str::to_owned);
+    facts.total = Some(money(order.total_minor));
+    facts.lines = orders::items(tx, id)
+        .await?
+        .into_iter()
+        .map(|item| NoticeLine { name: item.name, quantity: u32::try_from(item.quantity).unwrap_or(u32::MAX), total: money(item.total_minor) })
+        .collect();
+    facts.order_number = Some(order.number);
+    let label = shipments::label_facts(tx, id).await?;
+    let text = |field: &str| label[field].as_str().map(str::to_owned);
+    facts.carrier = text("carrier");
+    facts.tracking_code = text("tracking_code");
+    Ok(facts)
+}

@@ -1,0 +1,225 @@
+//! What the fleet does: one file for each kind of job, and the list that makes them known.
+//!
+//! A provider must never be called with a transaction open, and the surest way is that the function that has the
+//! transaction has no provider, and the function that has the provider has no transaction: `load` and `settle` get a
+//! [`Tx`], `call` gets the [`Providers`]. A kind that is missing from the list can not be inserted: it does not compile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{AddressSettings, OrderSettings, ShopSettings};
+use crate::ids::{JobId, OrderId};
+use crate::job::{Failure, Lane, Limits, Listed, Payload, Step, Verdict};
+use crate::provider::Providers;
+use crate::seal::Seal;
+use crate::store::Tx;
+use crate::store::effects::Proof;
+use crate::wording::Wording;
+
+mod settlement;
+mod taken;
+
+/// What a job does.
+///
+/// `load` and `settle` work on a slice of jobs in one transaction, because that is where the speed is; each answers for
+/// every job, in the order of the slice. They may be run again after a rollback, so they keep nothing outside `tx`.
+pub trait Job: Listed {
+    /// What to ask the provider.
+    type Plan: Send + Sync + 'static;
+    /// What it answered.
+    type Receipt: Send + Sync + 'static;
+
+    /// Reads, decides, and ends here whatever needs no call.
+    fn load(
+        jobs: &[Loaded<Self>],
+        tx: &mut Tx,
+        rules: &Rules,
+    ) -> impl Future<Output = Result<Vec<Step<Self::Plan>>, Failure>> + Send;
+
+    /// Asks the provider. No transaction is open; many run at once.
+    fn call(
+        &self,
+        plan: &Self::Plan,
+        to: &Providers,
+    ) -> impl Future<Output = Result<Self::Receipt, Failure>> + Send;
+
+    /// Writes what came back, moves the domain, inserts the next jobs.
+    fn settle(
+        back: &[Called<Self>],
+        tx: &mut Tx,
+        rules: &Rules,
+    ) -> impl Future<Output = Result<Vec<Verdict>, Failure>> + Send;
+
+    /// What the world must learn when this job is given up.
+    fn buried(
+        &self,
+        id: JobId,
+        failure: &Failure,
+        tx: &mut Tx,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The outside mutation that a plan asks for, by its name.
+    fn effect(_plan: &Self::Plan) -> Option<&str> {
+        None
+    }
+
+    /// What a receipt proves of that mutation.
+    fn proof(_plan: &Self::Plan, _receipt: &Self::Receipt) -> Option<Proof> {
+        None
+    }
+
+    /// The order that the job is about, where its fields say so.
+    fn order(&self) -> Option<OrderId> {
+        None
+    }
+}
+
+/// A job whose row is locked, on its way into `load`.
+#[derive(Clone, Debug)]
+pub struct Loaded<J> {
+    /// The job.
+    pub id: JobId,
+    /// Its fields.
+    pub job: J,
+    /// How long ago it was created.
+    pub age: Duration,
+}
+
+impl<J> Loaded<J> {
+    /// What it writes as the cause of what it does.
+    pub fn cause(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// A job whose call came back.
+pub struct Called<J: Job> {
+    /// The job.
+    pub loaded: Arc<Loaded<J>>,
+    /// What it asked.
+    pub plan: Arc<J::Plan>,
+    /// What it was told.
+    pub receipt: Arc<J::Receipt>,
+}
+
+impl<J: Job> Clone for Called<J> {
+    fn clone(&self) -> Self {
+        Self {
+            loaded: Arc::clone(&self.loaded),
+            plan: Arc::clone(&self.plan),
+            receipt: Arc::clone(&self.receipt),
+        }
+    }
+}
+
+/// What jobs go by beside their own fields.
+pub struct Rules {
+    /// Holds, deadlines, policies.
+    pub orders: OrderSettings,
+    /// Where parcels leave from.
+    pub ship_from: AddressSettings,
+    /// What mails say of the shop.
+    pub shop: ShopSettings,
+    /// Seals client secrets.
+    pub seal: Seal,
+    /// The wording of mails.
+    pub wording: Wording,
+}
+
+/// The plan and receipt of a kind that calls nobody: it can not be made.
+pub enum Never {}
+
+/// Takes a job of any kind and does something with its type: how the worker and the tests reach every kind.
+pub trait Visitor {
+    /// What comes of it.
+    type Out: Send;
+    /// Does it.
+    fn visit<J: Job>(self) -> impl Future<Output = Self::Out> + Send;
+}
+
+macro_rules! jobs {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        $(pub mod $module;)*
+
+        /// Every kind of job.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $(#[doc = concat!("[`", stringify!($module), "`]")] $name,)*
+        }
+
+        $(impl Listed for $module::$name {})*
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its stored name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => <$module::$name as Payload>::KIND),* }
+            }
+
+            /// Its lane.
+            #[must_use]
+            pub const fn lane(self) -> Lane {
+                match self { $(Self::$name => <$module::$name as Payload>::LANE),* }
+            }
+
+            /// Its bounds.
+            #[must_use]
+            pub const fn limits(self) -> Limits {
+                match self { $(Self::$name => <$module::$name as Payload>::LIMITS),* }
+            }
+
+            /// The kind of a stored name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|kind| kind.name() == name)
+            }
+
+            /// Hands the kind's type to a visitor.
+            pub async fn visit<V: Visitor>(self, visitor: V) -> V::Out {
+                match self { $(Self::$name => visitor.visit::<$module::$name>().await),* }
+            }
+        }
+    };
+}
+
+jobs! {
+    order_intent::OrderIntent,
+    payment_open::PaymentOpen,
+    payment_cancel::PaymentCancel,
+    payment_confirmation::PaymentConfirmation,
+    reservation_expiry::ReservationExpiry,
+    shipping_label::ShippingLabel,
+    tracking::Tracking,
+    email::Email,
+}
+
+/// Two kinds of one name would take each other's jobs.
+const _: () = {
+    let mut left = 0;
+    while left < Kind::ALL.len() {
+        let mut right = left + 1;
+        while right < Kind::ALL.len() {
+            assert!(!same(Kind::ALL[left].name(), Kind::ALL[right].name()), "two kinds have one name");
+            right += 1;
+        }
+        left += 1;
+    }
+};
+
+const fn same(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    if left.len() != right.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < left.len() {
+        if left[at] != right[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}

@@ -1,0 +1,300 @@
+//! Accepts orders: prices a slice of intents, holds stock for them in the order in which they came, and answers each.
+//!
+//! Everything happens in one transaction over the slice, because a hot SKU takes one commit at a time: many orders in
+//! one commit is the only way past that. Stock is locked first and not last here: two deliveries of one intent want the
+//! same SKUs, so that the lock makes them take turns, and what comes after it meets nobody but new rows of its own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::payment_open::PaymentOpen;
+use super::reservation_expiry::ReservationExpiry;
+use super::{Called, Job, Loaded, Never, Rules, settlement};
+use crate::domain::intent::AcceptedIntent;
+use crate::domain::money::Amount;
+use crate::domain::pricing::{self, Article, Priced, Reason};
+use crate::domain::priority::Priority;
+use crate::ids::{IntentId, JobId, OrderId};
+use crate::job::{Band, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
+use crate::provider::Providers;
+use crate::store::catalogue::{self, Wanted};
+use crate::store::intents::{self, Outcome};
+use crate::store::orders::{self, NewOrder};
+use crate::store::reservations::{self, End, HoldFor, NewHold};
+use crate::store::stock::{self, Level};
+use crate::store::{Tx, jobs};
+
+/// A wish to buy, as the intake took it in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrderIntent(pub AcceptedIntent);
+
+impl Payload for OrderIntent {
+    const KIND: &'static str = "order-intent";
+    const LANE: Lane = Lane::Intents;
+    const LIMITS: Limits = Limits {
+        // Nothing outside is asked: what fails five times fails for a reason that a person has to see.
+        attempts: 5,
+        deadline: Duration::from_secs(15),
+        // A buyer who was not answered in half an hour has gone.
+        max_age: Duration::from_secs(1_800),
+        slice: 256,
+        settle: 256,
+        calls: 1,
+    };
+
+    fn subject(&self) -> Uuid {
+        self.0.intent_id.uuid()
+    }
+}
+
+impl Job for OrderIntent {
+    type Plan = Never;
+    type Receipt = Never;
+
+    async fn load(
+        jobs: &[Loaded<Self>],
+        tx: &mut Tx,
+        rules: &Rules,
+    ) -> Result<Vec<Step<Never>>, Failure> {
+        let intents: Vec<&AcceptedIntent> = jobs.iter().map(|loaded| &loaded.job.0).collect();
+        let mut levels = stock::lock(tx, &skus(&intents)).await?;
+        let fresh = undecided(tx, intents).await?;
+        let mut desk = Desk::open(tx, &fresh).await?;
+        let decided: Vec<Decided<'_>> = fresh.iter().map(|intent| desk.decide(intent, &mut levels)).collect();
+        write(tx, rules, &decided).await?;
+        Ok(jobs.iter().map(|_| Step::Done).collect())
+    }
+
+    async fn call(&self, plan: &Never, _to: &Providers) -> Result<Never, Failure> {
+        match *plan {}
+    }
+
+    async fn settle(
+        _back: &[Called<Self>],
+        _tx: &mut Tx,
+        _rules: &Rules,
+    ) -> Result<Vec<Verdict>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// Its client is told that it failed, and whether a new key helps.
+    async fn buried(&self, _id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
+        let known = intents::decided(tx, &[self.0.intent_id]).await?;
+        if known.is_empty() {
+            let details = serde_json::json!([{ "code": failure.code, "detail": "the order could not be worked on; \
+                nothing was charged; the same wish under a new key may succeed", "retryable": true }]);
+            intents::decide(tx, vec![(&self.0, Outcome::Failed("not_processed", details))]).await?;
+        }
+        Ok(())
+    }
+}
+
+fn skus(intents: &[&AcceptedIntent]) -> BTreeSet<String> {
+    intents.iter().flat_map(|intent| intent.body.lines.iter().map(|line| line.sku.clone())).collect()
+}
+
+/// Those without an outcome. The others' public states are written again: Redis may have lost them.
+async fn undecided<'a>(
+    tx: &mut Tx,
+    intents: Vec<&'a AcceptedIntent>,
+) -> Result<Vec<&'a AcceptedIntent>, Failure> {
+    let ids: Vec<IntentId> = intents.iter().map(|intent| intent.intent_id).collect();
+    let decided = intents::decided(tx, &ids).await?;
+    for intent in &decided {
+        tx.touch(*intent);
+    }
+    Ok(intents.into_iter().filter(|intent| !decided.contains(&intent.intent_id)).collect())
+}
+
+/// What became of one intent.
+struct Decided<'a> {
+    intent: &'a AcceptedIntent,
+    became: Result<(OrderId, Priced, Priority), Vec<Reason>>,
+}
+
+/// All that the slice is judged by.
+struct Desk {
+    articles: HashMap<Wanted, Article>,
+    shipping: HashMap<Wanted, i64>,
+    carts: HashMap<(String, String), IntentId>,
+}
+
+impl Desk {
+    async fn open(tx: &mut Tx, intents: &[&AcceptedIntent]) -> Result<Self, Failure> {
+        let mut articles = BTreeSet::new();
+        let mut methods = BTreeSet::new();
+        let mut carts = HashSet::new();
+        for intent in intents {
+            let body = &intent.body;
+            let country = &body.shipping_address.country;
+            articles.extend(
+                body.lines.iter().map(|line| (line.sku.clone(), body.currency.clone(), country.clone())),
+            );
+            methods.insert((body.shipping_method.clone(), country.clone(), body.currency.clone()));
+            carts.insert((intent.tenant.clone(), body.cart_id.clone()));
+        }
+        let carts: Vec<_> = carts.into_iter().collect();
+        Ok(Self {
+            articles: catalogue::articles(tx, &articles).await?,
+            shipping: catalogue::shipping(tx, &methods).await?,
+            carts: orders::open_carts(tx, &carts).await?,
+        })
+    }
+
+    /// Decides one intent, and takes its pieces out of `levels`: first come, first served.
+    fn decide<'a>(&mut self, intent: &'a AcceptedIntent, levels: &mut BTreeMap<String, Level>) -> Decided<'a> {
+        let became = self.judge(intent, levels);
+        if let Ok((_, priced, _)) = &became {
+            for (sku, pieces) in &priced.quantities {
+                if let Some(level) = levels.get_mut(sku) {
+                    level.reserved = level.reserved.saturating_add(*pieces);
+                }
+            }
+            self.carts.insert((intent.tenant.clone(), intent.body.cart_id.clone()), intent.intent_id);
+        }
+        Decided { intent, became }
+    }
+
+    fn judge(
+        &self,
+        intent: &AcceptedIntent,
+        levels: &BTreeMap<String, Level>,
+    ) -> Result<(OrderId, Priced, Priority), Vec<Reason>> {
+        let body = &intent.body;
+        if let Some(other) = self.carts.get(&(intent.tenant.clone(), body.cart_id.clone())) {
+            let detail = format!("the cart has an open order already, of intent {other}");
+            return Err(vec![Reason::new("duplicate_of", None, detail)]);
+        }
+        let country = &body.shipping_address.country;
+        let articles: HashMap<String, Article> = body
+            .lines
+            .iter()
+            .filter_map(|line| {
+                let key = (line.sku.clone(), body.currency.clone(), country.clone());
+                Some((line.sku.clone(), self.articles.get(&key)?.clone()))
+            })
+            .collect();
+        let method = (body.shipping_method.clone(), country.clone(), body.currency.clone());
+        let priced = pricing::price(body, &articles, self.shipping.get(&method).copied())?;
+        payable(intent, &priced)?;
+        let short = shortages(&priced, levels);
+        if !short.is_empty() {
+            return Err(short);
+        }
+        let urgent = Priority::named(&body.priority)
+            .ok_or_else(|| vec![Reason::new("unknown_priority", None, "no such priority")])?;
+        Ok((OrderId::new(), priced, urgent))
+    }
+}
+
+/// Whether the provider can take this total.
+fn payable(intent: &AcceptedIntent, priced: &Priced) -> Result<(), Vec<Reason>> {
+    let body = &intent.body;
+    let reason = |code, detail: String| Err(vec![Reason::new(code, None, detail)]);
+    if body.payment_provider != "stripe" {
+        return reason("payment_provider_unavailable", format!("{} is not set up here", body.payment_provider));
+    }
+    if priced.total_minor == 0 {
+        return Ok(());
+    }
+    let Ok(currency) = body.currency.parse() else {
+        return reason("unknown_currency", "not a currency".to_owned());
+    };
+    match Amount::new(priced.total_minor, currency).to_stripe() {
+        Ok(_) => Ok(()),
+        Err(error) => reason("amount_not_payable", error.to_string()),
+    }
+}
+
+/// The articles of which there is not enough.
+fn shortages(priced: &Priced, levels: &BTreeMap<String, Level>) -> Vec<Reason> {
+    let available = |sku: &str| levels.get(sku).map_or(0, Level::available).max(0);
+    priced
+        .quantities
+        .iter()
+        .filter(|(sku, pieces)| available(sku) < **pieces)
+        .map(|(sku, pieces)| Reason {
+            requested: Some(*pieces),
+            available: Some(available(sku)),
+            ..Reason::new("insufficient_stock", Some(sku), "there is not enough of it")
+        })
+        .collect()
+}
+
+/// Writes the whole slice: one statement a table.
+async fn write(tx: &mut Tx, rules: &Rules, decided: &[Decided<'_>]) -> Result<(), Failure> {
+    let mut made = Vec::new();
+    let mut outcomes = Vec::new();
+    for one in decided {
+        match &one.became {
+            Ok((id, priced, urgent)) => {
+                made.push(NewOrder { id: *id, intent: one.intent, priced, priority: *urgent });
+                outcomes.push((one.intent, Outcome::Accepted(*id)));
+            }
+            Err(reasons) => outcomes.push((one.intent, Outcome::Rejected(leading(reasons), lines(reasons)))),
+        }
+    }
+    intents::decide(tx, outcomes).await?;
+    if made.is_empty() {
+        return Ok(());
+    }
+    let secs = Duration::from_secs;
+    orders::insert(tx, &made, secs(rules.orders.order_ttl_seconds), "order-intent").await?;
+    let holds: Vec<NewHold> = made.iter().flat_map(holds_of).collect();
+    let time = HoldFor {
+        first: secs(rules.orders.reservation_seconds),
+        longest: secs(rules.orders.max_hold_seconds),
+        max_extensions: rules.orders.max_extensions,
+    };
+    reservations::hold(tx, &holds, time).await?;
+    let (free, due): (Vec<_>, Vec<_>) = made.iter().partition(|order| order.priced.total_minor == 0);
+    let next = due.into_iter().flat_map(|order| next_jobs(order, time.first)).collect();
+    jobs::insert(tx, next).await?;
+    give_away(tx, rules, &free).await
+}
+
+/// Orders that cost nothing are paid at once, without a payment.
+async fn give_away(tx: &mut Tx, rules: &Rules, free: &[&NewOrder<'_>]) -> Result<(), Failure> {
+    let ids: Vec<OrderId> = free.iter().map(|order| order.id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    reservations::end(tx, &ids, End::Committed).await?;
+    for order in orders::lock(tx, &ids).await?.values() {
+        settlement::paid(tx, rules, order, "order-intent").await?;
+    }
+    Ok(())
+}
+
+fn holds_of(order: &NewOrder<'_>) -> Vec<NewHold> {
+    let held = |(sku, pieces): (&String, &i64)| NewHold {
+        order: order.id,
+        sku: sku.clone(),
+        quantity: *pieces,
+        epoch: 1,
+    };
+    order.priced.quantities.iter().map(held).collect()
+}
+
+fn next_jobs(order: &NewOrder<'_>, held_for: Duration) -> [NewJob; 2] {
+    let cause = order.intent.intent_id;
+    let band = Band::numbered(order.priority.band).unwrap_or_default();
+    [
+        NewJob::of(&PaymentOpen { order: order.id, attempt: 1 }, cause).in_band(band),
+        NewJob::of(&ReservationExpiry { order: order.id, epoch: 1 }, cause).after(held_for),
+    ]
+}
+
+/// The code that the client is answered with: the first reason's.
+fn leading(reasons: &[Reason]) -> &'static str {
+    reasons.first().map_or("rejected", |reason| reason.code)
+}
+
+fn lines(reasons: &[Reason]) -> Value {
+    serde_json::to_value(reasons).unwrap_or_default()
+}

@@ -1,0 +1,182 @@
+//! Cancels a payment that nobody may pay any more. If the money was faster, it is settled instead.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::settlement::{self, Heard};
+use super::{Called, Job, Loaded, Rules};
+use crate::domain::payment::State;
+use crate::ids::{JobId, OrderId, PaymentId};
+use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::provider::Providers;
+use crate::provider::stripe::{PaymentSeen, SeenStatus};
+use crate::store::effects::{self, EffectState, NewEffect, Proof};
+use crate::store::exceptions::{self, Severity};
+use crate::store::payments::{self, Payment};
+use crate::store::{Tx, orders};
+
+/// Which payment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PaymentCancel {
+    /// The payment.
+    pub payment: PaymentId,
+}
+
+impl Payload for PaymentCancel {
+    const KIND: &'static str = "payment-cancel";
+    const LANE: Lane = Lane::PaymentsOut;
+    const LIMITS: Limits = Limits {
+        attempts: 12,
+        // Two calls of 8 s, with room for two transactions.
+        deadline: Duration::from_secs(25),
+        // An open payment can take a customer's money: worth a day of trying.
+        max_age: Duration::from_secs(86_400),
+        slice: 32,
+        settle: 32,
+        calls: 16,
+    };
+
+    fn subject(&self) -> Uuid {
+        self.payment.uuid()
+    }
+}
+
+/// The provider's id of the payment, and the key of its cancellation.
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    pub(super) payment: PaymentId,
+    pub(super) order: OrderId,
+    pub(super) provider_id: String,
+    pub(super) effect: String,
+    pub(super) key: String,
+}
+
+impl Job for PaymentCancel {
+    type Plan = Cancel;
+    type Receipt = PaymentSeen;
+
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Cancel>>, Failure> {
+        let ids: Vec<PaymentId> = jobs.iter().map(|loaded| loaded.job.payment).collect();
+        let known = payments::lock(tx, &ids).await?;
+        let mut steps = Vec::with_capacity(jobs.len());
+        for loaded in jobs {
+            let step = match known.get(&loaded.job.payment) {
+                Some(payment) if !payment.state.is_over() => match plan(tx, payment, loaded.id).await? {
+                    Some(cancel) => Step::Call(cancel),
+                    None => {
+                        let wait = loaded.age.clamp(Duration::from_secs(1), Duration::from_secs(60));
+                        Step::Refused(Failure::snooze(wait, "not_open_yet", "the provider has not answered yet"))
+                    }
+                },
+                _ => Step::Done,
+            };
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    async fn call(&self, plan: &Cancel, to: &Providers) -> Result<PaymentSeen, Failure> {
+        cancel_or_look(plan, to).await
+    }
+
+    async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
+        let mut verdicts = Vec::with_capacity(back.len());
+        for called in back {
+            let seen = &called.receipt;
+            heard(tx, rules, &called.plan, seen, &called.loaded.cause()).await?;
+            verdicts.push(if is_over(seen.status) {
+                Verdict::Done
+            } else {
+                Verdict::Refused(Failure::retry("still_open", format!("{} is still open", called.plan.payment)))
+            });
+        }
+        Ok(verdicts)
+    }
+
+    /// A payment that can't be cancelled may still take money: a person has to look.
+    async fn buried(&self, id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
+        if let Some(payment) = payments::lock(tx, &[self.payment]).await?.get(&self.payment) {
+            let detail = format!("{id} could not cancel {}: {}", self.payment, failure.code);
+            exceptions::open(tx, payment.order, "payment_not_cancelled", Severity::Critical, &detail).await?;
+        }
+        Ok(())
+    }
+
+    fn effect(plan: &Cancel) -> Option<&str> {
+        Some(&plan.effect)
+    }
+
+    fn proof(plan: &Cancel, receipt: &PaymentSeen) -> Option<Proof> {
+        proof(plan, receipt)
+    }
+}
+
+/// What a cancellation proves, where the payment is cancelled.
+pub(super) fn proof(plan: &Cancel, seen: &PaymentSeen) -> Option<Proof> {
+    (seen.status == SeenStatus::Canceled).then(|| Proof {
+        effect: plan.effect.clone(),
+        provider_ref: seen.id.clone(),
+        receipt: serde_json::to_value(seen).unwrap_or_default(),
+    })
+}
+
+/// The effect of cancelling a payment, taken up. None where the provider does not know the payment yet.
+pub(super) async fn plan(tx: &mut Tx, payment: &Payment, job: JobId) -> Result<Option<Cancel>, Failure> {
+    let Some(provider_id) = payment.provider_id.clone() else {
+        return Ok(None);
+    };
+    let name = format!("pay_cancel:{}", payment.id);
+    let request = serde_json::json!({ "payment_intent": provider_id });
+    let effect = effects::begin(tx, &[NewEffect { name: name.clone(), request, job }]).await?.remove(&name);
+    let effect = effect.ok_or_else(|| Failure::retry("no_effect", "the effect's row is gone"))?;
+    Ok(Some(Cancel { payment: payment.id, order: payment.order, provider_id, effect: name, key: effect.key }))
+}
+
+/// Cancels; where the provider says that it is over or does something else, looks what it is.
+pub(super) async fn cancel_or_look(plan: &Cancel, to: &Providers) -> Result<PaymentSeen, Failure> {
+    match to.stripe.cancel(&plan.provider_id, &plan.key).await {
+        Ok(seen) => Ok(seen),
+        Err(error) if error.says_look_first() => Ok(to.stripe.retrieve(&plan.provider_id).await?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Applies what the provider said of a payment whose order and row are locked here.
+pub(super) async fn heard(
+    tx: &mut Tx,
+    rules: &Rules,
+    plan: &Cancel,
+    seen: &PaymentSeen,
+    cause: &str,
+) -> Result<(), Failure> {
+    let orders = orders::lock(tx, &[plan.order]).await?;
+    let known = payments::lock(tx, &[plan.payment]).await?;
+    if let (Some(order), Some(payment)) = (orders.get(&plan.order), known.get(&plan.payment)) {
+        settlement::apply(tx, rules, (order, payment), &in_our_words(seen), cause).await?;
+    }
+    if seen.status != SeenStatus::Canceled {
+        // The cancellation did not happen and will not: the money was faster, or it is asked for anew.
+        effects::mark(tx, &plan.effect, EffectState::Failed).await?;
+    }
+    Ok(())
+}
+
+/// Whether nothing more comes of it.
+pub(super) const fn is_over(status: SeenStatus) -> bool {
+    matches!(status, SeenStatus::Canceled | SeenStatus::Succeeded)
+}
+
+/// What was seen, as the settlement takes it.
+pub(super) fn in_our_words(seen: &PaymentSeen) -> Heard {
+    let state = match seen.status {
+        SeenStatus::RequiresPaymentMethod | SeenStatus::RequiresConfirmation | SeenStatus::Other => State::Pending,
+        SeenStatus::RequiresAction => State::RequiresAction,
+        SeenStatus::Processing => State::Processing,
+        SeenStatus::RequiresCapture => State::Authorized,
+        SeenStatus::Succeeded => State::Captured,
+        SeenStatus::Canceled => State::Cancelled,
+    };
+    Heard { state, received_minor: seen.received_minor, currency: seen.currency.to_string() }
+}

@@ -1,0 +1,182 @@
+//! Settles what the payment provider said: the verified event, with amount and currency compared.
+//!
+//! An event proves nothing by its order or its number: it is remembered by its id, a fact is applied once whatever the
+//! number of events that tell it, and a signal below what is known changes nothing. One that is faster than our own
+//! commit is parked and taken up again; one that names a payment nobody here knows ends as a dead letter, never in silence.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::payment_cancel::in_our_words;
+use super::settlement::{self, Heard};
+use super::{Called, Job, Loaded, Rules, taken};
+use crate::domain::event::StripeEvent;
+use crate::domain::payment::State;
+use crate::domain::webhook::WebhookPayload;
+use crate::ids::{JobId, OrderId, PaymentId};
+use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::provider::Providers;
+use crate::provider::stripe::PaymentSeen;
+use crate::store::inbox::{self, Fate};
+use crate::store::{Tx, orders, payments};
+
+/// An event of a payment provider, as the intake took it in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PaymentConfirmation(pub WebhookPayload);
+
+impl Payload for PaymentConfirmation {
+    const KIND: &'static str = "payment-confirmation";
+    const LANE: Lane = Lane::PaymentsIn;
+    const LIMITS: Limits = Limits {
+        attempts: 12,
+        // One look-up of 8 s, with room for two transactions.
+        deadline: Duration::from_secs(20),
+        // How long an event waits for what it tells of; our own commit may be as late as its job's last attempt.
+        max_age: Duration::from_secs(1_800),
+        slice: 128,
+        settle: 32,
+        calls: 16,
+    };
+
+    /// The payment: two events of one are worked on one after the other.
+    fn subject(&self) -> Uuid {
+        Uuid::from_u128(self.0.object_id.bytes().fold(0_u128, |hash, byte| {
+            hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(u128::from(byte) + 1)
+        }))
+    }
+}
+
+/// What has to be looked up: the event does not say enough.
+#[derive(Clone, Debug)]
+pub struct Look {
+    provider_id: String,
+}
+
+impl Job for PaymentConfirmation {
+    type Plan = Look;
+    type Receipt = PaymentSeen;
+
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Look>>, Failure> {
+        let settled = taken::take(tx, jobs, |job| &job.0).await?;
+        let objects: Vec<String> = jobs.iter().map(|loaded| loaded.job.0.object_id.clone()).collect();
+        let known = payments::find(tx, "stripe", &objects).await?;
+        let owners: Vec<OrderId> = known.values().map(|(_, order)| *order).collect();
+        orders::lock(tx, &owners).await?;
+        let mut seen = HashSet::new();
+        let mut steps = Vec::with_capacity(jobs.len());
+        for (loaded, settled) in jobs.iter().zip(settled) {
+            let found = known.get(&loaded.job.0.object_id).copied();
+            let step = match (settled, found) {
+                (true, found) => {
+                    // Written again from Postgres: Redis may have lost it.
+                    found.inspect(|(_, order)| tx.touch_order(*order));
+                    Step::Done
+                }
+                // Two payments of one order in one slice: the second waits for the first's commit.
+                (false, Some((_, order))) if !seen.insert(order) => {
+                    Step::Refused(Failure::snooze(Duration::from_millis(10), "order_in_slice", order))
+                }
+                (false, found) => one(tx, rules, loaded, found).await?,
+            };
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    async fn call(&self, plan: &Look, to: &Providers) -> Result<PaymentSeen, Failure> {
+        Ok(to.stripe.retrieve(&plan.provider_id).await?)
+    }
+
+    async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
+        for called in back {
+            let webhook = &called.loaded.job.0;
+            let objects = [called.plan.provider_id.clone()];
+            let found = payments::find(tx, "stripe", &objects).await?.remove(&called.plan.provider_id);
+            if let Some(found) = found {
+                apply(tx, rules, webhook, found, &in_our_words(&called.receipt)).await?;
+            }
+        }
+        Ok(back.iter().map(|_| Verdict::Done).collect())
+    }
+
+    /// The inbox says that it was given up; a replay takes it up again.
+    async fn buried(&self, _id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
+        taken::resolve(tx, &self.0, Fate::Failed, failure.code).await
+    }
+}
+
+/// What one unsettled event leads to.
+async fn one(
+    tx: &mut Tx,
+    rules: &Rules,
+    loaded: &Loaded<PaymentConfirmation>,
+    found: Option<(PaymentId, OrderId)>,
+) -> Result<Step<Look>, Failure> {
+    let webhook = &loaded.job.0;
+    if !webhook.event_type.trim_start_matches("v1.").starts_with("payment_intent.") {
+        taken::resolve(tx, webhook, Fate::Ignored, "of no concern").await?;
+        return Ok(Step::Done);
+    }
+    let Some(found) = found else {
+        return Ok(Step::Refused(taken::park(tx, webhook, loaded.age, "unknown payment").await?));
+    };
+    let bytes = webhook.event.to_string();
+    let event = StripeEvent::read(bytes.as_bytes())
+        .map_err(|error| Failure::permanent("unreadable_event", error.to_string()))?;
+    match heard(&event) {
+        Some(heard) => {
+            if event.kind == "payment_intent.payment_failed" {
+                let code = event.object.as_ref().and_then(|object| object.last_error.clone());
+                payments::attempt_failed(tx, found.0, &event.id, code.as_deref().unwrap_or("unknown")).await?;
+            }
+            apply(tx, rules, webhook, found, &heard).await?;
+            Ok(Step::Done)
+        }
+        None => Ok(Step::Call(Look { provider_id: webhook.object_id.clone() })),
+    }
+}
+
+/// What an event says, in our words. None where it has to be looked up: a thin event, or one without its amount.
+fn heard(event: &StripeEvent) -> Option<Heard> {
+    let object = event.object.as_ref()?;
+    let state = match event.kind.as_str() {
+        "payment_intent.succeeded" => State::Captured,
+        "payment_intent.canceled" => State::Cancelled,
+        "payment_intent.processing" => State::Processing,
+        "payment_intent.requires_action" => State::RequiresAction,
+        "payment_intent.amount_capturable_updated" => State::Authorized,
+        _ => State::Pending,
+    };
+    let received = object.received().ok().flatten();
+    if state == State::Captured {
+        let received = received.filter(|amount| amount.minor > 0)?;
+        return Some(Heard {
+            state,
+            received_minor: received.minor,
+            currency: received.currency.to_string(),
+        });
+    }
+    Some(Heard { state, received_minor: 0, currency: String::new() })
+}
+
+/// Applies a fact once, and settles the event.
+async fn apply(
+    tx: &mut Tx,
+    rules: &Rules,
+    webhook: &WebhookPayload,
+    (payment, order): (PaymentId, OrderId),
+    heard: &Heard,
+) -> Result<(), Failure> {
+    let orders = orders::lock(tx, &[order]).await?;
+    let known = payments::lock(tx, &[payment]).await?;
+    if let (Some(order), Some(payment)) = (orders.get(&order), known.get(&payment)) {
+        settlement::apply(tx, rules, (order, payment), heard, &webhook.event_id).await?;
+    }
+    let fact = (webhook.object_id.as_str(), heard.state.name());
+    inbox::apply_signal(tx, "stripe", fact, heard.received_minor, &webhook.event_id).await?;
+    taken::resolve(tx, webhook, Fate::Applied, heard.state.name()).await
+}

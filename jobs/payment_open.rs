@@ -1,0 +1,166 @@
+//! Opens the payment of an order at the provider, so that the customer's browser can pay.
+//!
+//! The order is `reserved` before this runs: a slow provider never slows the herd. What comes back settles only onto an
+//! active hold; a hold that ended meanwhile gets its payment cancelled and hands out no secret.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::payment_cancel::PaymentCancel;
+use super::{Called, Job, Loaded, Rules};
+use crate::domain::order::Status;
+use crate::ids::{JobId, OrderId, PaymentId};
+use crate::job::{Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
+use crate::provider::Providers;
+use crate::provider::stripe::{CreatePayment, PaymentSeen};
+use crate::store::effects::{self, NewEffect, Proof};
+use crate::store::exceptions::{self, Severity};
+use crate::store::orders::{self, Order};
+use crate::store::{Tx, jobs, payments, reservations};
+
+/// Which payment of which order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PaymentOpen {
+    /// The order.
+    pub order: OrderId,
+    /// Its first payment is 1.
+    pub attempt: i32,
+}
+
+impl Payload for PaymentOpen {
+    const KIND: &'static str = "payment-open";
+    const LANE: Lane = Lane::PaymentsOut;
+    const LIMITS: Limits = Limits {
+        attempts: 8,
+        // Above the provider's time-out of 8 s, with room for two transactions.
+        deadline: Duration::from_secs(20),
+        // The longest hold: later there is nothing to open a payment for. Also well inside the 24 h in which the
+        // provider remembers the key.
+        max_age: Duration::from_secs(1_800),
+        slice: 32,
+        settle: 32,
+        calls: 16,
+    };
+
+    fn subject(&self) -> Uuid {
+        self.order.uuid()
+    }
+}
+
+/// The request and its key.
+#[derive(Clone, Debug)]
+pub struct Open {
+    payment: PaymentId,
+    effect: String,
+    key: String,
+    request: CreatePayment,
+}
+
+impl Job for PaymentOpen {
+    type Plan = Open;
+    type Receipt = PaymentSeen;
+
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Open>>, Failure> {
+        let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
+        let orders = orders::lock(tx, &ids).await?;
+        let held = reservations::active(tx, &ids).await?;
+        let mut steps = Vec::with_capacity(jobs.len());
+        for loaded in jobs {
+            let waits = held.iter().any(|held| held.order == loaded.job.order && !held.is_closing);
+            let step = match orders.get(&loaded.job.order) {
+                Some(order) if order.status == Status::PendingPayment && waits => {
+                    plan(tx, loaded, order).await?
+                }
+                _ => Step::Done,
+            };
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    async fn call(&self, plan: &Open, to: &Providers) -> Result<PaymentSeen, Failure> {
+        Ok(to.stripe.create(&plan.request, &plan.key).await?)
+    }
+
+    async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
+        let ids: Vec<OrderId> = back.iter().map(|called| called.loaded.job.order).collect();
+        orders::lock(tx, &ids).await?;
+        let held = reservations::active(tx, &ids).await?;
+        let time = Duration::from_secs(rules.orders.reservation_seconds);
+        for called in back {
+            let (order, payment) = (called.loaded.job.order, called.plan.payment);
+            let waits = held.iter().any(|held| held.order == order && !held.is_closing);
+            let sealed = called
+                .receipt
+                .client_secret
+                .as_ref()
+                .filter(|_| waits)
+                .map(|secret| rules.seal.seal(secret.expose_secret().as_bytes()));
+            payments::opened(tx, payment, &called.receipt.id, sealed.as_deref()).await?;
+            if waits {
+                // The buyer may have waited for the provider: their time starts now.
+                reservations::extend(tx, order, time, false).await?;
+            } else {
+                let cancel = NewJob::of(&PaymentCancel { payment }, called.loaded.cause());
+                jobs::insert(tx, vec![cancel.once(format!("payment-cancel:{payment}"))]).await?;
+            }
+            orders::changed(tx, &[order], &called.loaded.cause()).await?;
+        }
+        Ok(back.iter().map(|_| Verdict::Done).collect())
+    }
+
+    /// Nobody can pay this order: a person has to see that, and the hold runs out by itself.
+    async fn buried(&self, id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
+        let detail = format!("{id} could not open the payment: {}", failure.code);
+        exceptions::open(tx, self.order, "payment_not_opened", Severity::Warning, &detail).await?;
+        Ok(())
+    }
+
+    fn effect(plan: &Open) -> Option<&str> {
+        Some(&plan.effect)
+    }
+
+    fn proof(plan: &Open, receipt: &PaymentSeen) -> Option<Proof> {
+        Some(Proof {
+            effect: plan.effect.clone(),
+            provider_ref: receipt.id.clone(),
+            receipt: serde_json::to_value(receipt).unwrap_or(Value::Null),
+        })
+    }
+
+    fn order(&self) -> Option<OrderId> {
+        Some(self.order)
+    }
+}
+
+/// The payment's row and its effect, before the call. Whatever became of an earlier call under this key, the same
+/// request under the same key opens one payment: so an unknown outcome is looked up by asking again.
+async fn plan(tx: &mut Tx, loaded: &Loaded<PaymentOpen>, order: &Order) -> Result<Step<Open>, Failure> {
+    let amount = (order.total_minor, order.currency.as_str());
+    let payment =
+        payments::ensure(tx, order.id, loaded.job.attempt, &order.payment_provider, amount).await?;
+    if payment.provider_id.is_some() || payment.state.is_over() {
+        return Ok(Step::Done);
+    }
+    let request = CreatePayment {
+        amount_minor: order.total_minor,
+        currency: order.currency.parse().map_err(|error| Failure::permanent("bad_currency", error))?,
+        order_id: order.id,
+        payment_id: payment.id,
+        order_number: order.number.clone(),
+        tenant: order.tenant.clone(),
+        description: format!("Order {}", order.number),
+    };
+    let name = format!("pay_create:{}", payment.id);
+    let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
+    let wanted = NewEffect { name: name.clone(), request: frozen, job: loaded.id };
+    let effect = effects::begin(tx, &[wanted]).await?.remove(&name);
+    let effect = effect.ok_or_else(|| Failure::retry("no_effect", "the effect's row is gone"))?;
+    let request = serde_json::from_value(effect.request)
+        .map_err(|error| Failure::permanent("unreadable_request", error))?;
+    Ok(Step::Call(Open { payment: payment.id, effect: name, key: effect.key, request }))
+}

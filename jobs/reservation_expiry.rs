@@ -1,0 +1,222 @@
+//! Releases holds whose time is over, after asking the provider: money that is on its way is worth more than a deadline.
+//!
+//! Deadlines are judged by the database's clock. A hold under question is marked `closing`, so that no payment is opened
+//! for it meanwhile; the mark goes with the hold, with an extension, or with this job's burial.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::payment_cancel::{self, Cancel};
+use super::{Called, Job, Loaded, Rules, settlement};
+use crate::domain::notice::{Notice, Once};
+use crate::domain::order::Status;
+use crate::ids::{JobId, OrderId};
+use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::provider::Providers;
+use crate::provider::stripe::{PaymentSeen, SeenStatus};
+use crate::store::effects::{self, EffectState, Proof};
+use crate::store::exceptions::{self, Severity};
+use crate::store::orders::Order;
+use crate::store::reservations::{self, End, Held};
+use crate::store::{Tx, orders, payments};
+
+/// How often money that is on its way is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Which hold of which order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReservationExpiry {
+    /// The order.
+    pub order: OrderId,
+    /// Its first hold is 1.
+    pub epoch: i32,
+}
+
+impl Payload for ReservationExpiry {
+    const KIND: &'static str = "reservation-expiry";
+    const LANE: Lane = Lane::Expiry;
+    const LIMITS: Limits = Limits {
+        attempts: 12,
+        // Two calls of 8 s, with room for two transactions.
+        deadline: Duration::from_secs(25),
+        // The longest hold of 30 min, and as long again for a provider that is away: then the hold is released and the
+        // rules for late payments catch the rest.
+        max_age: Duration::from_secs(3_600),
+        slice: 128,
+        settle: 32,
+        calls: 16,
+    };
+
+    fn subject(&self) -> Uuid {
+        self.order.uuid()
+    }
+}
+
+/// An open payment, and what may become of the hold.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    cancel: Cancel,
+    may_extend: bool,
+    is_last: bool,
+}
+
+impl Job for ReservationExpiry {
+    type Plan = Ask;
+    type Receipt = PaymentSeen;
+
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Ask>>, Failure> {
+        let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
+        let orders = orders::lock(tx, &ids).await?;
+        let open = payments::open_of(tx, &ids).await?;
+        let held = reservations::active(tx, &ids).await?;
+        let mut steps = Vec::with_capacity(jobs.len());
+        for loaded in jobs {
+            let hold = held.iter().find(|held| held.order == loaded.job.order && held.epoch == loaded.job.epoch);
+            let step = match (hold, orders.get(&loaded.job.order)) {
+                (Some(hold), Some(_)) if hold.left_ms > 0 => {
+                    let rest = Duration::from_millis(u64::try_from(hold.left_ms).unwrap_or(1));
+                    Step::Refused(Failure::snooze(rest, "not_due", "the hold lasts longer now"))
+                }
+                (Some(hold), Some(order)) => {
+                    let payment = open.iter().rev().find(|(of, _)| *of == order.id).map(|(_, id)| *id);
+                    due(tx, loaded, (order, hold), payment).await?
+                }
+                _ => Step::Done,
+            };
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    /// Retrieve first, then decide.
+    async fn call(&self, plan: &Ask, to: &Providers) -> Result<PaymentSeen, Failure> {
+        let seen = to.stripe.retrieve(&plan.cancel.provider_id).await?;
+        let wait = match seen.status {
+            SeenStatus::Succeeded | SeenStatus::Canceled | SeenStatus::RequiresCapture => true,
+            SeenStatus::Processing => !plan.is_last,
+            SeenStatus::RequiresAction => plan.may_extend && !plan.is_last,
+            SeenStatus::RequiresPaymentMethod | SeenStatus::RequiresConfirmation | SeenStatus::Other => false,
+        };
+        if wait { Ok(seen) } else { payment_cancel::cancel_or_look(&plan.cancel, to).await }
+    }
+
+    async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
+        let ids: Vec<OrderId> = back.iter().map(|called| called.loaded.job.order).collect();
+        let orders = orders::lock(tx, &ids).await?;
+        let mut verdicts = Vec::with_capacity(back.len());
+        for called in back {
+            let verdict = match orders.get(&called.loaded.job.order) {
+                Some(order) => answered(tx, rules, called, order).await?,
+                None => Verdict::Done,
+            };
+            verdicts.push(verdict);
+        }
+        Ok(verdicts)
+    }
+
+    /// The provider could not be asked for half an hour: the hold is released, and money that comes all the same is late.
+    async fn buried(&self, id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
+        orders::lock(tx, &[self.order]).await?;
+        if reservations::end(tx, &[self.order], End::Expired).await? > 0 {
+            orders::changed(tx, &[self.order], &id.to_string()).await?;
+            let detail = format!("{id} released the hold without the provider's answer: {}", failure.code);
+            exceptions::open(tx, self.order, "expired_unasked", Severity::Warning, &detail).await?;
+        }
+        Ok(())
+    }
+
+    fn effect(plan: &Ask) -> Option<&str> {
+        Some(&plan.cancel.effect)
+    }
+
+    fn proof(plan: &Ask, receipt: &PaymentSeen) -> Option<Proof> {
+        payment_cancel::proof(&plan.cancel, receipt)
+    }
+
+    fn order(&self) -> Option<OrderId> {
+        Some(self.order)
+    }
+}
+
+/// A hold whose time is over: released at once where no payment is open, else asked for.
+async fn due(
+    tx: &mut Tx,
+    loaded: &Loaded<ReservationExpiry>,
+    (order, hold): (&Order, &Held),
+    payment: Option<crate::ids::PaymentId>,
+) -> Result<Step<Ask>, Failure> {
+    if let Some(payment) = payment
+        && let Some(row) = payments::lock(tx, &[payment]).await?.get(&payment)
+        && let Some(cancel) = payment_cancel::plan(tx, row, loaded.id).await?
+    {
+        reservations::mark_closing(tx, &[order.id], true).await?;
+        return Ok(Step::Call(Ask {
+            cancel,
+            may_extend: hold.extensions_left > 0,
+            is_last: hold.longest_left_ms <= 0,
+        }));
+    }
+    // A payment that the provider does not know yet hands out no secret once the hold is gone.
+    expire(tx, order, hold.epoch, &loaded.cause()).await?;
+    Ok(Step::Done)
+}
+
+/// The stock goes back, and the customer learns that the order can still be paid.
+async fn expire(tx: &mut Tx, order: &Order, epoch: i32, cause: &str) -> Result<(), Failure> {
+    if reservations::end(tx, &[order.id], End::Expired).await? == 0 {
+        return Ok(());
+    }
+    orders::changed(tx, &[order.id], cause).await?;
+    if order.status == Status::PendingPayment {
+        let once = Once::Hold(order.id.uuid(), epoch);
+        settlement::tell(tx, order.id, Notice::ReservationExpired, once, cause).await?;
+    }
+    Ok(())
+}
+
+/// What the provider's answer means for the hold.
+async fn answered(
+    tx: &mut Tx,
+    rules: &Rules,
+    called: &Called<ReservationExpiry>,
+    order: &Order,
+) -> Result<Verdict, Failure> {
+    let (plan, seen, cause) = (&called.plan, &called.receipt, called.loaded.cause());
+    let again = || Verdict::Refused(Failure::snooze(ASK_AGAIN, "money_on_its_way", plan.cancel.payment));
+    match seen.status {
+        SeenStatus::Succeeded => {
+            payment_cancel::heard(tx, rules, &plan.cancel, seen, &cause).await?;
+            Ok(Verdict::Done)
+        }
+        SeenStatus::Processing | SeenStatus::RequiresCapture if !plan.is_last => {
+            payment_cancel::heard(tx, rules, &plan.cancel, seen, &cause).await?;
+            reservations::extend(tx, order.id, ASK_AGAIN, false).await?;
+            Ok(again())
+        }
+        SeenStatus::RequiresAction if plan.may_extend && !plan.is_last => {
+            payment_cancel::heard(tx, rules, &plan.cancel, seen, &cause).await?;
+            let time = Duration::from_secs(rules.orders.reservation_seconds);
+            reservations::extend(tx, order.id, time, true).await?;
+            orders::changed(tx, &[order.id], &cause).await?;
+            Ok(Verdict::Refused(Failure::snooze(time, "extended", "the customer is at their bank's page")))
+        }
+        SeenStatus::Canceled
+        | SeenStatus::Processing
+        | SeenStatus::RequiresCapture
+        | SeenStatus::RequiresAction
+        | SeenStatus::RequiresPaymentMethod
+        | SeenStatus::RequiresConfirmation
+        | SeenStatus::Other => {
+            payment_cancel::heard(tx, rules, &plan.cancel, seen, &cause).await?;
+            if seen.status != SeenStatus::Canceled {
+                effects::mark(tx, &plan.cancel.effect, EffectState::Failed).await?;
+                let detail = format!("the hold ended while {} was still open", plan.cancel.payment);
+                exceptions::open(tx, order.id, "released_with_open_payment", Severity::Warning, &detail).await?;
+            }
+            expire(tx, order, called.loaded.job.epoch, &cause).await?;
+            Ok(Verdict::Done)
+        }
+    }
+}

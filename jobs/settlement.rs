@@ -1,0 +1,228 @@
+//! What follows from what a provider says of a payment: the one place where money moves an order.
+//!
+//! Used by every kind that hears of money (a webhook, an expiry, a cancellation), so that all of them come to the same
+//! end in any order. Money that does not fit (late, surplus, another amount) never confirms anything: it is captured in
+//! our books and opens an exception, so that it is never kept in silence.
+
+use serde_json::json;
+
+use super::Rules;
+use super::email::Email;
+use super::payment_cancel::PaymentCancel;
+use super::shipping_label::ShippingLabel;
+use crate::domain::notice::{Notice, Once};
+use crate::domain::order::Status;
+use crate::domain::payment::{Match, State, compare};
+use crate::ids::OrderId;
+use crate::job::{Failure, NewJob};
+use crate::store::exceptions::{self, Severity};
+use crate::store::orders::{self, Move, Order};
+use crate::store::payments::{self, Payment, Role};
+use crate::store::reservations::{self, End};
+use crate::store::{Tx, communications, jobs};
+
+/// What a provider said of a payment, in our words.
+#[derive(Clone, Debug)]
+pub(super) struct Heard {
+    /// Where it stands.
+    pub(super) state: State,
+    /// What came in, in minor units.
+    pub(super) received_minor: i64,
+    /// ISO 4217 code.
+    pub(super) currency: String,
+}
+
+/// Applies what was heard to a payment and its order, both locked by this transaction.
+pub(super) async fn apply(
+    tx: &mut Tx,
+    rules: &Rules,
+    on: (&Order, &Payment),
+    heard: &Heard,
+    cause: &str,
+) -> Result<(), Failure> {
+    let (order, payment) = on;
+    match heard.state {
+        State::Captured => captured(tx, rules, on, heard, cause).await,
+        State::Cancelled => cancelled(tx, order, payment, cause).await,
+        State::Created | State::Pending | State::RequiresAction | State::Processing | State::Authorized => {
+            payments::advance(tx, payment.id, heard.state).await?;
+            Ok(())
+        }
+    }
+}
+
+async fn captured(
+    tx: &mut Tx,
+    rules: &Rules,
+    (order, payment): (&Order, &Payment),
+    heard: &Heard,
+    cause: &str,
+) -> Result<(), Failure> {
+    if payment.state == State::Captured {
+        return Ok(());
+    }
+    let fits = compare((heard.received_minor, &heard.currency), (order.total_minor, &order.currency));
+    let awaits_money =
+        order.status == Status::PendingPayment || order.resume_to == Some(Status::PendingPayment);
+    let verdict = match (awaits_money, fits) {
+        (true, Match::Mismatch) => Misfit::Amount,
+        (true, Match::Exact) => {
+            if !reservations::active(tx, &[order.id]).await?.is_empty() {
+                return confirm(tx, rules, (order, payment), heard, cause).await;
+            }
+            Misfit::Late
+        }
+        (false, _) if matches!(order.status, Status::Cancelled | Status::Refunded) => Misfit::AfterTheEnd,
+        (false, _) => Misfit::Surplus,
+    };
+    misfit(tx, (order, payment), heard, verdict, cause).await
+}
+
+/// Money that does not fit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Misfit {
+    /// Another amount or another currency.
+    Amount,
+    /// The hold was over.
+    Late,
+    /// The order was over.
+    AfterTheEnd,
+    /// The order was paid already.
+    Surplus,
+}
+
+impl Misfit {
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Amount => "amount_mismatch",
+            Self::Late => "late_payment",
+            Self::AfterTheEnd => "payment_after_cancellation",
+            Self::Surplus => "surplus_payment",
+        }
+    }
+}
+
+/// Counts the money and shows it to a person.
+async fn misfit(
+    tx: &mut Tx,
+    (order, payment): (&Order, &Payment),
+    heard: &Heard,
+    misfit: Misfit,
+    cause: &str,
+) -> Result<(), Failure> {
+    let role = if misfit == Misfit::Surplus { Role::Surplus } else { Role::Candidate };
+    payments::captured(tx, payment.id, heard.received_minor, role).await?;
+    if heard.currency.eq_ignore_ascii_case(&order.currency) {
+        orders::capture(tx, order.id, heard.received_minor, cause).await?;
+    }
+    if order.status == Status::PendingPayment {
+        let step = Move {
+            id: order.id,
+            from: order.status,
+            to: Status::Exception,
+            resume_to: Some(Status::PendingPayment),
+        };
+        orders::advance(tx, &[step], cause).await?;
+    }
+    let detail = format!(
+        "{} came in by {}, {} were due, the order was {}",
+        amount(heard.received_minor, &heard.currency),
+        payment.id,
+        amount(order.total_minor, &order.currency),
+        order.status
+    );
+    exceptions::open(tx, order.id, misfit.kind(), Severity::Critical, &detail).await?;
+    Ok(())
+}
+
+/// An amount as operators read it: minor units, so that nothing is rounded.
+fn amount(minor: i64, currency: &str) -> String {
+    format!("{minor} {} (minor units)", currency.to_uppercase())
+}
+
+/// The money is right and the stock is held: the order is paid.
+async fn confirm(
+    tx: &mut Tx,
+    rules: &Rules,
+    (order, payment): (&Order, &Payment),
+    heard: &Heard,
+    cause: &str,
+) -> Result<(), Failure> {
+    payments::captured(tx, payment.id, heard.received_minor, Role::Primary).await?;
+    orders::capture(tx, order.id, heard.received_minor, cause).await?;
+    reservations::end(tx, &[order.id], End::Committed).await?;
+    cancel_others(tx, order, payment, cause).await?;
+    paid(tx, rules, order, cause).await
+}
+
+/// What follows when an order is paid: its status moves, the customer is told, the pipeline begins.
+pub(super) async fn paid(tx: &mut Tx, rules: &Rules, order: &Order, cause: &str) -> Result<(), Failure> {
+    if order.status.is_aside() {
+        orders::resume_elsewhere(tx, order.id, Status::PaymentConfirmed, cause).await?;
+    } else {
+        let mut way = vec![Status::PaymentConfirmed];
+        if rules.orders.auto_fulfil {
+            way.extend([Status::Processing, Status::Packaging]);
+        }
+        walk(tx, order.id, Status::PendingPayment, &way, cause).await?;
+        if rules.orders.auto_fulfil {
+            let label = ShippingLabel { order: order.id, parcel: 1, epoch: 1 };
+            jobs::insert(tx, vec![NewJob::of(&label, cause).once(format!("label:{}:1:1", order.id))]).await?;
+        }
+    }
+    tell(tx, order.id, Notice::OrderConfirmation, Once::Order(order.id.uuid()), cause).await
+}
+
+/// Moves an order step by step.
+pub(super) async fn walk(
+    tx: &mut Tx,
+    id: OrderId,
+    mut from: Status,
+    way: &[Status],
+    cause: &str,
+) -> Result<(), Failure> {
+    for to in way.iter().copied() {
+        orders::advance(tx, &[Move { id, from, to, resume_to: None }], cause).await?;
+        from = to;
+    }
+    Ok(())
+}
+
+/// Decides that the customer is told something, and inserts the job that tells them.
+pub(super) async fn tell(
+    tx: &mut Tx,
+    order: OrderId,
+    notice: Notice,
+    once: Once,
+    cause: &str,
+) -> Result<(), Failure> {
+    if let Some(communication) = communications::notify(tx, order, notice, once, json!({})).await? {
+        jobs::insert(tx, vec![NewJob::of(&Email { communication }, cause)]).await?;
+    }
+    Ok(())
+}
+
+/// Every other payment of the order that may still bring money is cancelled.
+async fn cancel_others(tx: &mut Tx, order: &Order, but: &Payment, cause: &str) -> Result<(), Failure> {
+    let open = payments::open_of(tx, &[order.id]).await?;
+    let others = open.into_iter().filter(|(_, payment)| *payment != but.id);
+    let cancels = others.map(|(_, payment)| {
+        NewJob::of(&PaymentCancel { payment }, cause).once(format!("payment-cancel:{payment}"))
+    });
+    jobs::insert(tx, cancels.collect()).await?;
+    Ok(())
+}
+
+/// The charge will not happen. The hold goes back at once, unless our own expiry asked for it and is about to do that.
+async fn cancelled(tx: &mut Tx, order: &Order, payment: &Payment, cause: &str) -> Result<(), Failure> {
+    if !payments::advance(tx, payment.id, State::Cancelled).await? {
+        return Ok(());
+    }
+    let closing = reservations::active(tx, &[order.id]).await?.iter().any(|held| held.is_closing);
+    let others = payments::open_of(tx, &[order.id]).await?;
+    if order.status == Status::PendingPayment && !closing && others.is_empty() {
+        reservations::end(tx, &[order.id], End::Released).await?;
+    }
+    orders::changed(tx, &[order.id], cause).await?;
+    Ok(())
+}

@@ -1,0 +1,373 @@
+//! Buys the label of a parcel, exactly once, from a provider that knows no idempotency key.
+//!
+//! Create the shipment, keep its id, then buy that id and no other: an unbought shipment is free, so a crash between the
+//! two costs nothing. A buy whose answer was lost is looked up before anything else is done: a label that is there is
+//! adopted, and only where there is provably none is the same shipment bought again. Never a second shipment to ask for
+//! new rates while the first is unresolved.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Called, Job, Loaded, Rules, settlement};
+use crate::domain::money::Amount;
+use crate::domain::order::Status;
+use crate::domain::shipment::{self, Item, Package, Parcel};
+use crate::ids::{JobId, OrderId};
+use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::provider::Providers;
+use crate::provider::easypost::{Address, CreateShipment, Customs, CustomsItem, LabelSeen, ShipmentSeen};
+use crate::store::effects::{self, Effect, EffectState, NewEffect, Proof};
+use crate::store::exceptions::{self, Severity};
+use crate::store::orders::{self, Order};
+use crate::store::shipments::{self, NewLabel, Shipment};
+use crate::store::Tx;
+
+/// Which parcel of which order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ShippingLabel {
+    /// The order.
+    pub order: OrderId,
+    /// The first parcel is 1.
+    pub parcel: i32,
+    /// The first label of a parcel is 1; a voided one raises it.
+    pub epoch: i32,
+}
+
+impl Payload for ShippingLabel {
+    const KIND: &'static str = "shipping-label";
+    const LANE: Lane = Lane::Shipping;
+    const LIMITS: Limits = Limits {
+        attempts: 12,
+        // Three calls of 15 s in one attempt, with room for their transactions.
+        deadline: Duration::from_secs(60),
+        // A parcel that could not be labelled for a day needs a person.
+        max_age: Duration::from_secs(86_400),
+        slice: 16,
+        settle: 16,
+        calls: 8,
+    };
+
+    fn subject(&self) -> Uuid {
+        self.order.uuid()
+    }
+}
+
+/// One step of the recipe.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    shipment: Shipment,
+    order: Box<Order>,
+    step: Ask,
+}
+
+#[derive(Clone, Debug)]
+enum Ask {
+    /// Make the parcel known and see what carriers ask.
+    Create { effect: String, request: Box<CreateShipment> },
+    /// Buy this rate of the shipment that is stored.
+    Buy { effect: String, shipment: String, rate: String },
+    /// See whether an earlier buy worked.
+    Look { effect: String, shipment: String },
+}
+
+impl Job for ShippingLabel {
+    type Plan = Recipe;
+    type Receipt = ShipmentSeen;
+
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Recipe>>, Failure> {
+        let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
+        let mut orders = orders::lock(tx, &ids).await?;
+        let mut steps = Vec::with_capacity(jobs.len());
+        for loaded in jobs {
+            let step = match orders.remove(&loaded.job.order) {
+                Some(order) if order.status == Status::Packaging => plan(tx, rules, loaded, order).await?,
+                Some(order) if order.status.is_aside() => {
+                    let wait = loaded.age.clamp(Duration::from_secs(5), Duration::from_secs(300));
+                    Step::Refused(Failure::snooze(wait, "order_aside", order.status))
+                }
+                // Labelled, shipped or over: nothing to buy.
+                _ => Step::Done,
+            };
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    async fn call(&self, plan: &Recipe, to: &Providers) -> Result<ShipmentSeen, Failure> {
+        let seen = match &plan.step {
+            Ask::Create { request, .. } => to.easypost.create(request).await,
+            Ask::Buy { shipment, rate, .. } => to.easypost.buy(shipment, rate).await,
+            Ask::Look { shipment, .. } => to.easypost.retrieve(shipment).await,
+        };
+        Ok(seen?)
+    }
+
+    async fn settle(back: &[Called<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Verdict>, Failure> {
+        let ids: Vec<OrderId> = back.iter().map(|called| called.loaded.job.order).collect();
+        let orders = orders::lock(tx, &ids).await?;
+        let mut verdicts = Vec::with_capacity(back.len());
+        for called in back {
+            let status = orders.get(&called.loaded.job.order).map(|order| order.status);
+            verdicts.push(answered(tx, called, status).await?);
+        }
+        Ok(verdicts)
+    }
+
+    /// A paid order without a label: a person has to see it.
+    async fn buried(&self, id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
+        let cause = id.to_string();
+        if let Some(order) = orders::lock(tx, &[self.order]).await?.get(&self.order)
+            && order.status == Status::Packaging
+        {
+            let step = orders::Move {
+                id: order.id,
+                from: Status::Packaging,
+                to: Status::Exception,
+                resume_to: Some(Status::Packaging),
+            };
+            orders::advance(tx, &[step], &cause).await?;
+        }
+        let detail = format!("{id} could not buy the label of parcel {}: {}", self.parcel, failure.code);
+        exceptions::open(tx, self.order, "label_not_bought", Severity::Critical, &detail).await?;
+        Ok(())
+    }
+
+    fn effect(plan: &Recipe) -> Option<&str> {
+        match &plan.step {
+            Ask::Create { effect, .. } | Ask::Buy { effect, .. } => Some(effect),
+            Ask::Look { .. } => None,
+        }
+    }
+
+    fn proof(plan: &Recipe, seen: &ShipmentSeen) -> Option<Proof> {
+        let receipt = || serde_json::to_value(seen).unwrap_or(Value::Null);
+        match &plan.step {
+            Ask::Create { effect, .. } => {
+                Some(Proof { effect: effect.clone(), provider_ref: seen.id.clone(), receipt: receipt() })
+            }
+            Ask::Buy { effect, .. } | Ask::Look { effect, .. } => seen.label.as_ref().map(|label| Proof {
+                effect: effect.clone(),
+                provider_ref: label.tracking_code.clone(),
+                receipt: receipt(),
+            }),
+        }
+    }
+
+    fn order(&self) -> Option<OrderId> {
+        Some(self.order)
+    }
+}
+
+/// The next step of the recipe, by what is stored.
+async fn plan(
+    tx: &mut Tx,
+    rules: &Rules,
+    loaded: &Loaded<ShippingLabel>,
+    order: Order,
+) -> Result<Step<Recipe>, Failure> {
+    let job = &loaded.job;
+    let items = orders::items(tx, order.id).await?;
+    let parcel = pack(tx, &items).await?;
+    let weight_g = i32::try_from(parcel.weight_g).unwrap_or(i32::MAX);
+    let shipment =
+        shipments::ensure(tx, order.id, (job.parcel, job.epoch), &parcel.package, weight_g).await?;
+    let name = format!("label:{}:{}:{}", order.id, job.parcel, job.epoch);
+    let step = match (&shipment.provider_id, &shipment.rate_id) {
+        (Some(provider_id), Some(rate_id)) => {
+            let request = json!({ "shipment": provider_id, "rate": rate_id });
+            let effect = begin(tx, format!("{name}:buy"), request, loaded.id).await?;
+            if effect.before == EffectState::Pending {
+                shipments::set_state(tx, shipment.id, "purchasing").await?;
+                Ask::Buy { effect: effect.name, shipment: provider_id.clone(), rate: rate_id.clone() }
+            } else {
+                Ask::Look { effect: effect.name, shipment: provider_id.clone() }
+            }
+        }
+        _ => {
+            let request = request(rules, &order, &items, parcel, &name)?;
+            let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
+            let effect = begin(tx, format!("{name}:create"), frozen, loaded.id).await?;
+            let request = serde_json::from_value(effect.request)
+                .map_err(|error| Failure::permanent("unreadable_request", error))?;
+            Ask::Create { effect: effect.name, request: Box::new(request) }
+        }
+    };
+    Ok(Step::Call(Recipe { shipment, order: Box::new(order), step }))
+}
+
+async fn begin(tx: &mut Tx, name: String, request: Value, job: JobId) -> Result<Effect, Failure> {
+    let wanted = NewEffect { name: name.clone(), request, job };
+    let effect = effects::begin(tx, &[wanted]).await?.remove(&name);
+    effect.ok_or_else(|| Failure::retry("no_effect", "the effect's row is gone"))
+}
+
+/// What an answer leads to.
+async fn answered(
+    tx: &mut Tx,
+    called: &Called<ShippingLabel>,
+    status: Option<Status>,
+) -> Result<Verdict, Failure> {
+    let (plan, seen) = (&called.plan, &called.receipt);
+    if let Some(label) = &seen.label {
+        return bought(tx, called, label, status).await;
+    }
+    match &plan.step {
+        Ask::Create { .. } => rated(tx, plan, seen).await,
+        // A look-up proved that there is no label: the same shipment may be bought again.
+        Ask::Look { effect, .. } => {
+            effects::renew_key(tx, effect).await?;
+            Ok(Verdict::Again)
+        }
+        Ask::Buy { effect, .. } => {
+            effects::mark(tx, effect, EffectState::Unknown).await?;
+            Ok(Verdict::Refused(Failure::retry("no_label", "the purchase came back without a label")))
+        }
+    }
+}
+
+/// The parcel is known: the cheapest rate that is fast enough is chosen, and kept before it is bought.
+async fn rated(tx: &mut Tx, plan: &Recipe, seen: &ShipmentSeen) -> Result<Verdict, Failure> {
+    let country = plan.order.shipping_address["country"].as_str().unwrap_or_default();
+    let days = shipments::max_days(tx, &plan.order.shipping_method, country).await?;
+    let days = days.and_then(|days| u32::try_from(days).ok());
+    let Some(rate) = shipment::choose_rate(&seen.rates, None, days) else {
+        let offers = seen.rates.len();
+        return Ok(Verdict::Refused(Failure::permanent(
+            "no_rate",
+            format!("none of {offers} offers arrives within {days:?} days"),
+        )));
+    };
+    shipments::rated(tx, plan.shipment.id, &seen.id, &rate.id).await?;
+    Ok(Verdict::Again)
+}
+
+/// The label is there: it is kept, and the order is fulfilled.
+async fn bought(
+    tx: &mut Tx,
+    called: &Called<ShippingLabel>,
+    label: &LabelSeen,
+    status: Option<Status>,
+) -> Result<Verdict, Failure> {
+    let (plan, cause) = (&called.plan, called.loaded.cause());
+    let cost = label.cost;
+    let new = NewLabel {
+        carrier: label.carrier.clone(),
+        service: label.service.clone(),
+        tracking_code: label.tracking_code.clone(),
+        tracker_id: label.tracker_id.clone(),
+        label_url: label.label_url.clone(),
+        cost_minor: cost.map_or(0, |cost| cost.minor),
+        currency: cost.map_or_else(|| plan.order.currency.clone(), |cost| cost.currency.to_string()),
+    };
+    shipments::label_bought(tx, &plan.shipment, &new).await?;
+    match status {
+        Some(Status::Packaging) => {
+            settlement::walk(tx, plan.order.id, Status::Packaging, &[Status::Fulfilled], &cause).await?;
+        }
+        // Cancelled while the label was bought: the receipt is kept, and a person sees that it has to be voided.
+        Some(Status::Cancelled | Status::Refunded) => {
+            let detail = format!("{} was bought for an order that is over", label.tracking_code);
+            exceptions::open(tx, plan.order.id, "label_to_void", Severity::Critical, &detail).await?;
+        }
+        _ => {}
+    }
+    Ok(Verdict::Done)
+}
+
+/// The smallest box that everything fits in.
+async fn pack(tx: &mut Tx, items: &[orders::Item]) -> Result<Parcel, Failure> {
+    let packages: Vec<Package> = shipments::templates(tx)
+        .await?
+        .into_iter()
+        .map(|template| Package {
+            name: template.name,
+            sides_mm: sides(template.size_mm),
+            tare_g: positive(template.tare_g.into()),
+            max_weight_g: positive(template.max_weight_g.into()),
+        })
+        .collect();
+    let items: Vec<Item> = items
+        .iter()
+        .map(|item| Item {
+            weight_g: positive(item.weight_g.into()),
+            sides_mm: sides(item.size_mm),
+            quantity: positive(item.quantity),
+        })
+        .collect();
+    shipment::pack(&items, &packages).map_err(|error| Failure::permanent("cannot_pack", error))
+}
+
+fn sides((length, width, height): (i32, i32, i32)) -> [u32; 3] {
+    [positive(length.into()), positive(width.into()), positive(height.into())]
+}
+
+fn positive(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or_default()
+}
+
+/// The parcel in the provider's terms, with a customs declaration where it crosses a border.
+fn request(
+    rules: &Rules,
+    order: &Order,
+    items: &[orders::Item],
+    parcel: Parcel,
+    reference: &str,
+) -> Result<CreateShipment, Failure> {
+    let text = |field: &str| order.shipping_address[field].as_str().map(str::to_owned);
+    let needed = |field| text(field).unwrap_or_default();
+    let from = &rules.ship_from;
+    let to = Address {
+        name: needed("name"),
+        street1: needed("address_line1"),
+        street2: text("address_line2"),
+        city: needed("city"),
+        state: text("state"),
+        zip: text("postal_code"),
+        country: needed("country"),
+        phone: text("phone"),
+        email: None,
+    };
+    let customs = if to.country == from.country {
+        None
+    } else {
+        Some(Customs { signer: from.name.clone(), items: declared(order, items)? })
+    };
+    let from = Address {
+        name: from.name.clone(),
+        street1: from.street1.clone(),
+        street2: None,
+        city: from.city.clone(),
+        state: Some(from.state.clone()),
+        zip: Some(from.zip.clone()),
+        country: from.country.clone(),
+        phone: Some(from.phone.clone()),
+        email: None,
+    };
+    Ok(CreateShipment {
+        reference: reference.to_owned(),
+        to,
+        from,
+        parcel,
+        customs,
+        invoice_number: order.number.clone(),
+    })
+}
+
+fn declared(order: &Order, items: &[orders::Item]) -> Result<Vec<CustomsItem>, Failure> {
+    let currency = order.currency.parse().map_err(|error| Failure::permanent("bad_currency", error))?;
+    Ok(items
+        .iter()
+        .map(|item| CustomsItem {
+            description: item.customs.2.clone(),
+            quantity: positive(item.quantity),
+            value: Amount::new(item.total_minor, currency),
+            weight_g: positive(item.quantity).saturating_mul(positive(item.weight_g.into())),
+            hs_code: item.customs.0.clone(),
+            origin: item.customs.1.clone(),
+            sku: item.sku.clone(),
+        })
+        .collect())
+}

@@ -1,0 +1,202 @@
+//! Follows parcels: what carriers tell us moves the order forward, never back.
+//!
+//! A scan that comes before our own label is written (the provider is that fast) is parked. Trouble on the way opens an
+//! exception and leaves the order's status as it is.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Called, Job, Loaded, Never, Rules, settlement, taken};
+use crate::domain::event::{EasyPostEvent, TrackerSeen};
+use crate::domain::notice::{Notice, Once};
+use crate::domain::order::Status;
+use crate::domain::shipment::{News, Tracking as Scan};
+use crate::domain::webhook::WebhookPayload;
+use crate::ids::{JobId, OrderId, ShipmentId};
+use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::provider::Providers;
+use crate::store::exceptions::{self, Severity};
+use crate::store::inbox::Fate;
+use crate::store::orders::Order;
+use crate::store::{Tx, orders, shipments};
+
+/// An event of the carriers' broker, as the intake took it in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tracking(pub WebhookPayload);
+
+impl Payload for Tracking {
+    const KIND: &'static str = "tracking";
+    const LANE: Lane = Lane::ShippingIn;
+    const LIMITS: Limits = Limits {
+        attempts: 12,
+        // Nothing outside is asked.
+        deadline: Duration::from_secs(15),
+        // Our own label may be as late as its job's last attempt.
+        max_age: Duration::from_secs(3_600),
+        slice: 128,
+        settle: 128,
+        calls: 1,
+    };
+
+    /// The tracker: two scans of a parcel are worked on one after the other.
+    fn subject(&self) -> Uuid {
+        Uuid::from_u128(self.0.object_id.bytes().fold(0_u128, |hash, byte| {
+            hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(u128::from(byte) + 1)
+        }))
+    }
+}
+
+impl Job for Tracking {
+    type Plan = Never;
+    type Receipt = Never;
+
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Never>>, Failure> {
+        let settled = taken::take(tx, jobs, |job| &job.0).await?;
+        let seen: Vec<Option<TrackerSeen>> = jobs.iter().map(tracker).collect::<Result<_, _>>()?;
+        let codes: Vec<String> = seen.iter().flatten().map(|seen| seen.tracking_code.clone()).collect();
+        let parcels: HashMap<String, (ShipmentId, OrderId)> = shipments::find(tx, &codes)
+            .await?
+            .into_iter()
+            .map(|(code, shipment, order)| (code, (shipment, order)))
+            .collect();
+        let mut steps = Vec::with_capacity(jobs.len());
+        for ((loaded, settled), seen) in jobs.iter().zip(settled).zip(seen) {
+            let step = match (settled, seen) {
+                (true, _) => Step::Done,
+                (false, None) => {
+                    taken::resolve(tx, &loaded.job.0, Fate::Ignored, "of no concern").await?;
+                    Step::Done
+                }
+                (false, Some(seen)) => match parcels.get(&seen.tracking_code) {
+                    Some(parcel) => {
+                        scanned(tx, loaded, &seen, *parcel).await?;
+                        Step::Done
+                    }
+                    None => Step::Refused(
+                        taken::park(tx, &loaded.job.0, loaded.age, "unknown parcel").await?,
+                    ),
+                },
+            };
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    async fn call(&self, plan: &Never, _to: &Providers) -> Result<Never, Failure> {
+        match *plan {}
+    }
+
+    async fn settle(
+        _back: &[Called<Self>],
+        _tx: &mut Tx,
+        _rules: &Rules,
+    ) -> Result<Vec<Verdict>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// The inbox says that it was given up; a replay takes it up again.
+    async fn buried(&self, _id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
+        taken::resolve(tx, &self.0, Fate::Failed, failure.code).await
+    }
+}
+
+fn tracker(loaded: &Loaded<Tracking>) -> Result<Option<TrackerSeen>, Failure> {
+    let bytes = loaded.job.0.event.to_string();
+    let event = EasyPostEvent::read(bytes.as_bytes())
+        .map_err(|error| Failure::new(crate::job::Class::Data, "unreadable_event", error))?;
+    Ok(event.tracker)
+}
+
+/// Keeps a scan, and moves parcel and order where it is news.
+async fn scanned(
+    tx: &mut Tx,
+    loaded: &Loaded<Tracking>,
+    seen: &TrackerSeen,
+    (shipment, order): (ShipmentId, OrderId),
+) -> Result<(), Failure> {
+    let webhook = &loaded.job.0;
+    let status = Scan::named(&seen.status);
+    let orders = orders::lock(tx, &[order]).await?;
+    let scan = shipments::Scan {
+        event_id: webhook.event_id.clone(),
+        shipment,
+        status: status.name().to_owned(),
+        rank: status.rank().unwrap_or(0),
+        occurred_at: seen.occurred,
+    };
+    let (before, _) = shipments::scanned(tx, &scan).await?;
+    if let Some(order) = orders.get(&order) {
+        match status.news(before) {
+            News::Forward(rank) => forward(tx, order, shipment, rank, &webhook.event_id).await?,
+            News::Trouble => {
+                let detail = format!("the carrier says {} of {shipment}", status.name());
+                exceptions::open(tx, order.id, status.name(), Severity::Critical, &detail).await?;
+            }
+            News::Stale => {}
+        }
+    }
+    taken::resolve(tx, webhook, Fate::Applied, status.name()).await
+}
+
+/// The order follows its parcel; the customer is told of the first scan and of the delivery.
+async fn forward(
+    tx: &mut Tx,
+    order: &Order,
+    shipment: ShipmentId,
+    rank: i16,
+    cause: &str,
+) -> Result<(), Failure> {
+    let in_transit = Scan::InTransit.rank().unwrap_or(i16::MAX);
+    if rank < in_transit {
+        return Ok(());
+    }
+    let way = way(order.status, rank);
+    settlement::walk(tx, order.id, order.status, &way, cause).await?;
+    let once = Once::Shipment(shipment.uuid());
+    settlement::tell(tx, order.id, Notice::ShippingNotification, once, cause).await?;
+    if Scan::Delivered.rank() == Some(rank) {
+        settlement::tell(tx, order.id, Notice::DeliveryConfirmation, once, cause).await?;
+    }
+    Ok(())
+}
+
+/// The legal steps from where the order stands to where its parcel is. Orders that wait aside, or are over, stay.
+fn way(from: Status, rank: i16) -> Vec<Status> {
+    let reached = |scan: Scan| scan.rank().is_some_and(|needed| rank >= needed);
+    let mut way = Vec::new();
+    if matches!(from, Status::Packaging | Status::Fulfilled) {
+        way.push(Status::Shipped);
+    }
+    let on_its_way = !way.is_empty() || from == Status::Shipped;
+    if on_its_way && reached(Scan::OutForDelivery) && !reached(Scan::Delivered) {
+        way.push(Status::OutForDelivery);
+    }
+    if (on_its_way || from == Status::OutForDelivery) && reached(Scan::Delivered) {
+        way.push(Status::Delivered);
+    }
+    way
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_is_legal_and_none_goes_back() {
+        for from in Status::ALL {
+            for scan in Scan::ALL {
+                let mut at = from;
+                for to in way(from, scan.rank().unwrap_or(0)) {
+                    assert!(at.may_become(to), "{at} to {to}");
+                    at = to;
+                }
+            }
+        }
+        assert_eq!(way(Status::Fulfilled, 40), [Status::Shipped, Status::Delivered]);
+        assert!(way(Status::Delivered, 20).is_empty());
+    }
+}

@@ -1,0 +1,142 @@
+//! One HTTP call to a provider: was it sent, was it answered, and with what.
+//!
+//! One pooled client for each provider, with explicit time-outs, no redirects (a redirected POST would carry our key to
+//! whoever asked) and no retries of its own. What an answer means is decided here by its status alone; the providers'
+//! files know their codes. Nothing here may log a header or a body.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Url};
+
+use super::{BadSettings, Cause};
+
+/// How long to wait for a connection: a provider that is up answers in a fraction of it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an unused connection stays open: shorter than the providers' load balancers keep theirs.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest answer: a hundred times the largest that we know, and small enough to hold for every call at once.
+const LARGEST_ANSWER: usize = 1024 * 1024;
+
+/// A provider's front door.
+#[derive(Clone, Debug)]
+pub(super) struct Http {
+    client: Client,
+    base: Url,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: u16,
+    retry_after: Option<Duration>,
+    request_id: String,
+    pub(super) body: Bytes,
+}
+
+impl Http {
+    /// A client for the API at `base`, whose calls take `timeout_ms` at most, connecting included.
+    pub(super) fn new(setting: &'static str, base: &str, timeout_ms: u64) -> Result<Self, BadSettings> {
+        let base = format!("{}/", base.trim_end_matches('/'));
+        let client = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(Duration::from_millis(timeout_ms))
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            // A proxy named in the environment would be a setting that our settings don't know.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .user_agent(concat!("orderfleet/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| BadSettings::new(setting, told(error)))?;
+        let base = Url::parse(&base).map_err(|error| BadSettings::new(setting, error.to_string()))?;
+        if base.has_host() {
+            Ok(Self { client, base })
+        } else {
+            Err(BadSettings::new(setting, "it has no host"))
+        }
+    }
+
+    /// The client, to begin a request with.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A URL below the base; the segments are encoded.
+    pub(super) fn below<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    /// Sends a request, once, and reads its answer.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, Cause> {
+        let request = request.build().map_err(|error| Cause::Impossible(told(error)))?;
+        let mut response = self.client.execute(request).await.map_err(unanswered)?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(Cause::Unreadable(format!("more than {LARGEST_ANSWER} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = response.headers();
+        Ok(Answer {
+            status: response.status().as_u16(),
+            retry_after: header(headers, RETRY_AFTER.as_str())
+                .and_then(|seconds| seconds.parse().ok())
+                .map(Duration::from_secs),
+            request_id: header(headers, "request-id")
+                .or_else(|| header(headers, "x-ep-request-uuid"))
+                .unwrap_or("unknown")
+                .to_owned(),
+            body: body.freeze(),
+        })
+    }
+}
+
+impl Answer {
+    /// Whether it is a success.
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// What an answer that is no success means, by its status. `said` is the provider's code and the fields concerned.
+    pub(super) fn cause(&self, said: &str) -> Cause {
+        let about = format!("{} {said} (request {})", self.status, self.request_id);
+        match self.status {
+            401 | 403 => Cause::Credentials(about),
+            409 => Cause::NotNow(about),
+            429 => Cause::Throttled { after: self.retry_after, about },
+            // 408: their time-out. 424: what they depend on failed. Both after they began.
+            408 | 424 | 500..=599 => Cause::Broken { status: self.status, about },
+            400..=499 => Cause::Refused(about),
+            _ => Cause::Unreadable(about),
+        }
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn unanswered(error: reqwest::Error) -> Cause {
+    if error.is_connect() { Cause::NotReached(told(error)) } else { Cause::NoAnswer(told(error)) }
+}
+
+/// An error and its reasons in one line, without the URL.
+fn told(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut told = error.to_string();
+    let mut reason = error.source();
+    while let Some(deeper) = reason {
+        let _ = write!(told, ": {deeper}");
+        reason = deeper.source();
+    }
+    told
+}

@@ -1,0 +1,200 @@
+//! The controls: what the sandbox knows, and what it shall do next. None of it is part of a provider's protocol.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::books::State as Known;
+use super::easypost::trackers;
+use super::faults::Rule;
+use super::smtp::mail::Mail;
+use super::stripe::payments_settle;
+use super::truth::Fact;
+use super::world::World;
+
+/// Routes under `/_sandbox`.
+pub(crate) fn router() -> Router<Arc<World>> {
+    Router::new()
+        .route("/_sandbox/health", get(|| async { Json(json!({"service": "orderfleet-sandbox"})) }))
+        .route("/_sandbox/truth", get(truth))
+        .route("/_sandbox/requests", get(requests))
+        .route("/_sandbox/mails", get(mails))
+        .route("/_sandbox/mails/{n}", get(mail))
+        .route("/_sandbox/faults", get(faults).post(add_faults).delete(clear_faults))
+        .route("/_sandbox/webhooks/hold", post(hold))
+        .route("/_sandbox/webhooks/release", post(release))
+        .route("/_sandbox/trackers/{tracking_code}/{status}", post(push_tracker))
+        .route("/_sandbox/payments/{id}/{outcome}", post(settle_payment))
+        .route("/_sandbox/reset", post(reset))
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Payments,
+    Refunds,
+    Labels,
+    Shipments,
+    Mails,
+    Webhooks,
+    Requests,
+}
+
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    kind: Option<Kind>,
+}
+
+/// One kind as an array; without a kind, an object of all that providers keep.
+async fn truth(State(world): State<Arc<World>>, Query(wanted): Query<Wanted>) -> Json<Value> {
+    let known = &world.books().state;
+    Json(match wanted.kind {
+        Some(kind) => facts(known, kind),
+        None => json!({
+            "payments": facts(known, Kind::Payments),
+            "refunds": facts(known, Kind::Refunds),
+            "labels": facts(known, Kind::Labels),
+            "mails": facts(known, Kind::Mails),
+            "webhooks": facts(known, Kind::Webhooks),
+        }),
+    })
+}
+
+fn facts(known: &Known, kind: Kind) -> Value {
+    match kind {
+        Kind::Payments => known
+            .intents
+            .iter()
+            .map(|intent| {
+                json!({"id": intent.id, "amount": intent.amount, "amount_received": intent.received, "amount_refunded": intent.refunded,
+                       "currency": intent.currency, "status": intent.status, "metadata": intent.metadata})
+            })
+            .collect(),
+        Kind::Refunds => known
+            .refunds
+            .iter()
+            .map(|refund| {
+                json!({"id": refund.id, "payment_id": refund.intent, "amount": refund.amount,
+                       "currency": refund.currency, "metadata": refund.metadata})
+            })
+            .collect(),
+        Kind::Labels => known.shipments.iter().filter_map(label).collect(),
+        Kind::Shipments => known
+            .shipments
+            .iter()
+            .map(|shipment| {
+                json!({"shipment_id": shipment.id, "reference": shipment.reference,
+                       "bought": shipment.purchase.is_some(), "refund_status": shipment.refund})
+            })
+            .collect(),
+        Kind::Mails => known.mails.iter().map(headline).collect(),
+        Kind::Webhooks => known.delivered.iter().map(|delivered| json!(delivered)).collect(),
+        Kind::Requests => known
+            .requests
+            .iter()
+            .map(|(at, asked)| {
+                json!({"at": at, "provider": asked.provider, "method": asked.method, "path": asked.path,
+                       "idempotency_key": asked.key})
+            })
+            .collect(),
+    }
+}
+
+fn label(shipment: &super::easypost::shipment::Shipment) -> Option<Value> {
+    let purchase = shipment.purchase.as_ref()?;
+    let rate = &purchase.rate;
+    Some(json!({
+        "shipment_id": shipment.id, "label_id": purchase.label, "reference": shipment.reference,
+        "tracking_code": purchase.tracking_code, "rate_id": rate.id, "carrier": rate.carrier, "service": rate.service,
+        "amount_cents": rate.cents, "currency": "USD", "refund_status": shipment.refund,
+    }))
+}
+
+fn headline(mail: &Mail) -> Value {
+    json!({"message_id": mail.message_id, "to": mail.to, "subject": mail.subject, "headers": mail.headers})
+}
+
+async fn requests(State(world): State<Arc<World>>) -> Json<Value> {
+    Json(json!(world.books().state.counts))
+}
+
+/// Without the raw text; their place in the list is their number.
+async fn mails(State(world): State<Arc<World>>) -> Json<Value> {
+    Json(facts(&world.books().state, Kind::Mails))
+}
+
+async fn mail(State(world): State<Arc<World>>, Path(n): Path<usize>) -> Response {
+    match world.books().state.mails.get(n) {
+        Some(mail) => Json(json!(mail)).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "there is no such mail; the first is 0"),
+    }
+}
+
+async fn faults(State(world): State<Arc<World>>) -> Json<Value> {
+    Json(world.faults.with(|armed| json!(armed)))
+}
+
+async fn add_faults(State(world): State<Arc<World>>, body: Bytes) -> Response {
+    let rules: Vec<Rule> = match serde_json::from_slice(&body) {
+        Ok(rules) => rules,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    match world.faults.add(rules) {
+        Ok(()) => faults(State(world)).await.into_response(),
+        Err(error) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+async fn clear_faults(State(world): State<Arc<World>>) -> StatusCode {
+    world.faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn hold(State(world): State<Arc<World>>) -> StatusCode {
+    world.post.hold();
+    StatusCode::NO_CONTENT
+}
+
+async fn release(State(world): State<Arc<World>>) -> StatusCode {
+    world.post.release();
+    StatusCode::NO_CONTENT
+}
+
+async fn push_tracker(
+    State(world): State<Arc<World>>,
+    Path((code, status)): Path<(String, String)>,
+) -> Response {
+    trackers::push(&world, &code, &status).into_response()
+}
+
+/// Ends a `processing` payment: `succeeded` or `failed`.
+async fn settle_payment(
+    State(world): State<Arc<World>>,
+    Path((id, outcome)): Path<(String, String)>,
+) -> Response {
+    match outcome.as_str() {
+        "succeeded" => payments_settle(&world, &id, true).into_response(),
+        "failed" => payments_settle(&world, &id, false).into_response(),
+        _ => problem(StatusCode::BAD_REQUEST, "a payment ends as succeeded or failed"),
+    }
+}
+
+/// Forgets everything; the truth says that it did.
+async fn reset(State(world): State<Arc<World>>) -> StatusCode {
+    world.faults.clear();
+    world.post.release();
+    world.change(|books, now| books.record(now, Fact::Reset));
+    StatusCode::NO_CONTENT
+}
+
+fn problem(status: StatusCode, detail: &str) -> Response {
+    (status, Json(json!({"detail": detail}))).into_response()
+}

@@ -1,0 +1,185 @@
+//! Outside mutations: a row with a frozen request and a key before every call, a receipt after it.
+//!
+//! The receipt is written unconditionally, once, whatever became of the order meanwhile. A second, different receipt (a
+//! stale worker's call) is evidence: dropping it would be money taken and nobody told.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{StoreError, Stored, Tx, exactly};
+use crate::ids::{EffectId, JobId};
+
+/// What is known of an outside mutation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EffectState {
+    /// It was never sent, or it provably did not happen.
+    Pending,
+    /// It may be under way: whoever finds it so must look before it is sent again.
+    InFlight,
+    /// Its receipt is here.
+    Done,
+    /// The provider refused it for good.
+    Failed,
+    /// It was sent and nobody knows what became of it.
+    Unknown,
+}
+
+impl EffectState {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InFlight => "in_flight",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    fn named(name: &str) -> Stored<Self> {
+        [Self::Pending, Self::InFlight, Self::Done, Self::Failed, Self::Unknown]
+            .into_iter()
+            .find(|state| state.name() == name)
+            .ok_or_else(|| StoreError::Unreadable { column: "effects.state", value: name.to_owned() })
+    }
+}
+
+/// An outside mutation that a job is about to ask for.
+#[derive(Clone, Debug)]
+pub struct NewEffect {
+    /// Deterministic: `label:{order}:{parcel}:{epoch}:buy`.
+    pub name: String,
+    /// What would be sent; an effect that is there keeps the request that it began with.
+    pub request: Value,
+    /// The job that asks.
+    pub job: JobId,
+}
+
+/// An outside mutation, as it stood before this load.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    /// Its name.
+    pub name: String,
+    /// What the provider gets as idempotency key.
+    pub key: String,
+    /// The frozen request.
+    pub request: Value,
+    /// What was known before this load took it up.
+    pub before: EffectState,
+    /// The provider's id of what was done.
+    pub provider_ref: Option<String>,
+}
+
+/// Takes effects up: makes their rows where they are new, and marks those that are not settled as in flight. What is
+/// returned says how each stood before.
+pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String, Effect>> {
+    let mut sorted: Vec<&NewEffect> = effects.iter().collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    let names: Vec<String> = sorted.iter().map(|effect| effect.name.clone()).collect();
+    let ids: Vec<Uuid> = sorted.iter().map(|_| EffectId::new().uuid()).collect();
+    let requests: Vec<Value> = sorted.iter().map(|effect| effect.request.clone()).collect();
+    let jobs: Vec<Uuid> = sorted.iter().map(|effect| effect.job.uuid()).collect();
+    sqlx::query!(
+        r#"/* effects::begin */
+        insert into effects (name, id, request, state, job_id)
+        select name, id, request, 'pending', job_id
+          from unnest($1::text[], $2::uuid[], $3::jsonb[], $4::uuid[]) as n(name, id, request, job_id)
+        on conflict (name) do nothing"#,
+        &names,
+        &ids,
+        &requests,
+        &jobs
+    )
+    .execute(tx.conn())
+    .await?;
+    let rows = sqlx::query!(
+        r#"/* effects::begin */
+        select name, id, n, request, state, provider_ref from effects where name = any($1) order by name for update"#,
+        &names
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let key = format!("{}-{}", EffectId::from(row.id), row.n);
+        let before = EffectState::named(&row.state)?;
+        let effect =
+            Effect { key, request: row.request, before, provider_ref: row.provider_ref, name: row.name };
+        found.insert(effect.name.clone(), effect);
+    }
+    sqlx::query!(
+        "/* effects::begin */ update effects set state = 'in_flight' where name = any($1) and state in ('pending', 'unknown')",
+        &names
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(found)
+}
+
+/// What a provider answered to a mutation.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The effect that it answers.
+    pub effect: String,
+    /// The provider's id of what was done.
+    pub provider_ref: String,
+    /// The answer, without secrets.
+    pub receipt: Value,
+}
+
+/// Writes receipts, whatever became of the job meanwhile. A second receipt that tells of another thing is kept as
+/// evidence under the `run` that brought it.
+pub async fn record(tx: &mut Tx, proofs: &[(Proof, i32)]) -> Stored<()> {
+    let mut sorted: Vec<&(Proof, i32)> = proofs.iter().collect();
+    sorted.sort_by(|a, b| a.0.effect.cmp(&b.0.effect));
+    for (proof, run) in sorted {
+        let first = sqlx::query!(
+            r#"/* effects::record */
+            update effects set state = 'done', receipt = $2, provider_ref = $3, settled_at = clock_timestamp()
+             where name = $1 and state <> 'done'"#,
+            proof.effect,
+            proof.receipt,
+            proof.provider_ref
+        )
+        .execute(tx.conn())
+        .await?;
+        if first.rows_affected() == 0 {
+            sqlx::query!(
+                r#"/* effects::record */
+                insert into effect_evidence (name, run, receipt, provider_ref)
+                select name, $2, $3, $4 from effects where name = $1 and provider_ref <> $4"#,
+                proof.effect,
+                run,
+                proof.receipt,
+                proof.provider_ref
+            )
+            .execute(tx.conn())
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what is known of an effect that did not bring a receipt. A settled one stays as it is.
+pub async fn mark(tx: &mut Tx, name: &str, state: EffectState) -> Stored<()> {
+    sqlx::query!(
+        "/* effects::mark */ update effects set state = $2 where name = $1 and state <> 'done'",
+        name,
+        state.name()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// A look-up proved that nothing happened under the last key: the next call gets a new one.
+pub async fn renew_key(tx: &mut Tx, name: &str) -> Stored<()> {
+    let done = sqlx::query!(
+        "/* effects::renew_key */ update effects set n = n + 1, state = 'pending' where name = $1 and state <> 'done'",
+        name
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("effects::renew_key", 1, done.rows_affected())
+}

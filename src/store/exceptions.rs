@@ -1,0 +1,50 @@
+//! What a person must see about an order.
+
+use super::{Stored, Tx};
+use crate::ids::{ExceptionId, OrderId};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Somebody should look today.
+    Warning,
+    /// Money or goods are concerned: somebody must look now.
+    Critical,
+}
+
+impl Severity {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Opens an exception; one of a type is open for an order at a time. `detail` holds ids, codes and amounts only.
+pub async fn open(
+    tx: &mut Tx,
+    order: OrderId,
+    kind: &str,
+    severity: Severity,
+    detail: &str,
+) -> Stored<ExceptionId> {
+    let row = sqlx::query!(
+        r#"/* exceptions::open */
+        insert into order_exceptions (id, order_id, type, severity, detail) values ($1, $2, $3, $4, $5)
+        on conflict (order_id, type) where state <> 'resolved' do update set detail = excluded.detail
+        returning id"#,
+        ExceptionId::new().uuid(),
+        order.uuid(),
+        kind,
+        severity.name(),
+        detail
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    tracing::warn!(order = %order, kind, severity = severity.name(), detail, "order exception opened");
+    Ok(row.id.into())
+}

@@ -1,0 +1,342 @@
+//! Orders: made in slices, moved by compare-and-swap. The database writes their history by itself.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{StoreError, Stored, Tx, exactly, millis};
+use crate::domain::intent::AcceptedIntent;
+use crate::domain::order::Status;
+use crate::domain::pricing::Priced;
+use crate::domain::priority::Priority;
+use crate::ids::{IntentId, OrderId};
+
+/// An order that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewOrder<'a> {
+    /// Its id.
+    pub id: OrderId,
+    /// The wish that it comes from.
+    pub intent: &'a AcceptedIntent,
+    /// What it costs.
+    pub priced: &'a Priced,
+    /// How urgent it is.
+    pub priority: Priority,
+}
+
+/// Which of these carts have an open order: (tenant, cart) and the intent that made it.
+pub async fn open_carts(
+    tx: &mut Tx,
+    carts: &[(String, String)],
+) -> Stored<HashMap<(String, String), IntentId>> {
+    let (tenants, cart_ids): (Vec<String>, Vec<String>) = carts.iter().cloned().unzip();
+    let rows = sqlx::query!(
+        r#"/* orders::open_carts */
+        select o.tenant, o.cart_id, o.intent_id
+          from orders o join unnest($1::text[], $2::text[]) as c(tenant, cart_id) on c.tenant = o.tenant and c.cart_id = o.cart_id
+         where o.captured_minor = 0 and o.status in ('pending_payment', 'on_hold', 'exception')"#,
+        &tenants,
+        &cart_ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.tenant, row.cart_id), row.intent_id.into())).collect())
+}
+
+/// Makes orders with their items. Their first event is written by the database.
+pub async fn insert(tx: &mut Tx, orders: &[NewOrder<'_>], payable_for: Duration, cause: &str) -> Stored<()> {
+    let rows: Vec<Value> = orders.iter().map(row).collect();
+    let done = sqlx::query!(
+        r#"/* orders::insert */
+        insert into orders (id, order_number, intent_id, tenant, cart_id, customer_id, customer, shipping_address, billing_address,
+            shipping_method, payment_provider, currency, subtotal_minor, shipping_minor, tax_minor, total_minor,
+            status, priority, score, metadata, actor, cause, payable_until)
+        select id, 'OF-' || nextval('order_numbers'), intent_id, tenant, cart_id, customer_id, customer, shipping_address, billing_address,
+            shipping_method, payment_provider, currency, subtotal_minor, shipping_minor, tax_minor, total_minor,
+            'pending_payment', priority, score, metadata, 'system', $3, clock_timestamp() + $2::bigint * interval '1 ms'
+          from jsonb_to_recordset($1) as n(id uuid, intent_id uuid, tenant text, cart_id text, customer_id text, customer jsonb,
+            shipping_address jsonb, billing_address jsonb, shipping_method text, payment_provider text, currency text,
+            subtotal_minor bigint, shipping_minor bigint, tax_minor bigint, total_minor bigint, priority text, score smallint, metadata jsonb)
+         order by cart_id, id"#,
+        Value::Array(rows),
+        millis(payable_for),
+        cause
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("orders::insert", orders.len(), done.rows_affected())?;
+    insert_items(tx, orders).await
+}
+
+fn row(order: &NewOrder<'_>) -> Value {
+    let body = &order.intent.body;
+    serde_json::json!({
+        "id": order.id.uuid(), "intent_id": order.intent.intent_id.uuid(), "tenant": order.intent.tenant,
+        "cart_id": body.cart_id, "customer_id": body.customer_scope(), "customer": body.customer,
+        "shipping_address": body.shipping_address, "billing_address": body.billing_address,
+        "shipping_method": body.shipping_method, "payment_provider": body.payment_provider, "currency": body.currency,
+        "subtotal_minor": order.priced.subtotal_minor, "shipping_minor": order.priced.shipping_minor,
+        "tax_minor": order.priced.tax_minor, "total_minor": order.priced.total_minor,
+        "priority": order.priority.name, "score": order.priority.score, "metadata": body.metadata,
+    })
+}
+
+async fn insert_items(tx: &mut Tx, orders: &[NewOrder<'_>]) -> Stored<()> {
+    let mut rows = Vec::new();
+    for order in orders {
+        for (line, no) in order.priced.lines.iter().zip(1_i32..) {
+            rows.push(serde_json::json!({
+                "order_id": order.id.uuid(), "line_no": no, "sku": line.sku, "name": line.name, "quantity": line.quantity,
+                "unit_minor": line.unit_minor, "total_minor": line.total_minor, "weight_g": line.weight_g,
+                "vendor": line.vendor, "attributes": line.attributes,
+            }));
+        }
+    }
+    let wanted = rows.len();
+    let done = sqlx::query!(
+        r#"/* orders::insert_items */
+        insert into order_items (order_id, line_no, sku, name, quantity, unit_minor, total_minor, weight_g, vendor, attributes)
+        select * from jsonb_to_recordset($1) as n(order_id uuid, line_no int, sku text, name text, quantity bigint,
+            unit_minor bigint, total_minor bigint, weight_g int, vendor text, attributes jsonb)"#,
+        Value::Array(rows)
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("orders::insert_items", wanted, done.rows_affected())
+}
+
+/// An order, locked.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its id.
+    pub id: OrderId,
+    /// Its number on the bill.
+    pub number: String,
+    /// Whose shop.
+    pub tenant: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Where it goes on after a hold or an exception.
+    pub resume_to: Option<Status>,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// What it costs, in minor units.
+    pub total_minor: i64,
+    /// What was captured, in minor units.
+    pub captured_minor: i64,
+    /// Who takes the money.
+    pub payment_provider: String,
+    /// How it goes.
+    pub shipping_method: String,
+    /// Where it goes.
+    pub shipping_address: Value,
+    /// Who buys.
+    pub customer: Value,
+    /// How urgent it is.
+    pub priority: String,
+    /// Whether it can no longer be paid, by the database's clock.
+    pub is_past_payable: bool,
+}
+
+/// Locks orders by (cart, id).
+pub async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, Order>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"/* orders::lock */
+        select id, order_number, tenant, status, resume_to, currency, total_minor, captured_minor, payment_provider,
+               shipping_method, shipping_address, customer, priority, payable_until < clock_timestamp() as "past!"
+          from orders where id = any($1) order by cart_id, id for no key update"#,
+        &ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let mut orders = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let order = Order {
+            id: row.id.into(),
+            number: row.order_number,
+            tenant: row.tenant,
+            status: status("orders.status", &row.status)?,
+            resume_to: row.resume_to.as_deref().map(|name| status("orders.resume_to", name)).transpose()?,
+            currency: row.currency,
+            total_minor: row.total_minor,
+            captured_minor: row.captured_minor,
+            payment_provider: row.payment_provider,
+            shipping_method: row.shipping_method,
+            shipping_address: row.shipping_address,
+            customer: row.customer,
+            priority: row.priority,
+            is_past_payable: row.past,
+        };
+        orders.insert(order.id, order);
+    }
+    Ok(orders)
+}
+
+fn status(column: &'static str, name: &str) -> Stored<Status> {
+    Status::named(name).ok_or_else(|| StoreError::Unreadable { column, value: name.to_owned() })
+}
+
+/// A move of one order: where it must stand, where it goes.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// Which order.
+    pub id: OrderId,
+    /// Where it stands.
+    pub from: Status,
+    /// Where it goes.
+    pub to: Status,
+    /// Where it will resume: for holds and exceptions.
+    pub resume_to: Option<Status>,
+}
+
+/// Moves orders, each from the state that it is expected in: one that stands elsewhere fails the whole statement.
+/// At most one move of an order in one call.
+pub async fn advance(tx: &mut Tx, moves: &[Move], cause: &str) -> Stored<()> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = moves.iter().map(|step| step.id.uuid()).collect();
+    let from: Vec<String> = moves.iter().map(|step| step.from.name().to_owned()).collect();
+    let to: Vec<String> = moves.iter().map(|step| step.to.name().to_owned()).collect();
+    let resume: Vec<Option<String>> =
+        moves.iter().map(|step| step.resume_to.map(|status| status.name().to_owned())).collect();
+    let done = sqlx::query!(
+        r#"/* orders::advance */
+        update orders o set status = m.to_status, resume_to = m.resume_to, actor = 'system', cause = $5
+          from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) as m(id, from_status, to_status, resume_to)
+         where o.id = m.id and o.status = m.from_status"#,
+        &ids,
+        &from,
+        &to,
+        &resume as &[Option<String>],
+        cause
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("orders::advance", moves.len(), done.rows_affected())?;
+    for step in moves {
+        tx.touch_order(step.id);
+    }
+    Ok(())
+}
+
+/// Counts captured money, in minor units of the order's currency.
+pub async fn capture(tx: &mut Tx, id: OrderId, minor: i64, cause: &str) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* orders::capture */
+        update orders set captured_minor = captured_minor + $2, actor = 'system', cause = $3 where id = $1"#,
+        id.uuid(),
+        minor,
+        cause
+    )
+    .execute(tx.conn())
+    .await?;
+    tx.touch_order(id);
+    exactly("orders::capture", 1, done.rows_affected())
+}
+
+/// While an order waits aside, what it resumes to is another now.
+pub async fn resume_elsewhere(tx: &mut Tx, id: OrderId, to: Status, cause: &str) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* orders::resume_elsewhere */
+        update orders set resume_to = $2, actor = 'system', cause = $3 where id = $1 and resume_to is not null"#,
+        id.uuid(),
+        to.name(),
+        cause
+    )
+    .execute(tx.conn())
+    .await?;
+    tx.touch_order(id);
+    exactly("orders::resume_elsewhere", 1, done.rows_affected())
+}
+
+/// Something about these orders changed that their readers see: their versions rise.
+pub async fn changed(tx: &mut Tx, ids: &[OrderId], cause: &str) -> Stored<()> {
+    let uuids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    sqlx::query!(
+        "/* orders::changed */ update orders set actor = 'system', cause = $2 where id = any($1)",
+        &uuids,
+        cause
+    )
+    .execute(tx.conn())
+    .await?;
+    for id in ids {
+        tx.touch_order(*id);
+    }
+    Ok(())
+}
+
+/// What mails say of an order.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Its number on the bill.
+    pub number: String,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// What it costs, in minor units.
+    pub total_minor: i64,
+    /// Who buys.
+    pub customer: Value,
+}
+
+/// What mails say of an order; not locked.
+pub async fn summary(tx: &mut Tx, id: OrderId) -> Stored<Option<Summary>> {
+    Ok(sqlx::query_as!(
+        Summary,
+        r#"/* orders::summary */
+        select order_number as number, currency, total_minor, customer from orders where id = $1"#,
+        id.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?)
+}
+
+/// One line, as mails and parcels need it.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The article.
+    pub sku: String,
+    /// Its name on the bill.
+    pub name: String,
+    /// Pieces.
+    pub quantity: i64,
+    /// The line, in minor units.
+    pub total_minor: i64,
+    /// One piece, in minor units.
+    pub unit_minor: i64,
+    /// One piece, in grams.
+    pub weight_g: i32,
+    /// One piece, in millimetres: length, width, height.
+    pub size_mm: (i32, i32, i32),
+    /// For customs: Harmonised System code, country of origin, description.
+    pub customs: (String, String, String),
+}
+
+/// The lines of an order, by their number.
+pub async fn items(tx: &mut Tx, id: OrderId) -> Stored<Vec<Item>> {
+    let rows = sqlx::query!(
+        r#"/* orders::items */
+        select i.sku, i.name, i.quantity, i.total_minor, i.unit_minor, i.weight_g, s.length_mm, s.width_mm, s.height_mm,
+               s.hs_code, s.origin, s.customs_description
+          from order_items i join skus s on s.sku = i.sku where i.order_id = $1 order by i.line_no"#,
+        id.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Item {
+            sku: row.sku,
+            name: row.name,
+            quantity: row.quantity,
+            total_minor: row.total_minor,
+            unit_minor: row.unit_minor,
+            weight_g: row.weight_g,
+            size_mm: (row.length_mm, row.width_mm, row.height_mm),
+            customs: (row.hs_code, row.origin, row.customs_description),
+        })
+        .collect())
+}

@@ -1,0 +1,202 @@
+//! Payments: opened, heard of, settled. A signal is applied only where its rank is higher than what is known.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::{StoreError, Stored, Tx, exactly};
+use crate::domain::payment::State;
+use crate::ids::{OrderId, PaymentId};
+
+/// A payment, locked.
+#[derive(Clone, Debug)]
+pub struct Payment {
+    /// Its id.
+    pub id: PaymentId,
+    /// What it pays.
+    pub order: OrderId,
+    /// Who takes the money.
+    pub provider: String,
+    /// The provider's id; none until the provider has answered.
+    pub provider_id: Option<String>,
+    /// What was asked for, in minor units.
+    pub amount_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// What is known of it.
+    pub state: State,
+}
+
+/// Makes the payment row of this attempt, where it is not there yet, and returns it.
+pub async fn ensure(
+    tx: &mut Tx,
+    order: OrderId,
+    attempt_no: i32,
+    provider: &str,
+    amount: (i64, &str),
+) -> Stored<Payment> {
+    sqlx::query!(
+        r#"/* payments::ensure */
+        insert into payments (id, order_id, attempt_no, provider, amount_minor, currency, state)
+        values ($1, $2, $3, $4, $5, $6, 'created') on conflict (order_id, attempt_no) do nothing"#,
+        PaymentId::new().uuid(),
+        order.uuid(),
+        attempt_no,
+        provider,
+        amount.0,
+        amount.1
+    )
+    .execute(tx.conn())
+    .await?;
+    let row = sqlx::query!(
+        "/* payments::ensure */ select id from payments where order_id = $1 and attempt_no = $2",
+        order.uuid(),
+        attempt_no
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let found = lock(tx, &[row.id.into()]).await?.into_values().next();
+    found.ok_or(StoreError::Rows { statement: "payments::ensure", wanted: 1, got: 0 })
+}
+
+/// Locks payments by id.
+pub async fn lock(tx: &mut Tx, ids: &[PaymentId]) -> Stored<HashMap<PaymentId, Payment>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"/* payments::lock */
+        select id, order_id, provider, provider_payment_id, amount_minor, currency, state
+          from payments where id = any($1) order by id for no key update"#,
+        &ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let mut payments = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let state = State::named(&row.state)
+            .ok_or_else(|| StoreError::Unreadable { column: "payments.state", value: row.state.clone() })?;
+        let payment = Payment {
+            id: row.id.into(),
+            order: row.order_id.into(),
+            provider: row.provider,
+            provider_id: row.provider_payment_id,
+            amount_minor: row.amount_minor,
+            currency: row.currency,
+            state,
+        };
+        payments.insert(payment.id, payment);
+    }
+    Ok(payments)
+}
+
+/// The payments behind these provider ids, and their orders: not locked, because orders are locked first.
+pub async fn find(
+    tx: &mut Tx,
+    provider: &str,
+    provider_ids: &[String],
+) -> Stored<HashMap<String, (PaymentId, OrderId)>> {
+    let rows = sqlx::query!(
+        r#"/* payments::find */
+        select provider_payment_id as "provider_id!", id, order_id from payments
+         where provider = $1 and provider_payment_id = any($2)"#,
+        provider,
+        provider_ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.provider_id, (row.id.into(), row.order_id.into()))).collect())
+}
+
+/// The payments of these orders that may still bring money: known to the provider or on their way there.
+pub async fn open_of(tx: &mut Tx, orders: &[OrderId]) -> Stored<Vec<(OrderId, PaymentId)>> {
+    let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"/* payments::open_of */
+        select order_id, id from payments where order_id = any($1) and state not in ('cancelled', 'captured') order by id"#,
+        &orders
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.order_id.into(), row.id.into())).collect())
+}
+
+/// The provider knows this payment now: its id, and the sealed secret that the browser pays with.
+pub async fn opened(tx: &mut Tx, id: PaymentId, provider_id: &str, secret: Option<&[u8]>) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* payments::opened */
+        update payments set provider_payment_id = $2, client_secret_enc = $3, opened_at = coalesce(opened_at, clock_timestamp()),
+               state = case when state = 'created' then 'pending' else state end
+         where id = $1"#,
+        id.uuid(),
+        provider_id,
+        secret
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("payments::opened", 1, done.rows_affected())
+}
+
+/// What was heard is more than what was known: applied where the rank is still lower. Returns whether it was.
+pub async fn advance(tx: &mut Tx, id: PaymentId, to: State) -> Stored<bool> {
+    let done = sqlx::query!(
+        r#"/* payments::advance */
+        update payments set state = $2 where id = $1 and $2 <> 'captured' and rank <
+          case $2 when 'pending' then 10 when 'requires_action' then 20 when 'processing' then 30 when 'authorized' then 40
+                  when 'cancelled' then 50 else 0 end"#,
+        id.uuid(),
+        to.name()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What captured money is to its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It pays the order.
+    Primary,
+    /// The order is paid already: to be refunded.
+    Surplus,
+    /// Amount or currency are wrong, or the stock is gone: a person or a policy decides.
+    Candidate,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Surplus => "surplus",
+            Self::Candidate => "candidate",
+        }
+    }
+}
+
+/// The money moved. Returns false where that was known already.
+pub async fn captured(tx: &mut Tx, id: PaymentId, minor: i64, role: Role) -> Stored<bool> {
+    let done = sqlx::query!(
+        r#"/* payments::captured */
+        update payments set state = 'captured', captured_minor = $2, role = $3, settled_at = clock_timestamp()
+         where id = $1 and state <> 'captured'"#,
+        id.uuid(),
+        minor,
+        role.name()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A try that did not work, e.g. a declined card: kept, never lowers the rank.
+pub async fn attempt_failed(tx: &mut Tx, id: PaymentId, attempt: &str, code: &str) -> Stored<()> {
+    sqlx::query!(
+        r#"/* payments::attempt_failed */
+        insert into payment_attempts (payment_id, provider_attempt_id, outcome, code) values ($1, $2, 'failed', $3)
+        on conflict do nothing"#,
+        id.uuid(),
+        attempt,
+        code
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

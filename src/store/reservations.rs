@@ -1,0 +1,219 @@
+//! Holds on stock, and what becomes of them. A hold, its movement and the stock row change in one statement.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Stored, Tx, exactly, millis, stock};
+use crate::ids::{OrderId, ReservationId};
+
+/// A hold that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewHold {
+    /// Whose.
+    pub order: OrderId,
+    /// Of what.
+    pub sku: String,
+    /// How many pieces.
+    pub quantity: i64,
+    /// The first hold of an order is 1; each later one is a new epoch.
+    pub epoch: i32,
+}
+
+/// How long holds last.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldFor {
+    /// From now, at first.
+    pub first: Duration,
+    /// From now, with all extensions.
+    pub longest: Duration,
+    /// How often it may be extended.
+    pub max_extensions: i32,
+}
+
+/// Makes holds on stock rows that this transaction has locked and counted.
+pub async fn hold(tx: &mut Tx, holds: &[NewHold], time: HoldFor) -> Stored<()> {
+    let ids: Vec<Uuid> = holds.iter().map(|_| ReservationId::new().uuid()).collect();
+    let orders: Vec<Uuid> = holds.iter().map(|hold| hold.order.uuid()).collect();
+    let skus: Vec<String> = holds.iter().map(|hold| hold.sku.clone()).collect();
+    let quantities: Vec<i64> = holds.iter().map(|hold| hold.quantity).collect();
+    let epochs: Vec<i32> = holds.iter().map(|hold| hold.epoch).collect();
+    let done = sqlx::query_scalar!(
+        r#"/* reservations::hold */
+        with n as (select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::int[]) as n(id, order_id, sku, quantity, epoch)),
+        held as (
+          insert into reservations (id, order_id, sku, quantity, epoch, state, expires_at, max_until, max_extensions)
+          select id, order_id, sku, quantity, epoch, 'active', clock_timestamp() + $6::bigint * interval '1 ms',
+                 clock_timestamp() + $7::bigint * interval '1 ms', $8 from n returning id, sku, quantity),
+        moved as (
+          insert into stock_movements (sku, location, kind, reservation_id, delta_on_hand, delta_reserved)
+          select sku, 'main', 'reserve', id, 0, quantity from held returning 1),
+        changed as (
+          update stock s set reserved = reserved + c.pieces, version = version + 1
+            from (select sku, sum(quantity)::bigint as pieces from n group by sku) c
+           where s.sku = c.sku and s.location = 'main' returning 1)
+        select (select count(*) from held) + (select count(*) from moved) as "count!" from (select count(*) from changed) x"#,
+        &ids,
+        &orders,
+        &skus,
+        &quantities,
+        &epochs,
+        millis(time.first),
+        millis(time.longest),
+        time.max_extensions
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    exactly("reservations::hold", holds.len() * 2, u64::try_from(done).unwrap_or(0))
+}
+
+/// How an active hold ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Paid: the pieces are sold.
+    Committed,
+    /// Given back.
+    Released,
+    /// Its time is over.
+    Expired,
+}
+
+impl End {
+    const fn state(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Released => "released",
+            Self::Expired => "expired",
+        }
+    }
+
+    const fn movement(self) -> &'static str {
+        match self {
+            Self::Committed => "commit",
+            Self::Released => "release",
+            Self::Expired => "expire",
+        }
+    }
+}
+
+/// Ends every active hold of these orders, and returns how many there were. Orders without one are left as they are:
+/// the first commit wins.
+pub async fn end(tx: &mut Tx, orders: &[OrderId], how: End) -> Stored<u64> {
+    let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
+    let held = sqlx::query!(
+        r#"/* reservations::end */
+        select id, sku from reservations where order_id = any($1) and state = 'active' order by id for update"#,
+        &orders
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    if held.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<Uuid> = held.iter().map(|row| row.id).collect();
+    let skus: BTreeSet<String> = held.into_iter().map(|row| row.sku).collect();
+    stock::lock(tx, &skus).await?;
+    let sold = how == End::Committed;
+    let ended = sqlx::query_scalar!(
+        r#"/* reservations::end */
+        with ended as (
+          update reservations set state = $2, resolved_at = clock_timestamp(), closing_at = null where id = any($1)
+          returning id, sku, location, quantity),
+        moved as (
+          insert into stock_movements (sku, location, kind, reservation_id, delta_on_hand, delta_reserved)
+          select sku, location, $3, id, case when $4 then -quantity else 0 end, -quantity from ended returning 1),
+        changed as (
+          update stock s set reserved = reserved - c.pieces, on_hand = on_hand - case when $4 then c.pieces else 0 end,
+                             version = version + 1
+            from (select sku, location, sum(quantity)::bigint as pieces from ended group by sku, location) c
+           where s.sku = c.sku and s.location = c.location returning 1)
+        select (select count(*) from moved) as "count!" from (select count(*) from changed) x"#,
+        &ids,
+        how.state(),
+        how.movement(),
+        sold
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    exactly("reservations::end", ids.len(), u64::try_from(ended).unwrap_or(0))?;
+    Ok(u64::try_from(ended).unwrap_or(0))
+}
+
+/// An order's hold, as expiry and payment-open judge it.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Whose.
+    pub order: OrderId,
+    /// Which hold of the order.
+    pub epoch: i32,
+    /// How long until it is over by the database's clock; negative once it is.
+    pub left_ms: i64,
+    /// How long until no extension helps.
+    pub longest_left_ms: i64,
+    /// How often it can still be extended.
+    pub extensions_left: i32,
+    /// Whether the provider is being asked at its deadline.
+    pub is_closing: bool,
+}
+
+/// The active holds of these orders, one for each order (all lines of an order share their times), locked.
+pub async fn active(tx: &mut Tx, orders: &[OrderId]) -> Stored<Vec<Held>> {
+    let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"/* reservations::active */
+        with locked as (select * from reservations where order_id = any($1) and state = 'active' order by id for update)
+        select order_id, max(epoch) as "epoch!",
+               floor(extract(epoch from max(expires_at) - clock_timestamp()) * 1000)::bigint as "left_ms!",
+               floor(extract(epoch from max(max_until) - clock_timestamp()) * 1000)::bigint as "longest_left_ms!",
+               min(max_extensions - extensions) as "extensions_left!", bool_or(closing_at is not null) as "is_closing!"
+          from locked group by order_id"#,
+        &orders
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Held {
+            order: row.order_id.into(),
+            epoch: row.epoch,
+            left_ms: row.left_ms,
+            longest_left_ms: row.longest_left_ms,
+            extensions_left: row.extensions_left,
+            is_closing: row.is_closing,
+        })
+        .collect())
+}
+
+/// Marks the active holds of these orders as closing, or takes the mark off.
+pub async fn mark_closing(tx: &mut Tx, orders: &[OrderId], closing: bool) -> Stored<()> {
+    let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
+    sqlx::query!(
+        r#"/* reservations::mark_closing */
+        update reservations set closing_at = case when $2 then clock_timestamp() end
+         where order_id = any($1) and state = 'active'"#,
+        &orders,
+        closing
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Lets the active holds of an order last this long from now, never past their longest. `spends` counts it as an
+/// extension (a customer in 3-D Secure); a payment that was just opened starts the time again without one.
+pub async fn extend(tx: &mut Tx, order: OrderId, by: Duration, spends: bool) -> Stored<()> {
+    sqlx::query!(
+        r#"/* reservations::extend */
+        update reservations
+           set expires_at = least(max_until, greatest(expires_at, clock_timestamp() + $2::bigint * interval '1 ms')),
+               extensions = extensions + case when $3 then 1 else 0 end, closing_at = null
+         where order_id = $1 and state = 'active'"#,
+        order.uuid(),
+        millis(by),
+        spends
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

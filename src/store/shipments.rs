@@ -1,0 +1,262 @@
+//! Parcels and labels: at most one live label for a parcel, whatever happens.
+
+use serde_json::Value;
+
+use super::{Stored, Tx, exactly};
+use crate::ids::{LabelId, OrderId, ShipmentId};
+
+/// A parcel's journey, locked.
+#[derive(Clone, Debug)]
+pub struct Shipment {
+    /// Its id.
+    pub id: ShipmentId,
+    /// The order that it is part of.
+    pub order: OrderId,
+    /// Which parcel of the order.
+    pub parcel_no: i32,
+    /// Which label of the parcel: a voided one raises it.
+    pub epoch: i32,
+    /// The provider's id; none until it has answered.
+    pub provider_id: Option<String>,
+    /// The rate that was chosen.
+    pub rate_id: Option<String>,
+    /// Where it stands.
+    pub state: String,
+    /// How far it is, by rank.
+    pub tracking_rank: i16,
+}
+
+/// Makes the parcel's row where it is not there yet, and locks it.
+pub async fn ensure(
+    tx: &mut Tx,
+    order: OrderId,
+    parcel: (i32, i32),
+    template: &str,
+    weight_g: i32,
+) -> Stored<Shipment> {
+    let reference = format!("label:{order}:{}:{}", parcel.0, parcel.1);
+    sqlx::query!(
+        r#"/* shipments::ensure */
+        insert into shipments (id, order_id, parcel_no, epoch, reference, provider, state, template, weight_g)
+        values ($1, $2, $3, $4, $5, 'easypost', 'draft', $6, $7) on conflict (order_id, parcel_no, epoch) do nothing"#,
+        ShipmentId::new().uuid(),
+        order.uuid(),
+        parcel.0,
+        parcel.1,
+        reference,
+        template,
+        weight_g
+    )
+    .execute(tx.conn())
+    .await?;
+    let row = sqlx::query!(
+        r#"/* shipments::ensure */
+        select id, provider_shipment_id, rate_id, state, tracking_rank from shipments
+         where order_id = $1 and parcel_no = $2 and epoch = $3 for update"#,
+        order.uuid(),
+        parcel.0,
+        parcel.1
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(Shipment {
+        id: row.id.into(),
+        order,
+        parcel_no: parcel.0,
+        epoch: parcel.1,
+        provider_id: row.provider_shipment_id,
+        rate_id: row.rate_id,
+        state: row.state,
+        tracking_rank: row.tracking_rank,
+    })
+}
+
+/// The provider knows the parcel, and this rate was chosen.
+pub async fn rated(tx: &mut Tx, id: ShipmentId, provider_id: &str, rate_id: &str) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* shipments::rated */
+        update shipments set provider_shipment_id = $2, rate_id = $3, state = 'rated' where id = $1 and state = 'draft'"#,
+        id.uuid(),
+        provider_id,
+        rate_id
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("shipments::rated", 1, done.rows_affected())
+}
+
+/// The parcel stands elsewhere now.
+pub async fn set_state(tx: &mut Tx, id: ShipmentId, state: &str) -> Stored<()> {
+    let done = sqlx::query!(
+        "/* shipments::set_state */ update shipments set state = $2 where id = $1",
+        id.uuid(),
+        state
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("shipments::set_state", 1, done.rows_affected())
+}
+
+/// A bought label.
+#[derive(Clone, Debug)]
+pub struct NewLabel {
+    /// Who carries it.
+    pub carrier: String,
+    /// How.
+    pub service: String,
+    /// What to follow it by.
+    pub tracking_code: String,
+    /// The provider's tracker.
+    pub tracker_id: Option<String>,
+    /// Where the label can be printed from.
+    pub label_url: String,
+    /// What it cost, in minor units.
+    pub cost_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+}
+
+/// Writes the parcel's label. False where it is there already.
+pub async fn label_bought(tx: &mut Tx, shipment: &Shipment, label: &NewLabel) -> Stored<bool> {
+    let done = sqlx::query!(
+        r#"/* shipments::label_bought */
+        insert into labels (id, shipment_id, order_id, parcel_no, carrier, service, tracking_code, tracker_id, label_url, cost_minor, currency)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (carrier, tracking_code) do nothing"#,
+        LabelId::new().uuid(),
+        shipment.id.uuid(),
+        shipment.order.uuid(),
+        shipment.parcel_no,
+        label.carrier,
+        label.service,
+        label.tracking_code,
+        label.tracker_id,
+        label.label_url,
+        label.cost_minor,
+        label.currency
+    )
+    .execute(tx.conn())
+    .await?;
+    set_state(tx, shipment.id, "label_purchased").await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The parcels behind these tracking codes: not locked, because orders are locked first.
+pub async fn find(tx: &mut Tx, codes: &[String]) -> Stored<Vec<(String, ShipmentId, OrderId)>> {
+    let rows = sqlx::query!(
+        r#"/* shipments::find */
+        select tracking_code, shipment_id, order_id from labels where tracking_code = any($1) order by order_id"#,
+        codes
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.tracking_code, row.shipment_id.into(), row.order_id.into())).collect())
+}
+
+/// What a carrier said of a parcel.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The provider's id of the event.
+    pub event_id: String,
+    /// The parcel.
+    pub shipment: ShipmentId,
+    /// The carrier's word.
+    pub status: String,
+    /// How far that is.
+    pub rank: i16,
+    /// When it happened, as the carrier says.
+    pub occurred_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// Keeps what a carrier said; the parcel's own status never goes back. Returns the rank before and after.
+pub async fn scanned(tx: &mut Tx, scan: &Scan) -> Stored<(i16, i16)> {
+    sqlx::query!(
+        r#"/* shipments::scanned */
+        insert into tracking_events (provider, event_id, shipment_id, status, rank, occurred_at)
+        values ('easypost', $1, $2, $3, $4, $5) on conflict do nothing"#,
+        scan.event_id,
+        scan.shipment.uuid(),
+        scan.status,
+        scan.rank,
+        scan.occurred_at
+    )
+    .execute(tx.conn())
+    .await?;
+    let before = sqlx::query_scalar!(
+        "/* shipments::scanned */ select tracking_rank from shipments where id = $1 for update",
+        scan.shipment.uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    if scan.rank > before {
+        sqlx::query!(
+            "/* shipments::scanned */ update shipments set tracking_status = $2, tracking_rank = $3 where id = $1",
+            scan.shipment.uuid(),
+            scan.status,
+            scan.rank
+        )
+        .execute(tx.conn())
+        .await?;
+    }
+    Ok((before, before.max(scan.rank)))
+}
+
+/// A package that parcels go in.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// Its name.
+    pub name: String,
+    /// Outside, in millimetres: length, width, height.
+    pub size_mm: (i32, i32, i32),
+    /// Empty, in grams.
+    pub tare_g: i32,
+    /// With everything, in grams, at most.
+    pub max_weight_g: i32,
+}
+
+/// All packages, the smallest first.
+pub async fn templates(tx: &mut Tx) -> Stored<Vec<Template>> {
+    let rows = sqlx::query!(
+        r#"/* shipments::templates */
+        select name, length_mm, width_mm, height_mm, tare_g, max_weight_g from package_templates
+         order by length_mm::bigint * width_mm * height_mm"#
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Template {
+            name: row.name,
+            size_mm: (row.length_mm, row.width_mm, row.height_mm),
+            tare_g: row.tare_g,
+            max_weight_g: row.max_weight_g,
+        })
+        .collect())
+}
+
+/// How many days a method may take to a country, at most.
+pub async fn max_days(tx: &mut Tx, method: &str, country: &str) -> Stored<Option<i32>> {
+    let days = sqlx::query_scalar!(
+        r#"/* shipments::max_days */
+        select max_days from shipping_rates where method = $1 and country in ($2, '*') order by (country = '*') limit 1"#,
+        method,
+        country
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(days)
+}
+
+/// Facts of an order's newest label, for the mails that tell of it; null where there is none.
+pub async fn label_facts(tx: &mut Tx, order: OrderId) -> Stored<Value> {
+    let row = sqlx::query!(
+        r#"/* shipments::label_facts */
+        select carrier, service, tracking_code from labels where order_id = $1 and voided_at is null
+         order by purchased_at desc limit 1"#,
+        order.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map_or(Value::Null, |row| {
+        serde_json::json!({ "carrier": row.carrier, "service": row.service, "tracking_code": row.tracking_code })
+    }))
+}

@@ -1,0 +1,292 @@
+//! One attempt at a slice: load, call, settle, and what becomes of each delivery.
+//!
+//! The steps share one rule: nothing is finished in the queue before its commit, and nothing is projected or pushed but
+//! what a commit left. Calls run on tasks of their own, so that one slow provider holds nobody: settle takes whatever has
+//! come back. A panic is an outcome of the job that panicked, never of its neighbours.
+
+use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::sleep;
+
+use super::kit::{After, Calling, Item, Kit};
+use super::load::{self, Outcome};
+use super::phase::is_postgres;
+use super::settle::{self, Back};
+use crate::ids::{JobId, jitter};
+use crate::job::{Class, Failure};
+use crate::jobs::{Called, Job};
+use crate::queue::{Delivery, Lease, Outcomes};
+use crate::store::Committed;
+use crate::time::Stopwatch;
+
+/// Runs of one slice's transaction that Postgres asked to be tried again, before its jobs are handed back.
+const TRIES: u32 = 4;
+/// How long jobs wait when Postgres is away: a slice is claimed about once a second until it is back.
+const POSTGRES_AWAY: Duration = Duration::from_millis(700);
+/// A call is begun only while this much of the lease is left.
+const LEASE_LEFT: Duration = Duration::from_secs(1);
+/// Tries to project what was committed, before the copy is left to come back.
+const CARRY_TRIES: u32 = 5;
+const CARRY_WAIT: Duration = Duration::from_millis(200);
+
+/// Works a slice of deliveries of one kind to its end.
+pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<Delivery>) {
+    let mut waiting = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        match read::<J>(&delivery) {
+            Some(item) => waiting.push((delivery, item)),
+            None => outcomes.bury(delivery, "unreadable_payload"),
+        }
+    }
+    // At most one job of a subject in a transaction; the others take the next turn.
+    while !waiting.is_empty() {
+        let mut subjects = HashSet::new();
+        let limit = J::LIMITS.slice;
+        let (turn, rest): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|(_, item)| subjects.len() < limit && subjects.insert(item.job.subject()));
+        waiting = rest;
+        Attempt::<J>::new(&kit, &outcomes, turn).run().await;
+    }
+}
+
+fn read<J: Job>(delivery: &Delivery) -> Option<Item<J>> {
+    let job = serde_json::from_slice(&delivery.body)
+        .inspect_err(|error| tracing::error!(job = %delivery.id, kind = J::KIND, at = error.column(), "unreadable payload"))
+        .ok()?;
+    Some(Item {
+        id: delivery.id,
+        origin: delivery.origin,
+        band: i16::from(delivery.band.number()),
+        job,
+        overran: delivery.overran,
+    })
+}
+
+/// A slice in hand.
+struct Attempt<'a, J: Job> {
+    kit: &'a Kit,
+    outcomes: &'a Outcomes,
+    held: HashMap<JobId, Delivery>,
+    items: Vec<Item<J>>,
+    calls: FuturesUnordered<JoinHandle<Back<J>>>,
+    places: Arc<Semaphore>,
+}
+
+impl<'a, J: Job> Attempt<'a, J> {
+    fn new(kit: &'a Kit, outcomes: &'a Outcomes, turn: Vec<(Delivery, Item<J>)>) -> Self {
+        let mut held = HashMap::with_capacity(turn.len());
+        let mut items = Vec::with_capacity(turn.len());
+        for (delivery, item) in turn {
+            held.insert(delivery.id, delivery);
+            items.push(item);
+        }
+        let places = Arc::new(Semaphore::new(J::LIMITS.calls.max(1)));
+        Self { kit, outcomes, held, items, calls: FuturesUnordered::new(), places }
+    }
+
+    async fn run(mut self) {
+        let items = std::mem::take(&mut self.items);
+        self.load(items).await;
+        while let Some(first) = self.calls.next().await {
+            let mut back = vec![first];
+            // Whatever else has come back by now is settled in the same commit.
+            while back.len() < J::LIMITS.settle {
+                match self.calls.next().now_or_never() {
+                    Some(Some(next)) => back.push(next),
+                    _ => break,
+                }
+            }
+            // A task that calls never panics and is never aborted: both are caught inside.
+            let back: Vec<Back<J>> = back.into_iter().filter_map(Result::ok).collect();
+            let again = self.settle(back).await;
+            if !again.is_empty() {
+                self.load(again).await;
+            }
+        }
+    }
+
+    /// Loads items and begins their calls.
+    async fn load(&mut self, items: Vec<Item<J>>) {
+        let items = Arc::new(items);
+        let step = |careful: bool| {
+            let (kit, items) = (self.kit.clone(), Arc::clone(&items));
+            self.kit.tasks.spawn(async move { Box::pin(load::load(&kit, &items, careful)).await })
+        };
+        match in_transaction(step, items.len()).await {
+            Ok((after, committed)) => {
+                let carried = self.carry(committed).await;
+                for (id, after) in after {
+                    self.end(id, after, carried);
+                }
+            }
+            Err(failure) => self.give_back(items.iter().map(|item| item.id), &failure),
+        }
+    }
+
+    /// Settles calls that came back, and returns those that take another step.
+    async fn settle(&mut self, back: Vec<Back<J>>) -> Vec<Item<J>> {
+        let back = Arc::new(back);
+        let step = |careful: bool| {
+            let (kit, back) = (self.kit.clone(), Arc::clone(&back));
+            self.kit.tasks.spawn(async move { Box::pin(settle::settle(&kit, &back, careful)).await })
+        };
+        let mut again = Vec::new();
+        match in_transaction(step, back.len()).await {
+            Ok((after, committed)) => {
+                let carried = self.carry(committed).await;
+                for (id, after) in after {
+                    match after {
+                        After::Again(item) => again.push(item),
+                        after => self.end(id, after, carried),
+                    }
+                }
+            }
+            // Nothing was written: the next delivery finds the effect in flight, and looks.
+            Err(failure) => self.give_back(back.iter().map(|back| back.calling.item.id), &failure),
+        }
+        again
+    }
+
+    /// Projects and pushes what a commit left. False where the copies must come back, because readers were not told.
+    async fn carry(&self, committed: Committed) -> bool {
+        for tried in 1..=CARRY_TRIES {
+            match self.kit.relay.carry(committed.clone()).await {
+                Ok(()) => return true,
+                Err(error) => tracing::warn!(%error, tried, "what was committed could not be carried yet"),
+            }
+            sleep(CARRY_WAIT).await;
+        }
+        false
+    }
+
+    /// Ends a delivery as its job stands, or begins its call.
+    fn end(&mut self, id: JobId, after: After<J>, carried: bool) {
+        match after {
+            After::Call(calling) => {
+                if let Some(delivery) = self.held.get(&id) {
+                    let lease = delivery.lease.clone();
+                    self.calls.push(self.call(calling, lease));
+                }
+            }
+            After::Finished if carried => {
+                self.take(id, |outcomes, delivery| outcomes.finish(delivery));
+            }
+            After::Later(delay, attempts) => {
+                let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);
+                self.take(id, |outcomes, delivery| outcomes.delay(delivery, delay, attempts));
+            }
+            // Dropped: its lease ends, and the next delivery projects what this one could not, or is another's.
+            After::Finished | After::Again(_) | After::Overtaken => {
+                self.held.remove(&id);
+            }
+        }
+    }
+
+    fn take(&mut self, id: JobId, end: impl FnOnce(&Outcomes, Delivery)) {
+        if let Some(delivery) = self.held.remove(&id) {
+            end(self.outcomes, delivery);
+        }
+    }
+
+    /// Nothing could be written: the jobs come back, spending nothing.
+    fn give_back(&mut self, ids: impl Iterator<Item = JobId>, failure: &Failure) {
+        let ids: Vec<JobId> = ids.collect();
+        tracing::warn!(
+            kind = J::KIND,
+            jobs = ids.len(),
+            code = failure.code,
+            detail = failure.detail,
+            "a slice could not be written"
+        );
+        let wait = POSTGRES_AWAY.mul_f64(1.0 + jitter());
+        for id in ids {
+            self.take(id, |outcomes, delivery| {
+                let attempts = delivery.attempts;
+                outcomes.delay(delivery, wait, attempts);
+            });
+        }
+    }
+
+    /// Asks the provider on a task of its own. No transaction is open.
+    fn call(&self, calling: Calling<J>, lease: Lease) -> JoinHandle<Back<J>> {
+        let (providers, places) = (Arc::clone(&self.kit.providers), Arc::clone(&self.places));
+        self.kit.tasks.spawn(async move {
+            // The semaphore is never closed.
+            let _place = places.acquire_owned().await.ok();
+            let watch = Stopwatch::start();
+            let answer = ask(&calling, &providers, &lease).await;
+            let answer = answer.map(|receipt| Called {
+                loaded: Arc::clone(&calling.loaded),
+                plan: Arc::clone(&calling.plan),
+                receipt: Arc::new(receipt),
+            });
+            Back { calling, answer, took_ms: watch.elapsed_ms() }
+        })
+    }
+}
+
+/// One call: only while the lease lasts, and a panic is its failure.
+async fn ask<J: Job>(
+    calling: &Calling<J>,
+    providers: &crate::provider::Providers,
+    lease: &Lease,
+) -> Result<J::Receipt, Failure> {
+    if lease.remaining() < LEASE_LEFT {
+        return Err(Failure::snooze(
+            Duration::ZERO,
+            "lease_short",
+            "too little of the lease was left for a call",
+        ));
+    }
+    let call = AssertUnwindSafe(calling.loaded.job.call(&calling.plan, providers)).catch_unwind();
+    tokio::select! {
+        answer = call => answer.unwrap_or_else(|_| Err(Failure::new(Class::Unknown, "panicked", "the call panicked"))),
+        () = lease.lost() => Err(Failure::new(Class::Unknown, "lease_lost", "the lease ended during the call")),
+    }
+}
+
+/// Runs a slice's transaction until it is written: again where Postgres asked for that, and carefully where some job's
+/// data was refused or some job's code panicked.
+async fn in_transaction<J: Job>(
+    step: impl Fn(bool) -> JoinHandle<Result<Outcome<J>, Failure>>,
+    jobs: usize,
+) -> Result<Outcome<J>, Failure> {
+    let mut careful = false;
+    let mut tries = 0;
+    loop {
+        let failure = match step(careful).await.unwrap_or_else(|error| Err(panicked(&error))) {
+            Ok(outcome) => return Ok(outcome),
+            Err(failure) => failure,
+        };
+        tries += 1;
+        if is_postgres(&failure) {
+            if tries >= TRIES || failure.code == "postgres_unreachable" {
+                return Err(failure);
+            }
+            // Two slices that met: apart by a jittered moment.
+            sleep(Duration::from_millis(20).mul_f64(jitter() * f64::from(tries))).await;
+        } else if careful {
+            return Err(failure);
+        } else {
+            tracing::warn!(
+                jobs,
+                code = failure.code,
+                detail = failure.detail,
+                "a slice was refused: it is bisected"
+            );
+            careful = true;
+        }
+    }
+}
+
+fn panicked(error: &JoinError) -> Failure {
+    Failure::new(Class::Data, "panicked", if error.is_panic() { "a job's code panicked" } else { "aborted" })
+}

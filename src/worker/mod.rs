@@ -1,0 +1,176 @@
+//! One process of the fleet: its lanes under apalis, and how it drains.
+//!
+//! Apalis drives one worker for each lane; its task is a claimed slice, and what becomes of each delivery is ours. A lane
+//! never ends by itself because of Redis or Postgres: the backend swallows and retries its own errors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis::prelude::*;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{LaneSettings, WorkerSettings, ms};
+use crate::ids::random_bytes;
+use crate::job::Lane;
+use crate::jobs::{Job, Kind, Rules, Visitor};
+use crate::provider::Providers;
+use crate::queue::{Delivery, LaneWork, Outcomes, Queue, Slice};
+use crate::relay::Relay;
+use crate::store::Store;
+
+mod attempt;
+mod burial;
+mod fate;
+mod kit;
+mod load;
+mod phase;
+mod settle;
+
+use kit::Kit;
+
+/// What a worker works with.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The queue.
+    pub queue: Queue,
+    /// The outside world.
+    pub providers: Arc<Providers>,
+    /// What jobs go by.
+    pub rules: Arc<Rules>,
+    /// The machine's name, for operators.
+    pub host: String,
+}
+
+/// Works the lanes until `stop`, then drains: takes nothing new, finishes within the grace, hands back the rest. Returns
+/// whether everything was finished or handed back in time.
+pub async fn run(
+    parts: Parts,
+    lanes: &BTreeMap<String, LaneSettings>,
+    settings: &WorkerSettings,
+    name: &str,
+    stop: CancellationToken,
+) -> bool {
+    let tasks = TaskTracker::new();
+    // The relay outlives the lanes: what they commit while they drain is still carried.
+    let relaying = CancellationToken::new();
+    let relay = Relay::start(parts.store.clone(), parts.queue.clone(), settings, &tasks, &relaying);
+    let kit = Kit {
+        store: parts.store,
+        relay,
+        providers: parts.providers,
+        rules: parts.rules,
+        worker: Arc::from(name),
+        tasks: tasks.clone(),
+    };
+    tasks.spawn(burial::keep(kit.clone(), parts.queue.clone(), relaying.clone()));
+    let working = TaskTracker::new();
+    for lane in Lane::ALL {
+        let wanted = settings.lanes.is_empty() || settings.lanes.iter().any(|name| name == lane.name());
+        if let Some(setting) = lanes.get(lane.name()).filter(|_| wanted) {
+            let work = lane_work(lane, setting, name, &parts.host, &stop);
+            working.spawn(work_lane(kit.clone(), parts.queue.clone(), work));
+        }
+    }
+    working.close();
+    tracing::info!(worker = name, lanes = working.len(), "worker started");
+    stop.cancelled().await;
+    tracing::info!(worker = name, "draining");
+    let drained = tokio::time::timeout(ms(settings.grace_ms), working.wait()).await.is_ok();
+    relaying.cancel();
+    tasks.close();
+    // The relay's last marks: a second is plenty, and a mark that is lost costs one more push.
+    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
+    tracing::info!(worker = name, drained, "worker stopped");
+    drained
+}
+
+/// A name that no other start of a process has.
+#[must_use]
+pub fn unique_name(host: &str) -> String {
+    let random: String = random_bytes::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{host}-{}-{random}", std::process::id())
+}
+
+fn lane_work(
+    lane: Lane,
+    setting: &LaneSettings,
+    worker: &str,
+    host: &str,
+    stop: &CancellationToken,
+) -> LaneWork {
+    LaneWork {
+        lane,
+        concurrency: setting.concurrency,
+        slice: setting.slice.min(crate::store::MAX_SLICE),
+        worker: worker.to_owned(),
+        host: host.to_owned(),
+        deadline_of: Arc::new(|kind| {
+            Kind::named(kind).map_or(Duration::from_secs(10), |kind| kind.limits().deadline)
+        }),
+        knows_kind: Arc::new(|kind| Kind::named(kind).is_some()),
+        stop: stop.clone(),
+    }
+}
+
+/// Drives one lane until it is told to stop and everything in hand has ended.
+async fn work_lane(kit: Kit, queue: Queue, work: LaneWork) {
+    let (lane, concurrency, stop) = (work.lane, work.concurrency, work.stop.clone());
+    while !stop.is_cancelled() {
+        let (backend, outcomes) = queue.lane(work.clone());
+        let kit = kit.clone();
+        let worker = WorkerBuilder::new(format!("{}-{lane}", kit.worker))
+            .backend(backend)
+            .concurrency(concurrency.max(1))
+            .build(move |slice: Slice| {
+                let (kit, outcomes) = (kit.clone(), outcomes.clone());
+                async move { hand_over(kit, outcomes, slice).await }
+            });
+        let stopped = stop.clone();
+        let ended = worker
+            .run_until(async move {
+                stopped.cancelled().await;
+                Ok::<(), std::io::Error>(())
+            })
+            .await;
+        if let Err(error) = ended {
+            // Our backend has no errors, so this is apalis's own; the lane goes on with a new one.
+            tracing::error!(%lane, %error, "a lane's worker ended: it is started again");
+        }
+    }
+}
+
+/// Works a slice, kind by kind. Its hand stays taken until every delivery of it has ended.
+async fn hand_over(kit: Kit, outcomes: Outcomes, mut slice: Slice) {
+    let mut kinds: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
+    for delivery in slice.take() {
+        kinds.entry(delivery.kind.clone()).or_default().push(delivery);
+    }
+    for (name, deliveries) in kinds {
+        match Kind::named(&name) {
+            Some(kind) => {
+                let turn = Turn { kit: kit.clone(), outcomes: outcomes.clone(), deliveries };
+                // On a task of its own: apalis polls all handlers of a lane on one.
+                let _ = kit.tasks.spawn(async move { Box::pin(kind.visit(turn)).await }).await;
+            }
+            None => deliveries.into_iter().for_each(|delivery| outcomes.park(delivery)),
+        }
+    }
+}
+
+/// A slice's deliveries of one kind.
+struct Turn {
+    kit: Kit,
+    outcomes: Outcomes,
+    deliveries: Vec<Delivery>,
+}
+
+impl Visitor for Turn {
+    type Out = ();
+
+    async fn visit<J: Job>(self) {
+        attempt::work::<J>(self.kit, self.outcomes, self.deliveries).await;
+    }
+}
