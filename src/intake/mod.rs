@@ -166,7 +166,7 @@ fn door(settings: IntakeSettings, parts: Parts, stop: CancellationToken) -> Door
         easypost: parts.easypost,
         snapshots: parts.snapshots,
         capacity: Capacity::new(parts.max_depth, max_wait),
-        watch: Watch::default(),
+        watch: Watch::new(),
         stop,
     }
 }

@@ -25,11 +25,10 @@ use crate::domain::intent::{AcceptedIntent, OrderIntentBody};
 use crate::domain::key::{IdempotencyKey, fingerprint, hex};
 use crate::domain::priority::Priority;
 use crate::ids::{IntentId, JobId};
-use crate::job::Band;
+use crate::job::{Band, Payload};
+use crate::jobs::order_intent::OrderIntent;
 use crate::queue::{IntentPush, IntentPushed};
 
-/// The kind of the job that an intent becomes.
-const KIND: &str = "order-intent";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -59,8 +58,8 @@ pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Re
     }
     let wait = request::wait_seconds(&head.headers)
         .map(|seconds| Duration::from_secs(seconds.min(door.settings.max_wait_seconds)));
-    // Before the push: no change can fall between it and the first look.
-    let follow = wait.map(|_| door.watch.follow(wish.intent));
+    // Before the push: no change can fall between it and the first look. Without a place the answer is not held.
+    let follow = wait.and_then(|_| door.watch.follow(wish.intent));
     let taken = take_in(&door, wish).await?;
     Ok(answer(&door, &caller, taken, wait.zip(follow)).await)
 }
@@ -123,12 +122,12 @@ async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
 
 fn parcel(wish: Wish, public: String) -> Result<IntentPush, Problem> {
     let band = Priority::named(&wish.body.priority).and_then(|priority| Band::numbered(priority.band));
-    let accepted = AcceptedIntent {
+    let accepted = OrderIntent(AcceptedIntent {
         intent_id: wish.intent,
         tenant: wish.tenant,
         fingerprint: hex(&wish.fingerprint),
         body: wish.body,
-    };
+    });
     let body = serde_json::to_vec(&accepted).map_err(|fault| {
         error!(%fault, "an accepted intent can not be written");
         Problem::new(Code::Internal, "the intent can not be written")
@@ -137,7 +136,7 @@ fn parcel(wish: Wish, public: String) -> Result<IntentPush, Problem> {
         intent: wish.intent,
         // The intent's own: pushed again after Redis forgot the key, it is the same job.
         job: JobId::from(wish.intent.uuid()),
-        kind: KIND.to_owned(),
+        kind: OrderIntent::KIND.to_owned(),
         band: band.unwrap_or_default(),
         body,
         traceparent: Some(wish.traceparent),

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 
 use super::outcome::Known;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::watch::Follow;
 use super::{Door, orders};
 use crate::auth::{Action, Principal};
@@ -28,6 +28,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LIFETIME: Duration = Duration::from_mins(15);
 /// What a client waits before it connects again.
 const RECONNECT: Duration = Duration::from_secs(1);
+
+/// How long to stay away where too many streams are open.
+const CROWDED: Duration = Duration::from_secs(10);
 
 /// Where one stream stands.
 struct Standing {
@@ -49,7 +52,10 @@ pub(super) async fn events(
     let caller = door.authenticate(&headers)?;
     super::require(&caller, Action::ReadIntent)?;
     let intent = orders::read_id(id)?;
-    let follow = door.watch.follow(intent);
+    let follow = door.watch.follow(intent).ok_or_else(|| {
+        Problem::new(Code::OverCapacity, "too many streams are open here; ask for the state instead")
+            .retry_after(CROWDED)
+    })?;
     let known = door.find(intent, &caller).await?;
     let sent = headers
         .get("last-event-id")

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -20,24 +20,37 @@ const BACKLOG: usize = 16_384;
 /// second.
 pub(super) const RECHECK: Duration = Duration::from_secs(5);
 
+/// Held answers and streams of one process, at most: each keeps a connection, and a process has some tens of thousands of
+/// file descriptors at best.
+const PLACES: usize = 20_000;
+
 type Seats = HashMap<IntentId, watch::Sender<Option<Changed>>>;
 
 /// All who wait; clones share them.
-#[derive(Clone, Default)]
-pub(super) struct Watch(Arc<Mutex<Seats>>);
+#[derive(Clone)]
+pub(super) struct Watch {
+    seats: Arc<Mutex<Seats>>,
+    places: Arc<Semaphore>,
+}
 
 /// One who waits.
 pub(super) struct Follow {
     intent: IntentId,
     news: watch::Receiver<Option<Changed>>,
     watch: Watch,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Watch {
-    /// Waits for news of this intent from now on.
-    pub(super) fn follow(&self, intent: IntentId) -> Follow {
+    pub(super) fn new() -> Self {
+        Self { seats: Arc::default(), places: Arc::new(Semaphore::new(PLACES)) }
+    }
+
+    /// Waits for news of this intent from now on; none where too many wait already.
+    pub(super) fn follow(&self, intent: IntentId) -> Option<Follow> {
+        let place = self.places.clone().try_acquire_owned().ok()?;
         let news = self.seats().entry(intent).or_insert_with(|| watch::channel(None).0).subscribe();
-        Follow { intent, news, watch: self.clone() }
+        Some(Follow { intent, news, watch: self.clone(), _place: place })
     }
 
     /// Hands news on until `stop`.
@@ -67,7 +80,7 @@ impl Watch {
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,9 +119,9 @@ mod tests {
 
     #[tokio::test]
     async fn news_reach_who_waits_and_nobody_is_remembered() {
-        let (watch, intent) = (Watch::default(), IntentId::new());
-        let mut first = watch.follow(intent);
-        let second = watch.follow(intent);
+        let (watch, intent) = (Watch::new(), IntentId::new());
+        let mut first = watch.follow(intent).unwrap();
+        let second = watch.follow(intent).unwrap();
         watch.tell(Changed { intent, version: 2, public: "{}".to_owned() });
         assert_eq!(first.changed().await.version, 2);
         drop(first);
@@ -117,5 +130,14 @@ mod tests {
         assert_eq!(watch.seats().len(), 0);
         watch.tell(Changed { intent, version: 3, public: "{}".to_owned() });
         assert_eq!(watch.seats().len(), 0);
+    }
+
+    #[test]
+    fn places_are_counted_and_come_back() {
+        let watch = Watch::new();
+        let mut all: Vec<_> = (0..PLACES).map(|_| watch.follow(IntentId::new()).unwrap()).collect();
+        assert!(watch.follow(IntentId::new()).is_none());
+        all.pop();
+        assert!(watch.follow(IntentId::new()).is_some());
     }
 }

@@ -16,15 +16,13 @@ use tracing::{debug, error, warn};
 
 use super::problem::{Code, Problem};
 use super::{Door, request};
-use crate::domain::webhook::WebhookPayload;
-use crate::job::{Band, Lane};
+use crate::domain::webhook::{NoEvent, WebhookPayload};
+use crate::ids::JobId;
+use crate::job::{Band, Listed};
+use crate::jobs::payment_confirmation::PaymentConfirmation;
+use crate::jobs::tracking::Tracking;
 use crate::queue::{Copy, Origin, Pushed};
 use crate::signature::Refused;
-
-/// The job that reads payment events.
-const CONFIRMATION: (&str, Lane) = ("payment-confirmation", Lane::PaymentsIn);
-/// The job that reads carriers' events.
-const TRACKING: (&str, Lane) = ("tracking", Lane::ShippingIn);
 
 pub(super) async fn stripe(State(door): State<Arc<Door>>, request: Request) -> Result<Json<Value>, Problem> {
     let (head, body) = request.into_parts();
@@ -33,14 +31,9 @@ pub(super) async fn stripe(State(door): State<Arc<Door>>, request: Request) -> R
     door.stripe
         .verify(signature, &bytes, door.clock.unix_seconds())
         .map_err(|cause| refused("stripe", &cause))?;
-    let event = WebhookPayload::stripe(request::json(&bytes)?);
-    take_in(
-        &door,
-        event.map_err(|none| Problem::new(Code::NoEvent, none.to_string()))?,
-        CONFIRMATION,
-        &head.headers,
-    )
-    .await
+    let event = WebhookPayload::stripe(request::json(&bytes)?)?;
+    let (id, job) = (event.job_id(), PaymentConfirmation(event));
+    take_in(&door, id, &job, &head.headers).await
 }
 
 pub(super) async fn easypost(
@@ -51,31 +44,25 @@ pub(super) async fn easypost(
     let bytes = request::body(&head.headers, body, door.settings.max_webhook_bytes).await?;
     let signature = value(&head.headers, "x-hmac-signature");
     door.easypost.verify(signature, &bytes).map_err(|cause| refused("easypost", &cause))?;
-    let event = WebhookPayload::easypost(request::json(&bytes)?);
-    take_in(
-        &door,
-        event.map_err(|none| Problem::new(Code::NoEvent, none.to_string()))?,
-        TRACKING,
-        &head.headers,
-    )
-    .await
+    let event = WebhookPayload::easypost(request::json(&bytes)?)?;
+    let (id, job) = (event.job_id(), Tracking(event));
+    take_in(&door, id, &job, &head.headers).await
 }
 
-async fn take_in(
+async fn take_in<J: Listed>(
     door: &Door,
-    event: WebhookPayload,
-    (kind, lane): (&str, Lane),
+    id: JobId,
+    job: &J,
     headers: &HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    let id = event.job_id();
-    let body = serde_json::to_vec(&event).map_err(|fault| {
+    let body = serde_json::to_vec(job).map_err(|fault| {
         error!(%fault, "an event can not be written");
         Problem::new(Code::Internal, "the event can not be written")
     })?;
     let copy = Copy {
         id,
-        kind: kind.to_owned(),
-        lane,
+        kind: J::KIND.to_owned(),
+        lane: J::LANE,
         band: Band::Normal,
         origin: Origin::Intake,
         attempts: 0,
@@ -85,8 +72,14 @@ async fn take_in(
     };
     let pushed = door.queue.push(&[copy]).await?;
     let is_new = pushed.first() == Some(&Pushed::Queued);
-    debug!(job = %id, event = event.event_id, kind = event.event_type, is_new, "webhook taken in");
+    debug!(job = %id, kind = J::KIND, is_new, "webhook taken in");
     Ok(Json(json!({ "received": true })))
+}
+
+impl From<NoEvent> for Problem {
+    fn from(none: NoEvent) -> Self {
+        Self::new(Code::NoEvent, none.to_string())
+    }
 }
 
 fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
