@@ -9,8 +9,8 @@ use clap::Subcommand;
 
 use crate::domain::catalogue;
 use crate::roles::CommandError;
-use crate::terminal::{say};
 use crate::store::Store;
+use crate::terminal::say;
 
 /// Faults that are shown: more of them have one cause.
 const FAULTS_SHOWN: usize = 20;
@@ -26,7 +26,8 @@ pub(super) enum CatalogCommand {
 
 pub(super) async fn run(command: CatalogCommand, store: &Store) -> Result<ExitCode, CommandError> {
     let CatalogCommand::Import { file } = command;
-    let text = std::fs::read_to_string(&file).map_err(|error| CommandError::Io(file.display().to_string(), error))?;
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| CommandError::Io(file.display().to_string(), error))?;
     let rows = catalogue::read(&text).map_err(|faults| {
         let shown: Vec<String> = faults.iter().take(FAULTS_SHOWN).cloned().collect();
         let more = faults.len().saturating_sub(FAULTS_SHOWN);

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::roles::{self, CommandError};
-use crate::terminal::{say, say_json};
 use crate::audit;
 use crate::config::Settings;
 use crate::ops::doctor;
+use crate::roles::{self, CommandError};
+use crate::terminal::{say, say_json};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct AuditArguments {
@@ -33,7 +33,10 @@ pub(super) struct DoctorArguments {
     json: bool,
 }
 
-pub(super) async fn doctor(arguments: DoctorArguments, settings: &Settings) -> Result<ExitCode, CommandError> {
+pub(super) async fn doctor(
+    arguments: DoctorArguments,
+    settings: &Settings,
+) -> Result<ExitCode, CommandError> {
     let report = doctor::examine(settings).await;
     if arguments.json {
         say_json(&report);

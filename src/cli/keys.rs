@@ -6,12 +6,12 @@ use std::time::Duration;
 use clap::Subcommand;
 use secrecy::ExposeSecret;
 
-use crate::roles::CommandError;
-use crate::terminal::{say, say_json};
 use crate::auth::{Role, new_key};
 use crate::ids::ApiKeyId;
+use crate::roles::CommandError;
 use crate::store::Store;
 use crate::store::access::KeyToStore;
+use crate::terminal::{say, say_json};
 use crate::time::Clock;
 
 #[derive(Debug, Subcommand)]
@@ -49,7 +49,9 @@ pub(super) async fn run(command: KeysCommand, store: &Store) -> Result<ExitCode,
         KeysCommand::List { json } => list(store, json).await?,
         KeysCommand::Revoke { id } => {
             if !store.revoke_key(id).await? {
-                return Err(CommandError::Refused(format!("there is no live key {id}; see `orderfleet keys list`")));
+                return Err(CommandError::Refused(format!(
+                    "there is no live key {id}; see `orderfleet keys list`"
+                )));
             }
             say(&format!("{id} is revoked."));
         }
@@ -70,7 +72,10 @@ async fn create(
     let expires_at =
         days.map(|days| Clock::real().now() + Duration::from_secs(days.saturating_mul(86_400).min(MAX_LIFE)));
     let id = store.create_key(&KeyToStore { tenant, name, role, hash: key.hash, expires_at }).await?;
-    say(&format!("{id}\n{}\nKeep it now: it is stored as a hash and can't be shown again.", key.key.expose_secret()));
+    say(&format!(
+        "{id}\n{}\nKeep it now: it is stored as a hash and can't be shown again.",
+        key.key.expose_secret()
+    ));
     Ok(())
 }
 

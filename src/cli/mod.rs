@@ -8,8 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::load::{self, Sources};
-use crate::config::{Needs, Settings};
+use crate::config::{Need, Settings, Sources, load_for};
 use crate::demo::DemoArguments;
 use crate::dev::DevArguments;
 use crate::roles::{self, CommandError};
@@ -89,49 +88,50 @@ impl Cli {
 
     async fn carry_out(self) -> Result<ExitCode, CommandError> {
         let Self { config, command } = self;
-        let settings = |needs: Needs| settings(config.clone(), needs);
+        let settings = |needs: &[Need]| settings(config.clone(), needs);
         match command {
             Command::Dev(arguments) => Box::pin(crate::dev::run(arguments, config)).await,
             Command::Demo(arguments) => {
-                let settings = settings(Needs::POSTGRES | Needs::STRIPE_API)?;
+                let settings = settings(&[Need::Postgres])?;
                 Box::pin(crate::demo::run(arguments, settings)).await
             }
             Command::Intake => {
-                Box::pin(roles::intake(settings(Needs::INTAKE)?)).await?;
+                Box::pin(roles::intake(settings(Need::INTAKE)?)).await?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Worker { lanes, concurrency, health_port } => {
-                let mut settings = settings(Needs::WORKER)?;
+                let mut settings = settings(Need::WORKER)?;
                 narrow(&mut settings, lanes, concurrency, health_port)?;
                 Box::pin(roles::worker(settings)).await
             }
             Command::Sandbox => {
-                roles::sandbox(settings(Needs::SANDBOX)?).await?;
+                roles::sandbox(settings(SANDBOX)?).await?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Migrate => {
-                let version = store(&settings(Needs::POSTGRES)?)?.migrate().await?;
+                let version = store(&settings(&[Need::Postgres])?)?.migrate().await?;
                 say(&format!("The schema is at version {version}."));
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Keys(command) => keys::run(command, &store(&settings(Needs::POSTGRES)?)?).await,
-            Command::Catalog(command) => catalog::run(command, &store(&settings(Needs::POSTGRES)?)?).await,
-            Command::Stock(command) => stock::run(command, &store(&settings(Needs::POSTGRES)?)?).await,
-            Command::Orders(command) => orders::run(command, &store(&settings(Needs::POSTGRES)?)?).await,
-            Command::Audit(arguments) => checks::audit(arguments, &settings(Needs::POSTGRES)?).await,
-            Command::Doctor(arguments) => checks::doctor(arguments, &settings(Needs::NOTHING)?).await,
+            Command::Keys(command) => keys::run(command, &store(&settings(&[Need::Postgres])?)?).await,
+            Command::Catalog(command) => catalog::run(command, &store(&settings(&[Need::Postgres])?)?).await,
+            Command::Stock(command) => stock::run(command, &store(&settings(&[Need::Postgres])?)?).await,
+            Command::Orders(command) => orders::run(command, &store(&settings(&[Need::Postgres])?)?).await,
+            Command::Audit(arguments) => checks::audit(arguments, &settings(&[Need::Postgres])?).await,
+            Command::Doctor(arguments) => checks::doctor(arguments, &settings(&[])?).await,
         }
     }
 }
 
-/// The settings, with what this command needs.
-pub(crate) fn settings(config: Option<PathBuf>, needs: Needs) -> Result<Settings, CommandError> {
-    let settings = load::load(&Sources::here(config))?;
-    settings.require(needs)?;
-    Ok(settings)
+/// What the stand-ins need: the keys that they ask for and sign with.
+const SANDBOX: &[Need] = &[Need::StripeApi, Need::StripeWebhook, Need::EasyPostApi, Need::EasyPostWebhook];
+
+/// The settings, with what this command needs: every fault at once.
+fn settings(config: Option<PathBuf>, needs: &[Need]) -> Result<Settings, CommandError> {
+    Ok(load_for(&Sources::here(config), needs)?)
 }
 
-pub(crate) fn store(settings: &Settings) -> Result<Store, CommandError> {
+fn store(settings: &Settings) -> Result<Store, CommandError> {
     Ok(Store::new(&settings.postgres)?)
 }
 

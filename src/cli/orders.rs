@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::roles::CommandError;
-use crate::terminal::{say, say_json};
 use crate::domain::money::Amount;
+use crate::roles::CommandError;
 use crate::store::Store;
 use crate::store::timeline::{OrderName, Timeline};
+use crate::terminal::{say, say_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum OrdersCommand {
@@ -38,10 +38,7 @@ pub(super) async fn run(command: OrdersCommand, store: &Store) -> Result<ExitCod
 }
 
 fn show(order: &Timeline) {
-    let money = |minor: i64| match order.currency.parse() {
-        Ok(currency) => Amount::new(minor, currency).to_string(),
-        Err(_) => format!("{minor} {}", order.currency),
-    };
+    let money = |minor: i64| money(minor, &order.currency);
     say(&format!("{}  {}", order.order_number, order.status));
     say(&format!("  order {}   intent {}   customer {}", order.order_id, order.intent_id, order.customer_id));
     say(&format!(
@@ -57,10 +54,20 @@ fn show(order: &Timeline) {
             say(&format!("  {today} (UTC)"));
             day = today;
         }
-        say(&format!("  {}  {:10} {}", moment.at.format("%H:%M:%S%.3f"), moment.about, moment.what));
+        let amount = moment.minor.zip(moment.currency.as_deref());
+        let amount =
+            amount.map(|(minor, currency)| format!("  {}", self::money(minor, currency))).unwrap_or_default();
+        say(&format!("  {}  {:10} {}{amount}", moment.at.format("%H:%M:%S%.3f"), moment.about, moment.what));
     }
     if !order.open.is_empty() {
         say("\n  open:");
         order.open.iter().for_each(|open| say(&format!("    {open}")));
+    }
+}
+
+fn money(minor: i64, currency: &str) -> String {
+    match currency.parse() {
+        Ok(currency) => Amount::new(minor, currency).to_string(),
+        Err(_) => format!("{minor} {currency}"),
     }
 }

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::roles::CommandError;
-use crate::terminal::{say, say_json};
 use crate::ids::JobId;
+use crate::roles::CommandError;
 use crate::store::stock::{Change, is_below_held};
 use crate::store::{Store, StoreError};
+use crate::terminal::{say, say_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StockCommand {
@@ -43,10 +43,14 @@ pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode
     let source = format!("cli:{}", JobId::new());
     let changed = store.change_stock(&sku, change, &source).await.map_err(|error| refused(&sku, error))?;
     let Some((on_hand, held)) = changed else {
-        return Err(CommandError::Refused(format!("the shop sells no {sku:?}; import it with `orderfleet catalog import`")));
+        return Err(CommandError::Refused(format!(
+            "the shop sells no {sku:?}; import it with `orderfleet catalog import`"
+        )));
     };
     if json {
-        say_json(&serde_json::json!({ "sku": sku, "on_hand": on_hand, "reserved": held, "available": on_hand - held }));
+        say_json(
+            &serde_json::json!({ "sku": sku, "on_hand": on_hand, "reserved": held, "available": on_hand - held }),
+        );
     } else {
         say(&format!("{sku}: {on_hand} in the house, {held} held, {} to sell", on_hand - held));
     }

@@ -20,6 +20,7 @@ use crate::roles::{self, CommandError};
 use crate::sandbox::look;
 use crate::store::Store;
 use crate::store::progress::Progress;
+use crate::store::stock::Change;
 use crate::terminal::{say, say_json};
 use crate::time::Stopwatch;
 
@@ -33,6 +34,8 @@ use summary::Summary;
 const AT_ONCE: usize = 32;
 /// Buyers of a herd at once.
 const HERD_AT_ONCE: usize = 400;
+/// Articles that a run buys: enough that orders meet on one now and then, as in a shop.
+const ARTICLES: i64 = 24;
 /// How often the fleet's progress is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long the sandbox may take to say that it is one.
@@ -75,7 +78,9 @@ pub async fn run(arguments: DemoArguments, settings: Settings) -> Result<ExitCod
     })?;
     let folder = std::path::Path::new(".orderfleet");
     let key = arguments.api_key.clone().or_else(|| read_key(folder)).ok_or_else(|| {
-        CommandError::Refused("no API key: give `--api-key`, or run this in the folder of `orderfleet dev`".to_owned())
+        CommandError::Refused(
+            "no API key: give `--api-key`, or run this in the folder of `orderfleet dev`".to_owned(),
+        )
     })?;
     let intake = arguments.intake.clone().unwrap_or_else(|| format!("http://{}", settings.intake.address));
     let shop = Arc::new(Shop::new(&intake, &key, sandbox)?);
@@ -100,12 +105,15 @@ fn run_name() -> String {
 
 async fn orders(arguments: &DemoArguments, shop: &Arc<Shop>, store: &Store) -> Result<Summary, CommandError> {
     let (watch, run, count) = (Stopwatch::start(), run_name(), arguments.orders);
+    let skus = stocked(store, &run, count).await?;
     let bar = bar(arguments, u64::try_from(count).unwrap_or(u64::MAX), "placed and paid");
     let outcomes: Vec<Outcome> = futures::stream::iter(0..count)
         .map(|number| {
             let (shop, run, bar) = (Arc::clone(shop), run.clone(), bar.clone());
+            let sku = skus.get(number % skus.len().max(1)).cloned().unwrap_or_default();
             async move {
-                let outcome = shop.buy_and_pay(&run, number, Duration::from_secs(arguments.patience)).await;
+                let patience = Duration::from_secs(arguments.patience);
+                let outcome = shop.buy_and_pay(&run, number, &sku, patience).await;
                 bar.inc(1);
                 outcome
             }
@@ -117,6 +125,23 @@ async fn orders(arguments: &DemoArguments, shop: &Arc<Shop>, store: &Store) -> R
     let ids: Vec<OrderId> = outcomes.iter().filter_map(|outcome| outcome.order).collect();
     let progress = follow(arguments, store, &ids, &watch).await?;
     Ok(Summary::of_orders(count, &outcomes, &progress, shop.mails_of(&run).await, watch.elapsed()))
+}
+
+/// The articles that are bought: the best stocked, and each with enough for its share of the orders.
+async fn stocked(store: &Store, run: &str, orders: usize) -> Result<Vec<String>, CommandError> {
+    let articles = store.best_stocked(ARTICLES).await?;
+    if articles.is_empty() {
+        let hint =
+            "the shop sells nothing: bring articles in with `orderfleet catalog import config/catalogue.csv`";
+        return Err(CommandError::Refused(hint.to_owned()));
+    }
+    let share = i64::try_from(orders.div_ceil(articles.len())).unwrap_or(i64::MAX);
+    for (sku, available) in &articles {
+        if *available < share {
+            store.change_stock(sku, Change::Adjust(share - available), &format!("demo:{run}:{sku}")).await?;
+        }
+    }
+    Ok(articles.into_iter().map(|(sku, _)| sku).collect())
 }
 
 /// Waits until every order is labelled and its mails are out, or patience ends.

@@ -51,10 +51,15 @@ impl Shop {
     }
 
     /// One customer, from the first click to `paid`.
-    pub(super) async fn buy_and_pay(&self, run: &str, number: usize, patience: Duration) -> Outcome {
-        const SKUS: [&str; 4] = ["SUIT-42R", "SUIT-40R", "SUIT-38R", "SUIT-36R"];
+    pub(super) async fn buy_and_pay(
+        &self,
+        run: &str,
+        number: usize,
+        sku: &str,
+        patience: Duration,
+    ) -> Outcome {
         let watch = Stopwatch::start();
-        let (state, mut outcome) = self.wish(run, number, SKUS[number % SKUS.len()], &watch, patience).await;
+        let (state, mut outcome) = self.wish(run, number, sku, &watch, patience).await;
         let (Some(payment), Some(secret)) =
             (state["payment_intent_id"].as_str(), state["client_secret"].as_str())
         else {

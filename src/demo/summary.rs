@@ -71,7 +71,9 @@ impl Summary {
         let all = u64::try_from(wishes).unwrap_or(u64::MAX);
         let extra = u64::try_from(mails_twice).unwrap_or(u64::MAX);
         Self {
-            ok: progress.complete == all && progress.dead_letters == 0 && extra <= progress.possible_duplicates,
+            ok: progress.complete == all
+                && progress.dead_letters == 0
+                && extra <= progress.possible_duplicates,
             paid: progress.paid,
             labelled: progress.labelled,
             confirmation_mails: progress.confirmation_mails,
@@ -128,7 +130,11 @@ impl fmt::Display for Summary {
             let Spread { p50, p99 } = self.payment_to_label_ms;
             writeln!(f, "  payment to label                      p50 {p50} ms   p99 {p99} ms")?;
             writeln!(f, "  {} paid, {} labelled", self.paid, self.labelled)?;
-            writeln!(f, "  {} confirmation mails, {} shipping mails", self.confirmation_mails, self.shipping_mails)?;
+            writeln!(
+                f,
+                "  {} confirmation mails, {} shipping mails",
+                self.confirmation_mails, self.shipping_mails
+            )?;
             writeln!(
                 f,
                 "  {} mails at the mail server, {} of them second copies ({} possible duplicates counted)",

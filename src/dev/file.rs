@@ -11,20 +11,18 @@ use toml::{Table, Value};
 
 use super::DevArguments;
 use super::servers::Servers;
-use crate::config::load::{self, Sources};
-use crate::config::{Needs, Settings};
+use crate::config::{Need, Settings, Sources, load, load_for};
 use crate::ids::random_bytes;
 use crate::roles::CommandError;
 
 /// Names in the environment that a private server replaces.
-const SERVERS: [&str; 4] = ["DATABASE_URL", "REDIS_URL", "ORDERFLEET__POSTGRES__URL", "ORDERFLEET__REDIS__URL"];
+const SERVERS: [&str; 4] =
+    ["DATABASE_URL", "REDIS_URL", "ORDERFLEET__POSTGRES__URL", "ORDERFLEET__REDIS__URL"];
 
 /// Says where the private servers are, in place of what the environment says.
 pub(super) fn point_at(sources: &mut Sources, servers: &Servers) {
     sources.environment.retain(|(name, _)| !SERVERS.contains(&name.as_str()));
-    sources
-        .environment
-        .push(("DATABASE_URL".to_owned(), servers.database_url().expose_secret().to_owned()));
+    sources.environment.push(("DATABASE_URL".to_owned(), servers.database_url().expose_secret().to_owned()));
     sources.environment.push(("REDIS_URL".to_owned(), servers.redis_url().expose_secret().to_owned()));
 }
 
@@ -41,8 +39,9 @@ pub(super) fn settings(
         point_at(&mut sources, servers);
     }
     // What was chosen for the last run (secrets above all) is kept; what the environment says wins over it.
-    let before = fs::read_to_string(&path).ok().and_then(|text| text.parse::<Table>().ok()).unwrap_or_default();
-    let asked = load::load(&Sources { file, dev_file: None, environment: sources.environment.clone() })?;
+    let before =
+        fs::read_to_string(&path).ok().and_then(|text| text.parse::<Table>().ok()).unwrap_or_default();
+    let asked = load(&Sources { file, dev_file: None, environment: sources.environment.clone() })?;
     let mut table = chosen(&before, &asked, &sources);
     if servers.is_none() {
         table.remove("postgres");
@@ -50,9 +49,7 @@ pub(super) fn settings(
     }
     write(&path, &toml::to_string(&table).unwrap_or_default())?;
     sources.dev_file = Some(path);
-    let settings = load::load(&sources)?;
-    settings.require(Needs::INTAKE | Needs::WORKER | Needs::SANDBOX)?;
-    Ok(settings)
+    Ok(load_for(&sources, Need::ALL)?)
 }
 
 /// Addresses as asked for, secrets of the last run or new ones, and providers: the sandbox, where the environment names
@@ -62,7 +59,8 @@ fn chosen(before: &Table, asked: &Settings, sources: &Sources) -> Table {
         let known = before.get(section).and_then(|section| section.get(key));
         known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", hex::<24>())))
     };
-    let named = |name: &str| sources.environment.iter().any(|(known, value)| known == name && !value.is_empty());
+    let named =
+        |name: &str| sources.environment.iter().any(|(known, value)| known == name && !value.is_empty());
     let text = |value: String| Value::String(value);
     let sandbox = asked.sandbox.address;
     let mut table = Table::new();

@@ -12,8 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::load::{self, Sources};
-use crate::config::{Needs, Settings};
+use crate::config::{Need, Settings, Sources, load_for};
 use crate::roles::{self, CommandError};
 use crate::store::Store;
 use crate::terminal::{complain, say};
@@ -84,8 +83,7 @@ async fn serve(
     // Providers outlive the worker, and the worker outlives the intake: nobody loses whom they still talk to.
     let (intake_stop, sandbox_stop) = (CancellationToken::new(), CancellationToken::new());
     let sandbox = roles::start_sandbox(settings, sandbox_stop.clone()).await?;
-    let intake =
-        roles::start_intake(settings, queue.clone(), metrics.clone(), intake_stop.clone()).await?;
+    let intake = roles::start_intake(settings, queue.clone(), metrics.clone(), intake_stop.clone()).await?;
     let working = CancellationToken::new();
     let tasks = TaskTracker::new();
     let worker = {
@@ -114,7 +112,10 @@ async fn watch(
     working: &CancellationToken,
     ended: bool,
 ) -> bool {
-    while !ended && !working.is_cancelled() && stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+    while !ended
+        && !working.is_cancelled()
+        && stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some()
+    {
         if let Some(Err(error)) = servers.as_mut().map(|servers| servers.check()) {
             complain(&format!("orderfleet: {error}"));
             return true;
@@ -169,8 +170,7 @@ async fn beside(arguments: &DevArguments, config: Option<PathBuf>) -> Result<Exi
         let mut sources = Sources::here(config);
         sources.dev_file = None;
         file::point_at(&mut sources, servers);
-        let settings = load::load(&sources)?;
-        settings.require(Needs::POSTGRES)?;
+        let settings = load_for(&sources, &[Need::Postgres])?;
         let store = Store::new(&settings.postgres)?;
         store.migrate().await?;
         store.close().await;

@@ -38,8 +38,11 @@ pub fn read(text: &str) -> Result<Vec<CatalogueRow>, Vec<String>> {
         Err(error) => return Err(vec![error.to_string()]),
     };
     let mut rows = Vec::new();
-    let mut faults: Vec<String> =
-        COLUMNS.iter().filter(|name| !header.iter().any(|column| column == *name)).map(|name| format!("there is no column {name}")).collect();
+    let mut faults: Vec<String> = COLUMNS
+        .iter()
+        .filter(|name| !header.iter().any(|column| column == *name))
+        .map(|name| format!("there is no column {name}"))
+        .collect();
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -50,7 +53,9 @@ pub fn read(text: &str) -> Result<Vec<CatalogueRow>, Vec<String>> {
                 let cells: HashMap<&str, &str> = header.iter().map(String::as_str).zip(&record).collect();
                 match row(&cells) {
                     Ok(row) => rows.push(row),
-                    Err(found) => faults.extend(found.into_iter().map(|fault| format!("line {line}: {fault}"))),
+                    Err(found) => {
+                        faults.extend(found.into_iter().map(|fault| format!("line {line}: {fault}")))
+                    }
                 }
             }
             Err(error) => faults.push(error.to_string()),

@@ -23,6 +23,9 @@ const FRESH: Duration = Duration::from_secs(5);
 const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
 /// No caller is sent away for longer: more workers may come.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
+/// Open intents below which the lane is not full: two slices. What waits then is gone at the next turn, and how fast it
+/// went says how fast it came, not how fast the fleet is.
+const BACKLOG: u64 = 512;
 /// How much of the new measurement goes into the average, of ten.
 const NEW_PART: u32 = 3;
 
@@ -58,6 +61,9 @@ impl Capacity {
         let gauge = self.gauge();
         let open = gauge.open.saturating_add(self.pushed_since.load(Ordering::Relaxed));
         let wait = gauge.each.map(|each| each.saturating_mul(u32::try_from(open).unwrap_or(u32::MAX)));
+        if open < BACKLOG.min(self.max_depth) {
+            return None;
+        }
         if open < self.max_depth && wait.is_none_or(|wait| wait <= self.max_wait) {
             return None;
         }
@@ -94,8 +100,8 @@ impl Capacity {
         let mut gauge = self.gauge();
         let open = depth.waiting().saturating_add(depth.leased);
         let finished = u32::try_from(depth.done.saturating_sub(gauge.done)).unwrap_or(u32::MAX);
-        // Idle time says nothing of the speed: both looks must find work.
-        let busy = gauge.open > 0 && open > 0;
+        // Idle time says nothing of the speed: both looks must find a backlog.
+        let busy = gauge.open >= BACKLOG && open >= BACKLOG;
         if let Some(since) = since
             && busy
             && finished > 0
@@ -139,6 +145,15 @@ mod tests {
         let wait = capacity.refusal().unwrap();
         assert!((100..=120).contains(&wait.as_secs()), "{wait:?}");
         capacity.take(&depth(100, 1_000), Some(Duration::from_secs(1)));
+        assert_eq!(capacity.refusal(), None);
+    }
+
+    #[test]
+    fn a_trickle_says_nothing_of_the_speed() {
+        let capacity = Capacity::new(1_000_000, Duration::from_mins(1));
+        capacity.take(&depth(3, 0), None);
+        capacity.take(&depth(3, 2), Some(Duration::from_secs(1)));
+        capacity.take(&depth(300, 4), Some(Duration::from_secs(1)));
         assert_eq!(capacity.refusal(), None);
     }
 

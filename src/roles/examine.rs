@@ -15,9 +15,13 @@ const LOOK: Duration = Duration::from_secs(30);
 pub async fn examine(settings: &Settings, quiescent: bool) -> Result<audit::Report, CommandError> {
     let truth = match look::truth(&settings.stripe.api_base, LOOK).await {
         Some(json) => Some(Truth::read(&json).map_err(|error| {
-            CommandError::Refused(format!("the sandbox's truth could not be read: {error}; is it of this version?"))
+            CommandError::Refused(format!(
+                "the sandbox's truth could not be read: {error}; is it of this version?"
+            ))
         })?),
         None => None,
     };
-    audit::run(&Store::new(&settings.postgres)?, Scope { quiescent, truth }).await.map_err(CommandError::Store)
+    audit::run(&Store::new(&settings.postgres)?, Scope { quiescent, truth })
+        .await
+        .map_err(CommandError::Store)
 }

@@ -40,7 +40,9 @@ pub fn shared() -> PrometheusHandle {
     // A second installation is refused and the first one stays: the same provider either way.
     let _ = rustls::crypto::ring::default_provider().install_default();
     crate::telemetry::logs();
-    PrometheusBuilder::new().install_recorder().unwrap_or_else(|_| PrometheusBuilder::new().build_recorder().handle())
+    PrometheusBuilder::new()
+        .install_recorder()
+        .unwrap_or_else(|_| PrometheusBuilder::new().build_recorder().handle())
 }
 
 /// Cancelled by Ctrl-C or SIGTERM; a second one ends the process at once (nothing is lost by that either).
@@ -113,7 +115,8 @@ pub async fn start_intake(
     fn plain(secrets: &[SecretString]) -> impl Iterator<Item = &str> {
         secrets.iter().map(ExposeSecret::expose_secret)
     }
-    let refused = |what: &str, error: &dyn std::fmt::Display| CommandError::Refused(format!("{what}: {error}"));
+    let refused =
+        |what: &str, error: &dyn std::fmt::Display| CommandError::Refused(format!("{what}: {error}"));
     let stripe = &settings.stripe;
     let parts = intake::Parts {
         store: Store::new(&settings.postgres)?,
@@ -128,10 +131,12 @@ pub async fn start_intake(
         max_depth: settings.lanes.get("intents").map_or(u64::MAX, |lane| lane.max_depth),
         metrics,
     };
-    intake::serve(settings.intake.clone(), parts, stop)
-        .await
-        .map_err(|error| CommandError::Refused(format!("{error}. Another process may use that port: stop it, or set \
-            ORDERFLEET__INTAKE__ADDRESS and ORDERFLEET__INTAKE__HEALTH_PORT")))
+    intake::serve(settings.intake.clone(), parts, stop).await.map_err(|error| {
+        CommandError::Refused(format!(
+            "{error}. Another process may use that port: stop it, or set \
+            ORDERFLEET__INTAKE__ADDRESS and ORDERFLEET__INTAKE__HEALTH_PORT"
+        ))
+    })
 }
 
 /// `orderfleet worker`.
@@ -142,7 +147,9 @@ pub async fn worker(settings: Settings) -> Result<ExitCode, CommandError> {
     let drained = start_worker(&settings, queue.clone(), metrics, stop).await?;
     queue.close().await;
     if !drained {
-        tracing::warn!("the grace was over before everything had ended: what is left comes back by its leases");
+        tracing::warn!(
+            "the grace was over before everything had ended: what is left comes back by its leases"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -174,10 +181,12 @@ pub async fn start_worker(
         metrics,
         health: (Ipv4Addr::LOCALHOST, settings.worker.health_port).into(),
     };
-    worker::run(parts, &settings.lanes, &settings.worker, &name, stop)
-        .await
-        .map_err(|error| CommandError::Refused(format!("{error}. Another worker on this machine may use that port: give \
-            this one `--health-port`")))
+    worker::run(parts, &settings.lanes, &settings.worker, &name, stop).await.map_err(|error| {
+        CommandError::Refused(format!(
+            "{error}. Another worker on this machine may use that port: give \
+            this one `--health-port`"
+        ))
+    })
 }
 
 fn hostname() -> String {
@@ -204,5 +213,7 @@ pub async fn start_sandbox(settings: &Settings, stop: CancellationToken) -> Resu
         easypost_key: settings.easypost.api_key.clone(),
         easypost_webhook: first(&settings.easypost.webhook_secrets),
     };
-    sandbox::serve(&settings.sandbox, secrets, stop).await.map_err(|error| CommandError::Refused(error.to_string()))
+    sandbox::serve(&settings.sandbox, secrets, stop)
+        .await
+        .map_err(|error| CommandError::Refused(error.to_string()))
 }

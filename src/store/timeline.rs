@@ -44,6 +44,10 @@ pub struct Moment {
     pub about: String,
     /// In words.
     pub what: String,
+    /// The amount that it is about, in minor units.
+    pub minor: Option<i64>,
+    /// ISO 4217 code of the amount.
+    pub currency: Option<String>,
 }
 
 /// What an order can be asked for by.
@@ -109,33 +113,34 @@ impl Store {
         Ok(sqlx::query_as!(
             Moment,
             r#"/* timeline::moments */
-            select at as "at!", about as "about!", what as "what!" from (
+            select at as "at!", about as "about!", what as "what!", minor, currency from (
               select at, 'order' as about, 1 as rank, seq as n,
-                     case when from_status is null then to_status else from_status || ' → ' || to_status end || '  (' || actor || ', ' || cause || ')' as what
+                     case when from_status is null then to_status else from_status || ' → ' || to_status end || '  (' || actor || ', ' || cause || ')' as what,
+                     null::bigint as minor, null::text as currency
                 from order_events where order_id = $1
               union all
-              select created_at, 'stock', 0, epoch, 'held ' || quantity || ' × ' || sku || ' until ' || to_char(expires_at at time zone 'UTC', 'HH24:MI:SS') from reservations where order_id = $1
+              select created_at, 'stock', 0, epoch, 'held ' || quantity || ' × ' || sku || ' until ' || to_char(expires_at at time zone 'UTC', 'HH24:MI:SS'), null, null from reservations where order_id = $1
               union all
-              select resolved_at, 'stock', 0, epoch, state || ' ' || quantity || ' × ' || sku from reservations where order_id = $1 and resolved_at is not null
+              select resolved_at, 'stock', 0, epoch, state || ' ' || quantity || ' × ' || sku, null, null from reservations where order_id = $1 and resolved_at is not null
               union all
-              select opened_at, 'payment', 0, attempt_no, 'opened ' || provider_payment_id || ' at ' || provider || ' for ' || amount_minor || ' ' || currency
+              select opened_at, 'payment', 0, attempt_no, 'opened ' || provider_payment_id || ' at ' || provider, amount_minor, currency
                 from payments where order_id = $1 and opened_at is not null
               union all
-              select settled_at, 'payment', 0, attempt_no, 'captured ' || captured_minor || ' ' || currency || ' (' || role || ')'
+              select settled_at, 'payment', 0, attempt_no, 'captured (' || role || ')', captured_minor, currency
                 from payments where order_id = $1 and settled_at is not null
               union all
-              select a.at, 'payment', 0, 0, 'attempt failed: ' || a.code from payment_attempts a join payments p on p.id = a.payment_id where p.order_id = $1
+              select a.at, 'payment', 0, 0, 'attempt failed: ' || a.code, null, null from payment_attempts a join payments p on p.id = a.payment_id where p.order_id = $1
               union all
-              select purchased_at, 'parcel', 0, parcel_no, 'label bought: ' || carrier || ' ' || service || ' ' || tracking_code || ' for ' || cost_minor || ' ' || currency
+              select purchased_at, 'parcel', 0, parcel_no, 'label bought: ' || carrier || ' ' || service || ' ' || tracking_code, cost_minor, currency
                 from labels where order_id = $1
               union all
-              select t.received_at, 'parcel', 2, t.rank, 'carrier: ' || t.status from tracking_events t join shipments s on s.id = t.shipment_id where s.order_id = $1
+              select t.received_at, 'parcel', 2, t.rank, 'carrier: ' || t.status, null, null from tracking_events t join shipments s on s.id = t.shipment_id where s.order_id = $1
               union all
-              select sent_at, 'mail', 3, 0, kind || ' accepted by the mail server' from communications where order_id = $1 and sent_at is not null
+              select sent_at, 'mail', 3, 0, kind || ' accepted by the mail server', null, null from communications where order_id = $1 and sent_at is not null
               union all
-              select opened_at, 'exception', 4, 0, type || ' (' || severity || '): ' || detail from order_exceptions where order_id = $1
+              select opened_at, 'exception', 4, 0, type || ' (' || severity || '): ' || detail, null, null from order_exceptions where order_id = $1
               union all
-              select resolved_at, 'exception', 4, 0, type || ' resolved' from order_exceptions where order_id = $1 and resolved_at is not null
+              select resolved_at, 'exception', 4, 0, type || ' resolved', null, null from order_exceptions where order_id = $1 and resolved_at is not null
             ) moments order by at, rank, n"#,
             order
         )

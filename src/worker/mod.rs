@@ -87,8 +87,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<bool, WorkerError> {
     let tasks = TaskTracker::new();
-    let listener =
-        TcpListener::bind(parts.health).await.map_err(|error| WorkerError(parts.health, error))?;
+    let listener = TcpListener::bind(parts.health).await.map_err(|error| WorkerError(parts.health, error))?;
     // The relay outlives the lanes: what they commit while they drain is still carried.
     let relaying = CancellationToken::new();
     let relay = Relay::start(parts.store.clone(), parts.queue.clone(), settings, &tasks, &relaying);
