@@ -6,6 +6,7 @@ pub mod dev;
 pub mod domain;
 pub mod ids;
 pub mod job;
+pub mod ops;
 pub mod provider;
 pub mod queue;
 pub mod relay;

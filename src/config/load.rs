@@ -184,9 +184,14 @@ fn not_toml(text: &str, error: &toml::de::Error) -> String {
 fn flatten(within: &str, table: Table, values: &mut Values) {
     for (key, value) in table {
         let name = if within.is_empty() { key } else { format!("{within}.{key}") };
-        match value {
-            Value::Table(table) if !table.is_empty() => flatten(&name, table, values),
-            value => drop(values.insert(name, value)),
+        if let Value::Table(table) = value {
+            if table.is_empty() {
+                values.insert(name, Value::Table(table));
+            } else {
+                flatten(&name, table, values);
+            }
+        } else {
+            values.insert(name, value);
         }
     }
 }
