@@ -94,6 +94,12 @@ impl Queue {
         Ok(bound.zip(says("used_memory")).map(|(bound, used)| used / bound))
     }
 
+    /// Redis's clock, in milliseconds since 1970: the one that leases are judged by.
+    pub async fn now_ms(&self) -> Result<i64, QueueError> {
+        let (seconds, micros): (i64, i64) = self.0.link.send(redis::cmd("TIME")).await?;
+        Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
+    }
+
     /// Whether the queue knows jobs: waiting, delayed, leased, parked or buried. An answer for each, in order.
     pub async fn knows(&self, lane: Lane, ids: &[JobId]) -> Result<Vec<bool>, QueueError> {
         let mut known = Vec::with_capacity(ids.len());

@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use backend::{LaneBackend, LaneWork};
+pub use client::place;
 pub use durability::Durability;
 pub use envelope::{Decoded, Envelope, Origin};
 pub use error::QueueError;
