@@ -1,5 +1,6 @@
 //! Orderfleet: a queue-driven background worker fleet for shops.
 
+pub mod audit;
 pub mod auth;
 pub mod config;
 pub mod dev;
