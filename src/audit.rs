@@ -254,8 +254,12 @@ async fn look(snapshot: &mut PgConnection, invariant: &Invariant, truth: Option<
 macro_rules! public_id {
     ($prefix:literal, $uuid:literal) => {
         concat!(
-            "(select '", $prefix, "_' || string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', ",
-            "substring(B'00' || ('x' || replace(", $uuid, "::text, '-', ''))::bit(128) from 5 * i + 1 for 5)",
+            "(select '",
+            $prefix,
+            "_' || string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', ",
+            "substring(B'00' || ('x' || replace(",
+            $uuid,
+            "::text, '-', ''))::bit(128) from 5 * i + 1 for 5)",
             "::bit(5)::integer + 1, 1), '' order by i) from generate_series(0, 25) as i)"
         )
     };

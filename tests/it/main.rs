@@ -5,4 +5,5 @@
     reason = "a test that cannot go on should say so, and these are no test functions to clippy"
 )]
 
+mod audit;
 mod servers;
