@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::audit;
-use crate::config::Settings;
+use crate::config::{Need, Settings};
 use crate::ops::doctor;
 use crate::roles::{self, CommandError};
 use crate::terminal::{say, say_json};
@@ -37,11 +37,11 @@ pub(super) async fn doctor(
     arguments: DoctorArguments,
     settings: &Settings,
 ) -> Result<ExitCode, CommandError> {
-    let report = doctor::examine(settings).await;
+    let report = doctor::examine(settings, Need::ALL).await;
     if arguments.json {
         say_json(&report);
     } else {
         say(doctor::render(&report).trim_end());
     }
-    Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -110,7 +110,8 @@ impl Summary {
 
     pub(super) fn with_audit(mut self, report: &Report) -> Self {
         self.audit_violations = report.violations;
-        self.audit_failed = report.failed();
+        let failed = report.checks.iter().filter(|check| check.outcome.count() > 0);
+        self.audit_failed = failed.map(|check| format!("{} {}", check.id, check.name)).collect();
         self.ok &= report.violations == 0;
         self
     }

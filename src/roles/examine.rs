@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Runs every invariant; the sandbox's truth is compared where the providers are the sandbox.
 pub async fn examine(settings: &Settings, quiescent: bool) -> Result<audit::Report, CommandError> {
     let truth = match look::truth(&settings.stripe.api_base, LOOK).await {
-        Some(json) => Some(Truth::read(&json).map_err(|error| {
+        Some(json) => Some(Truth::read(json.to_string().as_bytes()).map_err(|error| {
             CommandError::Refused(format!(
                 "the sandbox's truth could not be read: {error}; is it of this version?"
             ))
