@@ -7,5 +7,8 @@
 
 mod audit;
 mod doctor;
+mod house;
 mod intake;
+mod orders;
 mod servers;
+mod shared;
