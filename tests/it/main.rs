@@ -7,8 +7,11 @@
 
 mod audit;
 mod doctor;
+mod expiry;
 mod house;
 mod intake;
 mod orders;
+mod payments;
 mod servers;
 mod shared;
+mod stock;

@@ -9,7 +9,12 @@ use super::{Bought, House, LOOK, Letter, PATIENCE};
 
 /// A letter of Stripe's that says this, signed as Stripe signs.
 pub(crate) fn signed(event: &Value) -> Letter {
-    let (at, body) = (Clock::real().unix_seconds(), event.to_string());
+    signed_ago(event, 0)
+}
+
+/// The same, signed so many seconds ago.
+pub(crate) fn signed_ago(event: &Value, seconds: i64) -> Letter {
+    let (at, body) = (Clock::real().unix_seconds() - seconds, event.to_string());
     let signature = format!("t={at},v1={}", hex("whsec_house", &format!("{at}.{body}")));
     Letter { provider: "stripe".to_owned(), signature, body: Bytes::from(body) }
 }
