@@ -29,7 +29,7 @@ mod outside;
 mod post;
 mod shop;
 
-pub(crate) use outside::{signed, signed_ago};
+pub(crate) use outside::{signed, signed_ago, signed_by_easypost};
 pub(crate) use post::Letter;
 pub(crate) use shop::{Bought, abroad, wish};
 

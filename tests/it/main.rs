@@ -6,6 +6,7 @@
 )]
 
 mod audit;
+mod buried;
 mod counterparty;
 mod database;
 mod doctor;

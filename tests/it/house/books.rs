@@ -23,7 +23,7 @@ pub(super) async fn open(settings: &PostgresSettings) -> PgConnection {
 impl House {
     /// The rows of a query, each as an object.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Value> {
-        let sql = format!("select coalesce(json_agg(t), '[]')::text from ({sql}) t");
+        let sql = format!("select coalesce(json_agg(found), '[]')::text from ({sql}) found");
         let mut books = self.books.lock().await;
         let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *books).await.unwrap();
         serde_json::from_str(row.get(0)).unwrap()

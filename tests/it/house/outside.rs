@@ -19,6 +19,13 @@ pub(crate) fn signed_ago(event: &Value, seconds: i64) -> Letter {
     Letter { provider: "stripe".to_owned(), signature, body: Bytes::from(body) }
 }
 
+/// A letter of EasyPost's that says this, signed as EasyPost signs.
+pub(crate) fn signed_by_easypost(event: &Value) -> Letter {
+    let body = event.to_string();
+    let signature = format!("hmac-sha256-hex={}", hex("easypost-house", &body));
+    Letter { provider: "easypost".to_owned(), signature, body: Bytes::from(body) }
+}
+
 fn hex(secret: &str, text: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     hmac::sign(&key, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
