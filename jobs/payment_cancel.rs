@@ -12,9 +12,9 @@ use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
+use crate::store::Tx;
 use crate::store::effects::{self, EffectState, NewEffect, Proof};
 use crate::store::exceptions::{self, Severity};
-use crate::store::Tx;
 use crate::store::payments::{self, Payment};
 
 /// Which payment.
@@ -67,7 +67,11 @@ impl Job for PaymentCancel {
                     Some(cancel) => Step::Call(cancel),
                     None => {
                         let wait = loaded.age.clamp(Duration::from_secs(1), Duration::from_secs(60));
-                        Step::Refused(Failure::snooze(wait, "not_open_yet", "the provider has not answered yet"))
+                        Step::Refused(Failure::snooze(
+                            wait,
+                            "not_open_yet",
+                            "the provider has not answered yet",
+                        ))
                     }
                 },
                 _ => Step::Done,
@@ -90,7 +94,10 @@ impl Job for PaymentCancel {
             verdicts.push(if is_over(seen.status) {
                 Verdict::Done
             } else {
-                Verdict::Refused(Failure::retry("still_open", format!("{} is still open", called.plan.payment)))
+                Verdict::Refused(Failure::retry(
+                    "still_open",
+                    format!("{} is still open", called.plan.payment),
+                ))
             });
         }
         Ok(verdicts)
@@ -162,7 +169,9 @@ pub(super) async fn heard(
 ) -> Result<(), Failure> {
     books.apply(tx, rules, (plan.order, plan.payment), &in_our_words(seen), cause).await?;
     if seen.status != SeenStatus::Canceled {
-        // The cancellation did not happen and will not: the money was faster, or it is asked for anew.
+        // The cancellation did not happen and will not: the money was faster, or it is asked for anew. Then under a new
+        // key, because the provider may have kept a failure under this one.
+        effects::renew_key(tx, &plan.effect).await?;
         effects::mark(tx, &plan.effect, EffectState::Failed).await?;
     }
     Ok(())
@@ -176,7 +185,9 @@ pub(super) const fn is_over(status: SeenStatus) -> bool {
 /// What was seen, as the settlement takes it.
 pub(super) fn in_our_words(seen: &PaymentSeen) -> Heard {
     let state = match seen.status {
-        SeenStatus::RequiresPaymentMethod | SeenStatus::RequiresConfirmation | SeenStatus::Other => State::Pending,
+        SeenStatus::RequiresPaymentMethod | SeenStatus::RequiresConfirmation | SeenStatus::Other => {
+            State::Pending
+        }
         SeenStatus::RequiresAction => State::RequiresAction,
         SeenStatus::Processing => State::Processing,
         SeenStatus::RequiresCapture => State::Authorized,

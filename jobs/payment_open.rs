@@ -2,6 +2,10 @@
 //!
 //! The order is `reserved` before this runs: a slow provider never slows the herd. What comes back settles only onto an
 //! active hold; a hold that ended meanwhile gets its payment cancelled and hands out no secret.
+//!
+//! Whatever became of an earlier call, the same request under the same key opens one payment: an unknown outcome is looked
+//! up by asking again. Only where the provider has kept a failure under the key is the payment looked for by our id, and
+//! a new key taken where there provably is none.
 
 use std::time::Duration;
 
@@ -51,18 +55,23 @@ impl Payload for PaymentOpen {
     }
 }
 
-/// The request and its key.
+/// How far the provider's clock may be from the database's, in seconds, when a payment is looked for.
+const CLOCKS_APART: i64 = 300;
+
+/// The request and its key, and since when it may have been sent.
 #[derive(Clone, Debug)]
 pub struct Open {
     payment: PaymentId,
     effect: String,
     key: String,
     request: CreatePayment,
+    since: i64,
 }
 
 impl Job for PaymentOpen {
     type Plan = Open;
-    type Receipt = PaymentSeen;
+    /// None where the key is used up and nothing was opened under it.
+    type Receipt = Option<PaymentSeen>;
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Open>>, Failure> {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
@@ -82,8 +91,12 @@ impl Job for PaymentOpen {
         Ok(steps)
     }
 
-    async fn call(&self, plan: &Open, to: &Providers) -> Result<PaymentSeen, Failure> {
-        Ok(to.stripe.create(&plan.request, &plan.key).await?)
+    async fn call(&self, plan: &Open, to: &Providers) -> Result<Option<PaymentSeen>, Failure> {
+        match to.stripe.create(&plan.request, &plan.key).await {
+            Ok(seen) => Ok(Some(seen)),
+            Err(error) if error.says_look_first() => Ok(to.stripe.find(plan.payment, plan.since).await?),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
@@ -91,16 +104,21 @@ impl Job for PaymentOpen {
         orders::lock(tx, &ids).await?;
         let held = reservations::active(tx, &ids).await?;
         let time = Duration::from_secs(rules.orders.reservation_seconds);
+        let mut verdicts = Vec::with_capacity(back.len());
         for called in back {
             let (order, payment) = (called.loaded.job.order, called.plan.payment);
+            let Some(seen) = called.receipt.as_ref() else {
+                effects::renew_key(tx, &called.plan.effect).await?;
+                verdicts.push(Verdict::Again);
+                continue;
+            };
             let waits = held.iter().any(|held| held.order == order && !held.is_closing);
-            let sealed = called
-                .receipt
+            let sealed = seen
                 .client_secret
                 .as_ref()
                 .filter(|_| waits)
                 .map(|secret| rules.seal.seal(secret.expose_secret().as_bytes()));
-            payments::opened(tx, payment, &called.receipt.id, sealed.as_deref()).await?;
+            payments::opened(tx, payment, &seen.id, sealed.as_deref()).await?;
             if waits {
                 // The buyer may have waited for the provider: their time starts now.
                 reservations::extend(tx, order, time, false).await?;
@@ -109,8 +127,9 @@ impl Job for PaymentOpen {
                 jobs::insert(tx, vec![cancel.once(format!("payment-cancel:{payment}"))]).await?;
             }
             orders::changed(tx, &[order], &called.loaded.cause()).await?;
+            verdicts.push(Verdict::Done);
         }
-        Ok(back.iter().map(|_| Verdict::Done).collect())
+        Ok(verdicts)
     }
 
     /// Nobody can pay this order: a person has to see that, and the hold runs out by itself.
@@ -124,11 +143,11 @@ impl Job for PaymentOpen {
         Some(&plan.effect)
     }
 
-    fn proof(plan: &Open, receipt: &PaymentSeen) -> Option<Proof> {
-        Some(Proof {
+    fn proof(plan: &Open, receipt: &Option<PaymentSeen>) -> Option<Proof> {
+        receipt.as_ref().map(|seen| Proof {
             effect: plan.effect.clone(),
-            provider_ref: receipt.id.clone(),
-            receipt: serde_json::to_value(receipt).unwrap_or(Value::Null),
+            provider_ref: seen.id.clone(),
+            receipt: serde_json::to_value(seen).unwrap_or(Value::Null),
         })
     }
 
@@ -137,12 +156,10 @@ impl Job for PaymentOpen {
     }
 }
 
-/// The payment's row and its effect, before the call. Whatever became of an earlier call under this key, the same
-/// request under the same key opens one payment: so an unknown outcome is looked up by asking again.
+/// The payment's row and its effect, before the call.
 async fn plan(tx: &mut Tx, loaded: &Loaded<PaymentOpen>, order: &Order) -> Result<Step<Open>, Failure> {
     let amount = (order.total_minor, order.currency.as_str());
-    let payment =
-        payments::ensure(tx, order.id, loaded.job.attempt, &order.payment_provider, amount).await?;
+    let payment = payments::ensure(tx, order.id, loaded.job.attempt, &order.payment_provider, amount).await?;
     if payment.provider_id.is_some() || payment.state.is_over() {
         return Ok(Step::Done);
     }
@@ -162,5 +179,6 @@ async fn plan(tx: &mut Tx, loaded: &Loaded<PaymentOpen>, order: &Order) -> Resul
     let effect = effect.ok_or_else(|| Failure::retry("no_effect", "the effect's row is gone"))?;
     let request = serde_json::from_value(effect.request)
         .map_err(|error| Failure::permanent("unreadable_request", error))?;
-    Ok(Step::Call(Open { payment: payment.id, effect: name, key: effect.key, request }))
+    let since = effect.begun_at.saturating_sub(CLOCKS_APART);
+    Ok(Step::Call(Open { payment: payment.id, effect: name, key: effect.key, request, since }))
 }

@@ -213,6 +213,10 @@ async fn answered(
         | SeenStatus::RequiresConfirmation
         | SeenStatus::Other => {
             payment_cancel::heard(tx, rules, books, &plan.cancel, seen, &cause).await?;
+            if seen.status != SeenStatus::Canceled && !plan.is_last {
+                let detail = format!("{} is still open", plan.cancel.payment);
+                return Ok(Verdict::Refused(Failure::retry("still_open", detail)));
+            }
             if seen.status != SeenStatus::Canceled {
                 effects::mark(tx, &plan.cancel.effect, EffectState::Failed).await?;
                 let detail = format!("the hold ended while {} was still open", plan.cancel.payment);

@@ -34,6 +34,7 @@ pub(super) struct Answer {
     status: u16,
     retry_after: Option<Duration>,
     request_id: String,
+    is_replayed: bool,
     pub(super) body: Bytes,
 }
 
@@ -95,6 +96,7 @@ impl Http {
                 .or_else(|| header(headers, "x-ep-request-uuid"))
                 .unwrap_or("unknown")
                 .to_owned(),
+            is_replayed: header(headers, "idempotent-replayed") == Some("true"),
             body: body.freeze(),
         })
     }
@@ -104,6 +106,11 @@ impl Answer {
     /// Whether it is a success.
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// Whether it is the failure of an earlier call that was kept under the same idempotency key.
+    pub(super) fn is_kept_failure(&self) -> bool {
+        self.is_replayed && self.status >= 500
     }
 
     /// What an answer that is no success means, by its status. `said` is the provider's code and the fields concerned.

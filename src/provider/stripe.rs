@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use stripe::{CustomizedStripeRequest, IdempotencyKey, RequestStrategy, StripeRequest};
 use stripe_client_core::{StripeClient, StripeClientErr, StripeMethod};
 use stripe_core::payment_intent::{
-    CancelPaymentIntent, CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods,
+    CancelPaymentIntent, CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods, ListPaymentIntent,
     RetrievePaymentIntent,
 };
 use stripe_core::{PaymentIntent, PaymentIntentStatus};
+use stripe_types::{List, RangeQueryTs};
 
 use super::http::{Answer, Http};
 use super::{BadSettings, Call, CallError, Cause, known_here};
@@ -29,6 +30,11 @@ use crate::job::Dependency;
 
 /// What Stripe calls a payment that is no longer in a state for the request.
 const UNEXPECTED_STATE: &str = "payment_intent_unexpected_state";
+
+/// Payments on a page of a look: Stripe's largest.
+const PAGE: i64 = 100;
+/// Pages of one look: at a tenth of a second each they fit into the deadline of a job that also has to open a payment.
+const PAGES: usize = 50;
 
 /// Stripe's API, for payments.
 #[derive(Clone, Debug)]
@@ -134,6 +140,27 @@ impl Stripe {
     /// Looks at a payment.
     pub async fn retrieve(&self, id: &str) -> Result<PaymentSeen, CallError> {
         self.ask(&RetrievePaymentIntent::new(id), None).await
+    }
+
+    /// Looks for the payment that was opened for one of ours since then (unix seconds). None is proof that there is none.
+    pub async fn find(&self, payment: PaymentId, since: i64) -> Result<Option<PaymentSeen>, CallError> {
+        let payment = payment.to_string();
+        let failed = |cause| CallError { to: Dependency::Stripe, call: Call::Look, cause };
+        let mut page = ListPaymentIntent::new().created(RangeQueryTs::gte(since)).limit(PAGE);
+        for _ in 0..PAGES {
+            let request = page.customize().request_strategy(RequestStrategy::Once);
+            let found: List<PaymentIntent> = request.send(&self.wire).await.map_err(failed)?;
+            let last = found.data.last().map(|intent| intent.id.to_string());
+            let ours = |intent: &PaymentIntent| intent.metadata.get("payment_id") == Some(&payment);
+            if let Some(intent) = found.data.into_iter().find(ours) {
+                return seen(intent).map(Some).map_err(failed);
+            }
+            match last.filter(|_| found.has_more) {
+                Some(last) => page = page.starting_after(last),
+                None => return Ok(None),
+            }
+        }
+        Err(failed(Cause::NotNow("too many payments to look through".to_owned())))
     }
 
     /// Whether Stripe is there and knows our key.
@@ -263,6 +290,10 @@ fn refusal(answer: &Answer) -> Cause {
     let about = said.join(" ");
     if codes.code.as_deref() == Some(UNEXPECTED_STATE) {
         return Cause::LookFirst { code: "unexpected_state", about };
+    }
+    // The failure of an earlier call, kept under its key: the same key will never say anything else.
+    if answer.is_kept_failure() {
+        return Cause::LookFirst { code: "failed_before", about };
     }
     answer.cause(&about)
 }

@@ -69,6 +69,8 @@ pub struct Effect {
     pub before: EffectState,
     /// The provider's id of what was done.
     pub provider_ref: Option<String>,
+    /// When its row was made, in unix seconds of the database's clock: nothing was sent before.
+    pub begun_at: i64,
 }
 
 /// Takes effects up: makes their rows where they are new, and marks those that are not settled as in flight. What is
@@ -95,7 +97,8 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
     .await?;
     let rows = sqlx::query!(
         r#"/* effects::begin */
-        select name, id, n, request, state, provider_ref from effects where name = any($1) order by name for update"#,
+        select name, id, n, request, state, provider_ref, extract(epoch from created_at)::bigint as "begun_at!"
+          from effects where name = any($1) order by name for update"#,
         &names
     )
     .fetch_all(tx.conn())
@@ -104,8 +107,14 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
     for row in rows {
         let key = format!("{}-{}", EffectId::from(row.id), row.n);
         let before = EffectState::named(&row.state)?;
-        let effect =
-            Effect { key, request: row.request, before, provider_ref: row.provider_ref, name: row.name };
+        let effect = Effect {
+            key,
+            request: row.request,
+            before,
+            provider_ref: row.provider_ref,
+            name: row.name,
+            begun_at: row.begun_at,
+        };
         found.insert(effect.name.clone(), effect);
     }
     sqlx::query!(

@@ -4,15 +4,16 @@ use serde_json::{Value, json};
 
 use crate::house::{self, House};
 
-/// An order that is placed while this goes wrong, once, at the opening of its payment: reserved with a secret, one payment.
-async fn opened_despite(what: Value) {
+/// An order that is placed while this goes wrong, once, at the opening of its payment: reserved with a secret, one
+/// payment, after so many calls.
+async fn opened_despite(what: Value, calls: usize) {
     let house = house::open().await;
     house.fault("stripe.create", what).await;
     let bought = house.buy("cart-open").await;
     let payments = house.truth("payments").await;
     assert_eq!(payments.len(), 1, "{payments:?}");
     assert_eq!(payments[0]["id"], bought.payment.as_str());
-    assert_eq!(house.calls("POST", "/v1/payment_intents").await, 2);
+    assert_eq!(house.calls("POST", "/v1/payment_intents").await, calls);
     house.pay(&bought).await;
     house.until_order(bought.order, "shipped").await;
     house.end().await;
@@ -20,32 +21,52 @@ async fn opened_despite(what: Value) {
 
 #[tokio::test]
 async fn a_payment_whose_opening_was_done_but_not_answered_is_one_payment() {
-    opened_despite(json!("drop_after")).await;
+    opened_despite(json!("drop_after"), 2).await;
 }
 
 #[tokio::test]
 async fn a_payment_whose_opening_never_arrived_is_one_payment() {
-    opened_despite(json!("drop_before")).await;
+    opened_despite(json!("drop_before"), 2).await;
 }
 
+/// It keeps its failure under the key: asked again it says the same, a look proves that there is nothing, a new key opens.
 #[tokio::test]
 async fn a_provider_that_is_broken_once_opens_one_payment() {
-    opened_despite(json!({"fail": {"status": 503}})).await;
+    opened_despite(json!({"fail": {"status": 503}}), 3).await;
 }
 
 #[tokio::test]
 async fn a_provider_that_throttles_once_opens_one_payment() {
-    opened_despite(json!({"fail": {"status": 429}})).await;
+    opened_despite(json!({"fail": {"status": 429}}), 2).await;
 }
 
 #[tokio::test]
 async fn a_provider_that_works_on_the_same_key_opens_one_payment() {
-    opened_despite(json!({"fail": {"status": 409}})).await;
+    opened_despite(json!({"fail": {"status": 409}}), 2).await;
 }
 
 #[tokio::test]
 async fn a_provider_that_says_500_once_opens_one_payment() {
-    opened_despite(json!({"fail": {"status": 500}})).await;
+    opened_despite(json!({"fail": {"status": 500}}), 3).await;
+}
+
+/// It keeps its failure and has done the work: the look finds the payment.
+#[tokio::test]
+async fn a_provider_that_says_500_though_it_has_opened_the_payment_opens_no_second() {
+    opened_despite(json!({"fail": {"status": 500, "after": true}}), 2).await;
+}
+
+/// The same with a cancellation: the hold's end asks again under a new key.
+#[tokio::test]
+async fn a_provider_that_says_500_at_a_cancellation_is_asked_under_a_new_key() {
+    let house = house::plan().set(|settings| settings.orders.reservation_seconds = 1).open().await;
+    house.fault("stripe.cancel", json!({"fail": {"status": 500}})).await;
+    let bought = house.buy("cart-cancel").await;
+    house.until(bought.intent, "expired").await;
+    house.settled().await;
+    assert_eq!(house.truth("payments").await[0]["status"], "canceled");
+    assert_eq!(house.count("order_exceptions").await, 0);
+    house.end().await;
 }
 
 /// An order that is paid while this goes wrong, once, at the mail server.
