@@ -11,7 +11,7 @@ async fn with_holds_of(seconds: u64) -> House {
 
 #[tokio::test]
 async fn l01_an_unpaid_order_gives_its_pieces_back_once_its_payment_is_cancelled() {
-    let house = with_holds_of(1).await;
+    let house = with_holds_of(2).await;
     let bought = house.buy("cart-l01").await;
     let state = house.until(bought.intent, "expired").await;
     assert_eq!((&state["success"], &state["client_secret"]), (&json!(false), &json!(null)));
@@ -30,7 +30,7 @@ async fn l01_an_unpaid_order_gives_its_pieces_back_once_its_payment_is_cancelled
 
 #[tokio::test]
 async fn l02_money_that_came_in_time_is_settled_by_the_expiry_where_its_webhook_is_late() {
-    let house = with_holds_of(3).await;
+    let house = with_holds_of(4).await;
     let bought = house.buy("cart-l02").await;
     house.post.keep();
     house.pay(&bought).await;
@@ -47,7 +47,7 @@ async fn l02_money_that_came_in_time_is_settled_by_the_expiry_where_its_webhook_
 
 #[tokio::test]
 async fn l07_a_customer_at_their_banks_page_gets_one_extension() {
-    let house = with_holds_of(2).await;
+    let house = with_holds_of(3).await;
     let bought = house.buy("cart-l07").await;
     assert_eq!(house.pay_with(&bought, "pm_card_threeDSecure2Required").await, 200);
     house.until(bought.intent, "expired").await;
@@ -59,7 +59,7 @@ async fn l07_a_customer_at_their_banks_page_gets_one_extension() {
 
 #[tokio::test]
 async fn l07_money_that_comes_in_the_extension_pays_the_order() {
-    let house = with_holds_of(2).await;
+    let house = with_holds_of(3).await;
     let bought = house.buy("cart-l07-paid").await;
     assert_eq!(house.pay_with(&bought, "pm_card_threeDSecure2Required").await, 200);
     for _ in 0..400 {
@@ -76,7 +76,7 @@ async fn l07_money_that_comes_in_the_extension_pays_the_order() {
 
 /// Money for an order whose hold is over: the provider let it through though we had cancelled, or we could not ask.
 async fn late_money(order_is: &str, exception: &str) {
-    let house = with_holds_of(1).await;
+    let house = with_holds_of(2).await;
     let bought = house.buy("cart-late").await;
     house.until(bought.intent, "expired").await;
     house.settled().await;
@@ -114,7 +114,7 @@ async fn l05_money_for_a_cancelled_order_leaves_it_cancelled() {
 
 #[tokio::test]
 async fn an_order_paid_in_its_last_moment_is_never_both_expired_and_paid() {
-    let house = with_holds_of(1).await;
+    let house = with_holds_of(2).await;
     let mut bought = Vec::new();
     for buyer in 0..6 {
         bought.push(house.buy(&format!("cart-race-{buyer}")).await);
