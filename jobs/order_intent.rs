@@ -41,7 +41,7 @@ impl Payload for OrderIntent {
         attempts: 5,
         deadline: Duration::from_secs(15),
         // A buyer who was not answered in half an hour has gone.
-        max_age: Duration::from_secs(1_800),
+        max_age: Duration::from_mins(30),
         slice: 256,
         settle: 256,
         calls: 1,

@@ -36,7 +36,7 @@ impl Payload for PaymentConfirmation {
         // One look-up of 8 s, with room for two transactions.
         deadline: Duration::from_secs(20),
         // How long an event waits for what it tells of; our own commit may be as late as its job's last attempt.
-        max_age: Duration::from_secs(1_800),
+        max_age: Duration::from_mins(30),
         slice: 128,
         settle: 32,
         calls: 16,

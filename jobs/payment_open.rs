@@ -40,7 +40,7 @@ impl Payload for PaymentOpen {
         deadline: Duration::from_secs(20),
         // The longest hold: later there is nothing to open a payment for. Also well inside the 24 h in which the
         // provider remembers the key.
-        max_age: Duration::from_secs(1_800),
+        max_age: Duration::from_mins(30),
         slice: 32,
         settle: 32,
         calls: 16,

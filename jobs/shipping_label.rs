@@ -42,9 +42,9 @@ impl Payload for ShippingLabel {
     const LIMITS: Limits = Limits {
         attempts: 12,
         // Three calls of 15 s in one attempt, with room for their transactions.
-        deadline: Duration::from_secs(60),
+        deadline: Duration::from_mins(1),
         // A parcel that could not be labelled for a day needs a person.
-        max_age: Duration::from_secs(86_400),
+        max_age: Duration::from_hours(24),
         slice: 16,
         settle: 16,
         calls: 8,
@@ -85,7 +85,7 @@ impl Job for ShippingLabel {
             let step = match orders.remove(&loaded.job.order) {
                 Some(order) if order.status == Status::Packaging => plan(tx, rules, loaded, order).await?,
                 Some(order) if order.status.is_aside() => {
-                    let wait = loaded.age.clamp(Duration::from_secs(5), Duration::from_secs(300));
+                    let wait = loaded.age.clamp(Duration::from_secs(5), Duration::from_mins(5));
                     Step::Refused(Failure::snooze(wait, "order_aside", order.status))
                 }
                 // Labelled, shipped or over: nothing to buy.
@@ -175,25 +175,22 @@ async fn plan(
     let shipment =
         shipments::ensure(tx, order.id, (job.parcel, job.epoch), &parcel.package, weight_g).await?;
     let name = format!("label:{}:{}:{}", order.id, job.parcel, job.epoch);
-    let step = match (&shipment.provider_id, &shipment.rate_id) {
-        (Some(provider_id), Some(rate_id)) => {
-            let request = json!({ "shipment": provider_id, "rate": rate_id });
-            let effect = begin(tx, format!("{name}:buy"), request, loaded.id).await?;
-            if effect.before == EffectState::Pending {
-                shipments::set_state(tx, shipment.id, "purchasing").await?;
-                Ask::Buy { effect: effect.name, shipment: provider_id.clone(), rate: rate_id.clone() }
-            } else {
-                Ask::Look { effect: effect.name, shipment: provider_id.clone() }
-            }
+    let step = if let (Some(provider_id), Some(rate_id)) = (&shipment.provider_id, &shipment.rate_id) {
+        let request = json!({ "shipment": provider_id, "rate": rate_id });
+        let effect = begin(tx, format!("{name}:buy"), request, loaded.id).await?;
+        if effect.before == EffectState::Pending {
+            shipments::set_state(tx, shipment.id, "purchasing").await?;
+            Ask::Buy { effect: effect.name, shipment: provider_id.clone(), rate: rate_id.clone() }
+        } else {
+            Ask::Look { effect: effect.name, shipment: provider_id.clone() }
         }
-        _ => {
-            let request = request(rules, &order, &items, parcel, &name)?;
-            let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
-            let effect = begin(tx, format!("{name}:create"), frozen, loaded.id).await?;
-            let request = serde_json::from_value(effect.request)
-                .map_err(|error| Failure::permanent("unreadable_request", error))?;
-            Ask::Create { effect: effect.name, request: Box::new(request) }
-        }
+    } else {
+        let request = request(rules, &order, &items, parcel, &name)?;
+        let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
+        let effect = begin(tx, format!("{name}:create"), frozen, loaded.id).await?;
+        let request = serde_json::from_value(effect.request)
+            .map_err(|error| Failure::permanent("unreadable_request", error))?;
+        Ask::Create { effect: effect.name, request: Box::new(request) }
     };
     Ok(Step::Call(Recipe { shipment, order: Box::new(order), step }))
 }

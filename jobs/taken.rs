@@ -10,7 +10,7 @@ use crate::store::Tx;
 use crate::store::inbox::{self, Event, Fate};
 
 /// The longest wait before a parked event is looked at again.
-const LONGEST_PARK: Duration = Duration::from_secs(60);
+const LONGEST_PARK: Duration = Duration::from_mins(1);
 /// The first wait: our own commit, which the event overtook, is a matter of milliseconds.
 const SHORTEST_PARK: Duration = Duration::from_millis(250);
 

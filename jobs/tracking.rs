@@ -36,7 +36,7 @@ impl Payload for Tracking {
         // Nothing outside is asked.
         deadline: Duration::from_secs(15),
         // Our own label may be as late as its job's last attempt.
-        max_age: Duration::from_secs(3_600),
+        max_age: Duration::from_hours(1),
         slice: 128,
         settle: 128,
         calls: 1,

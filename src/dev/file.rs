@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::DevArguments;
 use super::servers::Servers;
 use crate::config::{Need, Settings, Sources, load, load_for};
-use crate::ids::random_bytes;
+use crate::ids::random_hex;
 use crate::roles::CommandError;
 
 /// Names in the environment that a private server replaces.
@@ -57,7 +57,7 @@ pub(super) fn settings(
 fn chosen(before: &Table, asked: &Settings, sources: &Sources) -> Table {
     let kept = |section: &str, key: &str, prefix: &str| -> Value {
         let known = before.get(section).and_then(|section| section.get(key));
-        known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", hex::<24>())))
+        known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", random_hex::<24>())))
     };
     let named =
         |name: &str| sources.environment.iter().any(|(known, value)| known == name && !value.is_empty());
@@ -111,15 +111,11 @@ fn chosen(before: &Table, asked: &Settings, sources: &Sources) -> Table {
 
 fn kept_first(before: &Table, name: &str, prefix: &str) -> Value {
     let known = before.get(name).and_then(|section| section.get("webhook_secrets")?.get(0));
-    known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", hex::<24>())))
+    known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", random_hex::<24>())))
 }
 
 fn section<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
-}
-
-fn hex<const N: usize>() -> String {
-    random_bytes::<N>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where the API key of this folder's fleet lies.

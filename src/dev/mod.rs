@@ -86,18 +86,18 @@ async fn serve(
     let intake = roles::start_intake(settings, queue.clone(), metrics.clone(), intake_stop.clone()).await?;
     let working = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let worker = {
+    let fleet = {
         let (settings, queue, working) = (settings.clone(), queue.clone(), working.clone());
         tasks.spawn(async move { Box::pin(roles::start_worker(&settings, queue, metrics, working)).await })
     };
     intake.ready().await;
     say(&welcome(settings, key));
-    let faulty = watch(servers, stop, &working, worker.is_finished()).await;
+    let faulty = watch(servers, stop, &working, fleet.is_finished()).await;
     say("\nStopping: nothing new is taken, what runs is finished …");
     intake_stop.cancel();
     intake.finished().await;
     working.cancel();
-    let worked = worker.await.map_err(|error| CommandError::Refused(error.to_string()))?;
+    let worked = fleet.await.map_err(|error| CommandError::Refused(error.to_string()))?;
     queue.close().await;
     sandbox_stop.cancel();
     sandbox.join().await;

@@ -11,6 +11,7 @@ use crate::job::NewJob;
 
 /// Inserts job rows, to be pushed after the commit. A row whose dedupe key is there already changes nothing. Returns how
 /// many are new.
+#[expect(clippy::as_conversions, reason = "sqlx's way to say that an array holds nulls")]
 pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
     if jobs.is_empty() {
         return Ok(0);
@@ -64,7 +65,7 @@ pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
 }
 
 /// Rows due later than this stay in Postgres: Redis need not hold what nobody can start.
-pub const NEAR: Duration = Duration::from_secs(60);
+pub const NEAR: Duration = Duration::from_mins(1);
 
 /// A locked job row, before its load.
 #[derive(Clone, Copy, Debug)]

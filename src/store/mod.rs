@@ -80,27 +80,25 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let Some(refused) = error.as_database_error() else {
-            return match error {
+            let is_away = matches!(
+                error,
                 sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::Protocol(_) => Self::Unreachable(error),
-                _ => Self::Statement(error),
-            };
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+                    | sqlx::Error::Protocol(_)
+            );
+            return if is_away { Self::Unreachable(error) } else { Self::Statement(error) };
         };
         let code = refused.code().unwrap_or_default().into_owned();
-        match code.get(..2).unwrap_or_default() {
-            // 08 connection, 57 operator intervention (shutdown, cancel, time-out), 53 resources: it is away.
-            "08" | "53" => Self::Unreachable(error),
-            "57" if code == "57014" => Self::Contended(error),
-            "57" => Self::Unreachable(error),
-            // 40 rollback (serialization, deadlock), 55 lock not available, 25P03 idle in transaction.
-            "40" | "55" => Self::Contended(error),
-            _ if code == "25P03" => Self::Unreachable(error),
+        match (code.get(..2).unwrap_or_default(), code.as_str()) {
+            // 40 rollback (serialization, deadlock), 55 lock not available, 57014 statement time-out.
+            ("40" | "55", _) | (_, "57014") => Self::Contended(error),
+            // 08 connection, 53 resources, 57 operator intervention, 25P03 stood idle in a transaction: it is away.
+            ("08" | "53" | "57", _) | (_, "25P03") => Self::Unreachable(error),
             // 22 data exception, 23 integrity constraint.
-            "22" | "23" => Self::Data(error),
+            ("22" | "23", _) => Self::Data(error),
             _ => Self::Statement(error),
         }
     }

@@ -143,9 +143,10 @@ impl<'a, J: Job> Attempt<'a, J> {
             Ok((after, committed)) => {
                 let carried = self.carry(committed).await;
                 for (id, after) in after {
-                    match after {
-                        After::Again(item) => again.push(item),
-                        after => self.end(id, after, carried),
+                    if let After::Again(item) = after {
+                        again.push(item);
+                    } else {
+                        self.end(id, after, carried);
                     }
                 }
             }
@@ -177,7 +178,7 @@ impl<'a, J: Job> Attempt<'a, J> {
                 }
             }
             After::Finished if carried => {
-                self.take(id, |outcomes, delivery| outcomes.finish(delivery));
+                self.take(id, Outcomes::finish);
             }
             After::Later(delay, attempts) => {
                 let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{LaneSettings, WorkerSettings, ms};
-use crate::ids::random_bytes;
+use crate::ids::random_hex;
 use crate::job::Lane;
 use crate::jobs::{Job, Kind, Rules, Visitor};
 use crate::provider::Providers;
@@ -90,7 +90,7 @@ pub async fn run(
     let listener = TcpListener::bind(parts.health).await.map_err(|error| WorkerError(parts.health, error))?;
     // The relay outlives the lanes: what they commit while they drain is still carried.
     let relaying = CancellationToken::new();
-    let relay = Relay::start(parts.store.clone(), parts.queue.clone(), settings, &tasks, &relaying);
+    let relay = Relay::start(&parts.store, &parts.queue, settings, &tasks, &relaying);
     let kit = Kit {
         store: parts.store,
         relay,
@@ -127,8 +127,7 @@ pub async fn run(
 /// A name that no other start of a process has.
 #[must_use]
 pub fn unique_name(host: &str) -> String {
-    let random: String = random_bytes::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{host}-{}-{random}", std::process::id())
+    format!("{host}-{}-{}", std::process::id(), random_hex::<4>())
 }
 
 fn lane_work(
