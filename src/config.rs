@@ -10,7 +10,15 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+mod environment;
+pub mod faults;
 pub mod load;
+pub mod needs;
+mod rules;
+
+pub use faults::ConfigError;
+pub use load::{Sources, load, load_for};
+pub use needs::Need;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]

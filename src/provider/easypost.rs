@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::http::{Answer, Http};
-use super::{BadSettings, Call, CallError, Cause};
+use super::{BadSettings, Call, CallError, Cause, known_here};
 use crate::config::EasyPostSettings;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::shipment::Rate;
@@ -104,6 +104,11 @@ impl EasyPost {
     /// Looks at a shipment.
     pub async fn retrieve(&self, shipment_id: &str) -> Result<ShipmentSeen, CallError> {
         self.ask(Call::Look, self.signed(self.http.client().get(self.url(["shipments", shipment_id])))).await
+    }
+
+    /// Whether EasyPost is there and knows our key.
+    pub async fn check(&self) -> Result<(), CallError> {
+        known_here(self.retrieve("shp_orderfleet_doctor").await, "NOT_FOUND")
     }
 
     /// Asks for the money of a label back. The answer is that it was asked for; the money comes, or not, days later.

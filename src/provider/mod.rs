@@ -147,6 +147,14 @@ impl CallError {
     }
 }
 
+/// Whether a look at something that there is not was answered as they answer it: then they are there and know our key.
+fn known_here<T>(looked: Result<T, CallError>, absent: &str) -> Result<(), CallError> {
+    match looked {
+        Err(CallError { cause: Cause::Refused(about), .. }) if about.contains(absent) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 impl From<CallError> for Failure {
     /// THE rule of what follows from a provider's failure.
     fn from(error: CallError) -> Self {

@@ -77,6 +77,24 @@ impl Mailer {
         })
     }
 
+    /// Whether the server is there and takes our login: greets it, and says goodbye.
+    pub async fn check(&self) -> Result<(), CallError> {
+        let mut connection = self.reach().await.map_err(|cause| CallError {
+            to: Dependency::Smtp,
+            call: Call::Look,
+            cause,
+        })?;
+        // It has said all that was asked; how it says goodbye is its own affair.
+        let _ = timeout(self.timeout, connection.quit()).await;
+        Ok(())
+    }
+
+    /// Where it is: `host:port`, without the login.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.server.place()
+    }
+
     async fn hand_over(&self, mail: &Mail) -> Result<(), Cause> {
         let message = mail.message()?;
         let (Some(from), [to]) = (message.envelope().from(), message.envelope().to()) else {
@@ -105,16 +123,20 @@ impl Mailer {
     }
 
     async fn reach_and_introduce(&self, from: &Address, to: &Address) -> Result<AsyncSmtpConnection, Cause> {
-        let mut connection = timeout(self.timeout, self.server.connect())
+        let mut connection = self.reach().await?;
+        self.introduce(&mut connection, from, to).await?;
+        Ok(connection)
+    }
+
+    async fn reach(&self) -> Result<AsyncSmtpConnection, Cause> {
+        timeout(self.timeout, self.server.connect())
             .await
             .map_err(|_elapsed| Cause::NotReached("no connection in time".to_owned()))?
             .map_err(|error| match replied(&error) {
                 Some(Cause::Credentials(about)) => Cause::Credentials(about),
                 // A server that greets with a refusal is away for every mail, not for this one.
                 _ => Cause::NotReached(error.to_string()),
-            })?;
-        self.introduce(&mut connection, from, to).await?;
-        Ok(connection)
+            })
     }
 
     /// Everything up to the message itself. Nothing counts before that.

@@ -21,7 +21,7 @@ use stripe_core::payment_intent::{
 use stripe_core::{PaymentIntent, PaymentIntentStatus};
 
 use super::http::{Answer, Http};
-use super::{BadSettings, Call, CallError, Cause};
+use super::{BadSettings, Call, CallError, Cause, known_here};
 use crate::config::StripeSettings;
 use crate::domain::money::{Amount, Currency, MoneyError};
 use crate::ids::{OrderId, PaymentId};
@@ -134,6 +134,11 @@ impl Stripe {
     /// Looks at a payment.
     pub async fn retrieve(&self, id: &str) -> Result<PaymentSeen, CallError> {
         self.ask(&RetrievePaymentIntent::new(id), None).await
+    }
+
+    /// Whether Stripe is there and knows our key.
+    pub async fn check(&self) -> Result<(), CallError> {
+        known_here(self.retrieve("pi_orderfleet_doctor").await, "resource_missing")
     }
 
     /// Cancels a payment. One that is already over, either way, is refused with `unexpected_state`: look at it then.

@@ -19,6 +19,17 @@ use crate::time::Stopwatch;
 /// else wait a hundred time-outs, one after the other.
 const SHARED_FAILURE: Duration = Duration::from_millis(100);
 
+/// Where Redis is: `host:port` or a socket, without the login.
+pub fn place(settings: &RedisSettings) -> Result<String, QueueError> {
+    Ok(open(settings)?.get_connection_info().addr().to_string())
+}
+
+fn open(settings: &RedisSettings) -> Result<Client, QueueError> {
+    // The address may hold a password: the error says what is wrong, never what was given.
+    Client::open(settings.url.expose_secret())
+        .map_err(|error| QueueError::Address(error.category().to_owned()))
+}
+
 pub(super) struct Link {
     client: Client,
     connect_timeout: Duration,
@@ -36,11 +47,8 @@ struct State {
 
 impl Link {
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, QueueError> {
-        // The address may hold a password: the error says what is wrong, never what was given.
-        let client = Client::open(settings.url.expose_secret())
-            .map_err(|error| QueueError::Address(error.category().to_owned()))?;
         Ok(Self {
-            client,
+            client: open(settings)?,
             connect_timeout: ms(settings.connect_timeout_ms),
             response_timeout: ms(settings.response_timeout_ms),
             state: Mutex::default(),

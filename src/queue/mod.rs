@@ -29,7 +29,7 @@ mod outcomes;
 mod scripts;
 mod slice;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use backend::{LaneBackend, LaneWork};
+pub use client::place;
 pub use durability::Durability;
 pub use envelope::{Decoded, Envelope, Origin};
 pub use error::QueueError;

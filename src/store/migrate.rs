@@ -34,6 +34,14 @@ impl Store {
 
     /// How many migrations the database still lacks; an empty database lacks all.
     pub async fn pending_migrations(&self) -> Result<usize, StoreError> {
+        let is_there = sqlx::query_scalar!(
+            "/* store::has_migrations */ select to_regclass('_sqlx_migrations') is not null as \"is_there!\""
+        )
+        .fetch_one(self.pool())
+        .await?;
+        if !is_there {
+            return Ok(MIGRATIONS.iter().count());
+        }
         let applied = sqlx::query_scalar!(
             "/* store::pending_migrations */ select count(*) as \"count!\" from _sqlx_migrations where success"
         )

@@ -21,16 +21,19 @@ pub mod communications;
 pub mod dead_letters;
 pub mod effects;
 pub mod exceptions;
+pub mod health;
 pub mod inbox;
 pub mod intents;
 pub mod jobs;
 mod migrate;
 pub mod orders;
 pub mod payments;
+pub mod progress;
 pub mod reservations;
 pub mod shipments;
 pub mod snapshot;
 pub mod stock;
+pub mod timeline;
 pub mod views;
 
 pub use migrate::MigrateError;
@@ -129,12 +132,10 @@ pub struct Store {
 impl Store {
     /// Prepares a pool; connections are opened when they are needed, so that a process starts while Postgres is away.
     pub fn new(settings: &PostgresSettings) -> Stored<Self> {
-        let options: PgConnectOptions = settings.url.expose_secret().parse()?;
-        let options = options.application_name("orderfleet").options(session(settings));
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-            .connect_lazy_with(options);
+            .connect_lazy_with(options(settings)?);
         Ok(Self { pool })
     }
 
@@ -158,6 +159,12 @@ impl Store {
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+/// Where every session goes to, and under which name.
+fn options(settings: &PostgresSettings) -> Stored<PgConnectOptions> {
+    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
+    Ok(options.application_name("orderfleet").options(session(settings)))
 }
 
 /// What every session sets. Tried without: a stopped worker that held a hot row blocked all others for good, and a

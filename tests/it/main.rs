@@ -6,4 +6,6 @@
 )]
 
 mod audit;
+mod doctor;
+mod intake;
 mod servers;

@@ -78,6 +78,11 @@ impl Server {
         })
     }
 
+    /// Where it is.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
     /// The right to hold a connection; waits while all are in use.
     pub(super) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.

@@ -1,0 +1,266 @@
+//! What a configuration may be, and that everything wrong with one is said at once and no secret ever.
+
+use std::io::Write as _;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::job::Lane;
+
+/// Stands wherever a secret may stand, on a right line or on a wrong one.
+const SECRET: &str = "sk_live_never_to_be_printed_0123456789";
+
+fn environment(pairs: &[(&str, &str)]) -> Sources {
+    let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Sources { environment, ..Sources::default() }
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn load_file(text: &str) -> Result<Settings, ConfigError> {
+    let file = file(text);
+    load(&Sources { file: Some(file.path().to_owned()), ..Sources::default() })
+}
+
+/// `setting: what` of every fault.
+fn told(error: &ConfigError) -> Vec<String> {
+    error.faults().iter().map(|fault| format!("{}: {}", fault.setting, fault.what)).collect()
+}
+
+/// The one fault of a file.
+fn fault(text: &str) -> String {
+    let faults = told(&load_file(text).unwrap_err());
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    faults.into_iter().next().unwrap()
+}
+
+#[test]
+fn every_default_loads_and_breaks_no_rule() {
+    let settings = load(&Sources::default()).unwrap();
+    assert_eq!(settings.queue.lease_ms, 4_000);
+    let mut lanes: Vec<&str> = Lane::ALL.into_iter().map(Lane::name).collect();
+    lanes.sort_unstable();
+    assert_eq!(settings.lanes.keys().collect::<Vec<_>>(), lanes, "a lane without settings would never run");
+    assert_eq!(rules::LARGEST_SLICE, crate::store::MAX_SLICE);
+}
+
+#[test]
+fn the_example_for_production_loads_and_sets_all_that_is_needed() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config/production.example.toml");
+    let sources = Sources { file: Some(example.into()), ..Sources::default() };
+    load_for(&sources, Need::ALL).unwrap();
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+    let file = file("[queue]\ndeaths = 5\n[worker]\ngrace_ms = 7\n[postgres]\nurl = \"postgres://file\"\n");
+    let mut sources = environment(&[
+        ("ORDERFLEET__WORKER__GRACE_MS", "8"),
+        ("ORDERFLEET__POSTGRES__URL", "postgres://ours"),
+        ("DATABASE_URL", "postgres://usual"),
+        ("ORDERFLEET__LANES__PAYMENTS_IN__SLICE", "64"),
+        ("ORDERFLEET__REDIS__REQUIRE_DURABLE", "false"),
+        ("ORDERFLEET_PORT", "tcp://of-kubernetes"),
+        ("RUST_LOG", "debug"),
+    ]);
+    sources.file = Some(file.path().to_owned());
+    let settings = load(&sources).unwrap();
+    assert_eq!(settings.queue.renew_ms, 1_000, "the default");
+    assert_eq!(settings.queue.deaths, 5, "the file");
+    assert_eq!(settings.worker.grace_ms, 8, "the environment");
+    assert_eq!(settings.postgres.url.expose_secret(), "postgres://ours", "our own name");
+    assert_eq!(settings.lanes["payments-in"].slice, 64);
+    assert!(!settings.redis.require_durable);
+}
+
+#[test]
+fn what_dev_left_is_read_only_where_no_file_is_named() {
+    let (dev, own) = (file("[queue]\ndeaths = 9\n"), file("[queue]\nblock_ms = 500\n"));
+    let mut sources = Sources { dev_file: Some(dev.path().to_owned()), ..Sources::default() };
+    assert_eq!(load(&sources).unwrap().queue.deaths, 9);
+    sources.file = Some(own.path().to_owned());
+    assert_eq!(load(&sources).unwrap().queue.deaths, 3);
+}
+
+#[test]
+fn lists_are_json_or_have_commas() {
+    for text in [r#"["mail", "intents"]"#, "mail,intents", " mail , intents "] {
+        let settings = load(&environment(&[("ORDERFLEET__WORKER__LANES", text)])).unwrap();
+        assert_eq!(settings.worker.lanes, ["mail", "intents"], "{text}");
+    }
+    let settings = load(&environment(&[("STRIPE_WEBHOOK_SECRET", "whsec_new,whsec_old")])).unwrap();
+    let secrets: Vec<_> = settings.stripe.webhook_secrets.iter().map(ExposeSecret::expose_secret).collect();
+    assert_eq!(secrets, ["whsec_new", "whsec_old"]);
+    let error = load(&environment(&[("ORDERFLEET__WORKER__LANES", "[1, 2]")])).unwrap_err();
+    assert!(error.to_string().contains("worker.lanes: must be a list of texts"), "{error}");
+}
+
+#[test]
+fn a_misspelt_name_is_told_with_the_one_that_was_meant() {
+    assert_eq!(
+        fault("[queue]\nlease_sm = 1"),
+        "queue.lease_sm: no such setting. Did you mean queue.lease_ms?"
+    );
+    assert_eq!(
+        fault("[strpe]\nsecret_key = \"\""),
+        "strpe.secret_key: no such setting. Did you mean stripe.secret_key?"
+    );
+    assert_eq!(fault("[lanes.letters]\nslice = 1"), "lanes.letters.slice: no such setting.");
+    assert_eq!(fault("[letters]"), "letters: no such setting.");
+    assert_eq!(fault("queue = 3"), "queue: is a section: write [section] and its settings below");
+    let error = load(&environment(&[("ORDERFLEET__SMTP__POOLS", "1")])).unwrap_err();
+    assert_eq!(
+        told(&error),
+        ["ORDERFLEET__SMTP__POOLS: no such setting. Did you mean ORDERFLEET__SMTP__POOL?"]
+    );
+}
+
+#[test]
+fn a_wrong_type_is_told_with_where_it_came_from() {
+    assert_eq!(fault("[queue]\ndeaths = \"3\""), "queue.deaths: must be a whole number, without quotes");
+    assert_eq!(
+        fault("[orders]\nauto_fulfil = 1"),
+        "orders.auto_fulfil: must be true or false, without quotes"
+    );
+    assert!(fault("[worker]\nlanes = \"mail\"").starts_with("worker.lanes: must be a list"));
+    assert!(fault("[worker]\nhealth_port = 70000").contains("u16"));
+    assert!(fault("[intake]\naddress = \"here\"").contains("socket address"));
+    let error = load(&environment(&[("ORDERFLEET__WORKER__GRACE_MS", "soon")])).unwrap_err().to_string();
+    assert!(
+        error.contains("worker.grace_ms: must be a whole number (from ORDERFLEET__WORKER__GRACE_MS in"),
+        "{error}"
+    );
+    let named = file("[worker]\ngrace_ms = true");
+    let sources = Sources { file: Some(named.path().to_owned()), ..Sources::default() };
+    let error = load(&sources).unwrap_err().to_string();
+    assert!(error.contains(&format!("(from {})", named.path().display())), "{error}");
+}
+
+#[test]
+fn each_rule_is_kept() {
+    for (text, setting, why) in [
+        ("[queue]\nrenew_ms = 1334", "queue.renew_ms", "two lost renewals"),
+        ("[queue]\nbatch = 257", "queue.batch", "at most 256"),
+        ("[lanes.mail]\nslice = 257", "lanes.mail.slice", "at most 256"),
+        ("[lanes.mail]\nconcurrency = 0", "lanes.mail.concurrency", "1 or more"),
+        ("[orders]\nmax_extensions = -1", "orders.max_extensions", "0 or more"),
+        ("[orders]\nreservation_seconds = 1801", "orders.reservation_seconds", "max_hold_seconds (1800)"),
+        ("[redis]\nresponse_timeout_ms = 2001", "redis.response_timeout_ms", "half of"),
+        ("[postgres]\nlock_timeout_ms = 4000", "postgres.lock_timeout_ms", "shorter than"),
+        ("[stripe]\ntimeout_ms = 8001", "stripe.timeout_ms", "two calls"),
+        ("[easypost]\ntimeout_ms = 15001", "easypost.timeout_ms", "three calls"),
+        ("[smtp]\ntimeout_ms = 8001", "smtp.timeout_ms", "three stages"),
+        ("[worker]\nlanes = [\"mial\"]", "worker.lanes", "Did you mean mail?"),
+        ("[worker]\nlanes = [\"everything\"]", "worker.lanes", "payments-out"),
+        ("[stripe]\napi_base = \"api.stripe.com\"", "stripe.api_base", "must be a URL"),
+        ("[easypost]\napi_base = \"https:///v2\"", "easypost.api_base", "must be a URL"),
+        ("[stripe]\napi_base = \"https://key@host\"", "stripe.api_base", "no login"),
+        ("[postgres]\nurl = \"mysql://host\"", "postgres.url", "postgres://"),
+        ("[postgres]\nschema = \"a, b\"", "postgres.schema", "one name"),
+        ("[redis]\nprefix = \"{of}\"", "redis.prefix", "inside"),
+        ("[ship_from]\ncountry = \"usa\"", "ship_from.country", "two-letter"),
+        ("[ship_from]\ncity = \" \"", "ship_from.city", "blank"),
+        ("[shop]\nmail_from = \"The Shop\"", "shop.mail_from", "address"),
+        ("[shop]\nmail_from = \"The Shop <@x.org>\"", "shop.mail_from", "address"),
+        ("[shop]\nmail_domain = \"a@b\"", "shop.mail_domain", "domain"),
+        ("[stripe]\nwebhook_secrets = [\"whsec_1\", \" \"]", "stripe.webhook_secrets", "blank secret"),
+        ("[security]\nsecret = \"thirty-one letters, one too few\"", "security.secret", "32 letters"),
+    ] {
+        let fault = fault(text);
+        assert!(fault.starts_with(&format!("{setting}: ")) && fault.contains(why), "{text}: {fault}");
+    }
+    load_file("[worker]\ngrace_ms = 0\nhealth_port = 0\n[orders]\nmax_extensions = 0").unwrap();
+}
+
+#[test]
+fn every_fault_is_named_at_once_and_each_role_s_missing_ones_too() {
+    let file = file("[queue]\nlease_sm = 1\ndeaths = 0\nbatch = \"x\"\n[shop]\nmail_from = \"x\"\n");
+    let mut sources =
+        environment(&[("ORDERFLEET__ORDERS__AUTO_FULFIL", "yes"), ("EASYPOST_WEBHOOK_SECRET", "a,,b")]);
+    sources.file = Some(file.path().to_owned());
+    let error = load_for(&sources, Need::ALL).unwrap_err();
+    let mut named: Vec<_> = error.faults().iter().map(|fault| fault.setting.as_str()).collect();
+    named.sort_unstable();
+    named.dedup();
+    assert_eq!(
+        named,
+        [
+            "easypost.api_key",
+            "easypost.webhook_secrets",
+            "orders.auto_fulfil",
+            "postgres.url",
+            "queue.batch",
+            "queue.deaths",
+            "queue.lease_sm",
+            "redis.url",
+            "security.secret",
+            "shop.mail_from",
+            "smtp.url",
+            "stripe.secret_key",
+            "stripe.webhook_secrets",
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_is_told_with_how_to_set_it() {
+    let settings = load(&Sources::default()).unwrap();
+    assert_eq!(
+        told(&settings.require(&[Need::StripeWebhook, Need::Secret]).unwrap_err()),
+        [
+            "stripe.webhook_secrets: empty. Set STRIPE_WEBHOOK_SECRET (whsec_…) or [stripe] webhook_secrets in your \
+             configuration file.",
+            "security.secret: empty. Set ORDERFLEET__SECURITY__SECRET (openssl rand -base64 48; the same in every \
+             process) or [security] secret in your configuration file.",
+        ]
+    );
+    settings.require(&[]).unwrap();
+    let missing = |needs| settings.require(needs).unwrap_err().faults().len();
+    assert_eq!((missing(Need::INTAKE), missing(Need::WORKER), missing(Need::OPS)), (5, 6, 2));
+    for blank in ["", " ", ",", "[]", "[\"\"]"] {
+        let sources = environment(&[("STRIPE_WEBHOOK_SECRET", blank)]);
+        let error = load_for(&sources, &[Need::StripeWebhook]).unwrap_err();
+        assert!(error.to_string().contains("from STRIPE_WEBHOOK_SECRET"), "{blank:?}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_none_is_told_by_its_line() {
+    let fault = fault("[queue]\ndeaths = 3\n[queue\n");
+    assert!(fault.contains("line 3 is not TOML"), "{fault}");
+    let sources = Sources { file: Some("/nowhere/at.toml".into()), ..Sources::default() };
+    let error = load(&sources).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/at.toml: can't be read"), "{error}");
+}
+
+#[test]
+fn no_secret_is_printed_wherever_it_was_written() {
+    let settings = load(&environment(&[
+        ("STRIPE_SECRET_KEY", SECRET),
+        ("STRIPE_WEBHOOK_SECRET", SECRET),
+        ("EASYPOST_API_KEY", SECRET),
+        ("EASYPOST_WEBHOOK_SECRET", SECRET),
+        ("ORDERFLEET__SECURITY__SECRET", SECRET),
+        ("DATABASE_URL", &format!("postgres://a:{SECRET}@host/x")),
+        ("REDIS_URL", &format!("redis://:{SECRET}@host")),
+        ("SMTP_URL", &format!("smtp://a:{SECRET}@host")),
+    ]))
+    .unwrap();
+    assert!(!format!("{settings:?}").contains(SECRET));
+
+    for name in load(&Sources::default()).map(|_| Draft::of_defaults().defaults).unwrap().keys() {
+        for value in [format!("\"{SECRET}\""), format!("[\"{SECRET}\", 1]"), SECRET.to_owned()] {
+            let (section, key) = name.rsplit_once('.').unwrap();
+            if let Err(error) = load_file(&format!("[{section}]\n{key} = {value}\n")) {
+                assert!(!format!("{error} {error:?}").contains(SECRET), "{name}: {error}");
+            }
+        }
+        if let Err(error) = load(&environment(&[(&name_of(name), SECRET)])) {
+            assert!(!format!("{error} {error:?}").contains(SECRET), "{name}: {error}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What a value must be, beyond its type: each rule with its reason, because an operator will want to break it.
+//!
+//! Rules look at values alone and need no service; what only a server can tell is `doctor`'s. A rule must never quote
+//! what was given.
+
+use secrecy::{ExposeSecret, SecretString};
+use toml::Value;
+
+use super::Settings;
+use super::faults::{Fault, closest};
+use super::load::Values;
+
+/// Where 0 says something: no extension, no waiting, no grace, any free port.
+const ZERO_IS_MEANT: [&str; 5] = [
+    "orders.max_extensions",
+    "intake.max_wait_seconds",
+    "worker.grace_ms",
+    "worker.health_port",
+    "intake.health_port",
+];
+/// The store's bound on savepoints and the queue's on one script call are both this many jobs.
+pub(super) const LARGEST_SLICE: usize = 256;
+/// A guessable secret is none; `openssl rand -base64 24` already gives as many letters.
+pub(super) const SHORTEST_SECRET: usize = 32;
+/// The longest calls that fit into the deadlines of the kinds that make them, and why.
+const LONGEST_CALLS: [(&str, u64, &str); 3] = [
+    ("stripe.timeout_ms", 8_000, "a payment has 20 s for two calls and its transactions"),
+    ("easypost.timeout_ms", 15_000, "a label has 60 s for three calls and its transactions"),
+    (
+        "smtp.timeout_ms",
+        8_000,
+        "a mail has 30 s for three stages: reach the server, introduce the mail, hand it over",
+    ),
+];
+
+/// Everything that is wrong with these settings.
+pub(super) fn faults(settings: &Settings, values: &Values) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    not_positive(values, &mut faults);
+    times(settings, values, &mut faults);
+    sizes(settings, &mut faults);
+    lanes(settings, &mut faults);
+    addresses(settings, &mut faults);
+    secrets(settings, &mut faults);
+    shop(settings, &mut faults);
+    faults
+}
+
+fn not_positive(values: &Values, faults: &mut Vec<Fault>) {
+    for (setting, value) in values {
+        let Some(number) = value.as_integer() else { continue };
+        if ZERO_IS_MEANT.contains(&setting.as_str()) && number < 0 {
+            faults.push(Fault::new(setting, "must be 0 or more"));
+        } else if !ZERO_IS_MEANT.contains(&setting.as_str()) && number < 1 {
+            faults.push(Fault::new(setting, "must be 1 or more"));
+        }
+    }
+}
+
+fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
+    let Settings { postgres, redis, queue, orders, .. } = settings;
+    let lease = queue.lease_ms;
+    let mut demand = |holds: bool, setting: &str, what: String| {
+        if !holds {
+            faults.push(Fault::new(setting, what));
+        }
+    };
+    demand(
+        queue.renew_ms.saturating_mul(3) <= lease,
+        "queue.renew_ms",
+        format!(
+            "must be at most a third of queue.lease_ms ({lease}): a lease has to survive two lost renewals"
+        ),
+    );
+    demand(
+        redis.response_timeout_ms.saturating_mul(2) <= lease,
+        "redis.response_timeout_ms",
+        format!(
+            "must be at most half of queue.lease_ms ({lease}): a silent Redis has to be noticed while the lease holds"
+        ),
+    );
+    let why = "whoever waits for the database has to know in time to hand the job back";
+    for (setting, ms) in [
+        ("postgres.acquire_timeout_ms", postgres.acquire_timeout_ms),
+        ("postgres.lock_timeout_ms", postgres.lock_timeout_ms),
+    ] {
+        demand(ms < lease, setting, format!("must be shorter than queue.lease_ms ({lease}): {why}"));
+    }
+    for (setting, longest, why) in LONGEST_CALLS {
+        let given = values.get(setting).and_then(Value::as_integer).unwrap_or_default();
+        let holds = u64::try_from(given).unwrap_or_default() <= longest;
+        demand(holds, setting, format!("must be at most {longest}: {why}"));
+    }
+    demand(
+        orders.reservation_seconds <= orders.max_hold_seconds,
+        "orders.reservation_seconds",
+        format!("must be at most orders.max_hold_seconds ({})", orders.max_hold_seconds),
+    );
+}
+
+fn sizes(settings: &Settings, faults: &mut Vec<Fault>) {
+    let slices = settings.lanes.iter().map(|(lane, set)| (format!("lanes.{lane}.slice"), set.slice));
+    for (setting, jobs) in slices.chain([("queue.batch".to_owned(), settings.queue.batch)]) {
+        if jobs > LARGEST_SLICE {
+            let what = format!(
+                "must be at most {LARGEST_SLICE}: more keep Redis busy for one script, and Postgres for one transaction"
+            );
+            faults.push(Fault::new(setting, what));
+        }
+    }
+}
+
+fn lanes(settings: &Settings, faults: &mut Vec<Fault>) {
+    let known = || settings.lanes.keys().map(String::as_str);
+    for lane in settings.worker.lanes.iter().filter(|lane| !settings.lanes.contains_key(*lane)) {
+        let all: Vec<&str> = known().collect();
+        let what = match closest(lane, known()) {
+            Some(near) => format!("has a lane that there is not. Did you mean {near}?"),
+            None => format!("has a lane that there is not. There are {}", all.join(", ")),
+        };
+        faults.push(Fault::new("worker.lanes", what));
+    }
+}
+
+fn addresses(settings: &Settings, faults: &mut Vec<Fault>) {
+    let Settings { postgres, redis, smtp, stripe, easypost, sandbox, shop, .. } = settings;
+    let servers: [(&str, &SecretString, &[&str]); 3] = [
+        ("postgres.url", &postgres.url, &["postgres://", "postgresql://"]),
+        ("redis.url", &redis.url, &["redis://", "rediss://", "redis+unix://", "unix://"]),
+        ("smtp.url", &smtp.url, &["smtp://", "smtps://"]),
+    ];
+    for (setting, url, schemes) in servers {
+        let url = url.expose_secret();
+        if !url.is_empty() && !schemes.iter().any(|scheme| url.starts_with(scheme)) {
+            faults.push(Fault::new(setting, format!("must begin with {}", schemes.join(" or "))));
+        }
+    }
+    let pages = [
+        ("stripe.api_base", &stripe.api_base),
+        ("easypost.api_base", &easypost.api_base),
+        ("shop.order_url", &shop.order_url),
+        ("sandbox.stripe_webhook_url", &sandbox.stripe_webhook_url),
+        ("sandbox.easypost_webhook_url", &sandbox.easypost_webhook_url),
+    ];
+    for (setting, url) in pages {
+        if !is_web(url) {
+            faults.push(Fault::new(
+                setting,
+                "must be a URL: https:// (or http://), a host, and no login before it",
+            ));
+        }
+    }
+    let is_name = |name: &str, more: &str| {
+        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || more.contains(letter))
+    };
+    if !is_name(&postgres.schema, "_") {
+        faults.push(Fault::new("postgres.schema", "must be one name of ASCII letters, digits and _"));
+    }
+    if !is_name(&redis.prefix, "-_.:") {
+        faults.push(Fault::new(
+            "redis.prefix",
+            "must be of ASCII letters, digits and -_.: (it stands inside { })",
+        ));
+    }
+}
+
+fn is_web(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    !host.is_empty() && !host.starts_with(':') && !host.contains('@') && !url.contains(char::is_whitespace)
+}
+
+fn secrets(settings: &Settings, faults: &mut Vec<Fault>) {
+    let Settings { stripe, easypost, security, .. } = settings;
+    for (setting, secrets) in [
+        ("stripe.webhook_secrets", &stripe.webhook_secrets),
+        ("easypost.webhook_secrets", &easypost.webhook_secrets),
+    ] {
+        if secrets.iter().any(|secret| secret.expose_secret().trim().is_empty()) {
+            let what =
+                "has a blank secret: anybody could sign with it. Remove it, or set the one that was meant";
+            faults.push(Fault::new(setting, what));
+        }
+    }
+    let length = security.secret.expose_secret().trim().chars().count();
+    if (1..SHORTEST_SECRET).contains(&length) {
+        let what = format!("must have {SHORTEST_SECRET} letters or more: openssl rand -base64 48");
+        faults.push(Fault::new("security.secret", what));
+    }
+}
+
+fn shop(settings: &Settings, faults: &mut Vec<Fault>) {
+    let Settings { ship_from, shop, .. } = settings;
+    // Whether there is such a country is the domain's to know, which stands above the settings: `doctor` asks it.
+    if ship_from.country.len() != 2 || !ship_from.country.chars().all(|letter| letter.is_ascii_uppercase()) {
+        faults.push(Fault::new("ship_from.country", "must be a two-letter code of ISO 3166, such as US"));
+    }
+    for (setting, part) in [
+        ("ship_from.name", &ship_from.name),
+        ("ship_from.street1", &ship_from.street1),
+        ("ship_from.city", &ship_from.city),
+        ("shop.name", &shop.name),
+    ] {
+        if part.trim().is_empty() {
+            faults.push(Fault::new(setting, "must not be blank"));
+        }
+    }
+    let address = shop
+        .mail_from
+        .rsplit_once('<')
+        .map_or(shop.mail_from.as_str(), |(_, rest)| rest.strip_suffix('>').unwrap_or_default());
+    let is_address = address.split_once('@').is_some_and(|(who, at)| !who.is_empty() && is_domain(at));
+    if !is_address || address.contains(char::is_whitespace) {
+        faults.push(Fault::new(
+            "shop.mail_from",
+            "must be an address, or Name <address>, such as orders@example.com",
+        ));
+    }
+    if !is_domain(&shop.mail_domain) {
+        faults.push(Fault::new("shop.mail_domain", "must be a domain, such as orders.example.com"));
+    }
+}
+
+fn is_domain(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|letter: char| letter.is_whitespace() || "@<>".contains(letter))
+}

@@ -1,0 +1,198 @@
+//! `doctor` over real servers: all is well where it is, and each thing that is not is named with what to change.
+
+use std::path::Path;
+
+use orderfleet::config::{Need, Settings, Sources, load};
+use orderfleet::dev::servers::{Durability, Servers};
+use orderfleet::ops::doctor::{Check, Report, Status, examine, render};
+use orderfleet::sandbox::{self, Sandbox, SandboxSecrets};
+use orderfleet::store::Store;
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+/// Below the clone, where any user who can build can also start servers.
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.orderfleet");
+/// The two needs that private servers meet.
+const SERVERS: &[Need] = &[Need::Postgres, Need::Redis];
+
+async fn throw_away() -> Servers {
+    Servers::throw_away(Path::new(BASE), Durability::PowerLoss).await.unwrap()
+}
+
+/// Settings for these servers, and more by their names in the environment.
+fn settings(servers: &Servers, more: &[(&str, String)]) -> Settings {
+    let urls = [("DATABASE_URL", servers.database_url()), ("REDIS_URL", servers.redis_url())];
+    let urls = urls.map(|(name, url)| (name.to_owned(), url.expose_secret().to_owned()));
+    let more = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    load(&Sources { environment: urls.into_iter().chain(more).collect(), ..Sources::default() }).unwrap()
+}
+
+async fn migrated(servers: &Servers) -> Settings {
+    let settings = settings(servers, &[]);
+    let store = Store::new(&settings.postgres).unwrap();
+    store.migrate().await.unwrap();
+    store.close().await;
+    settings
+}
+
+async fn redis(servers: &Servers, name: &str, value: &str) {
+    let client = redis::Client::open(servers.redis_url().expose_secret()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut command = redis::cmd("CONFIG");
+    command.arg("SET").arg(name).arg(value);
+    command.query_async::<()>(&mut connection).await.unwrap();
+}
+
+fn check<'a>(report: &'a Report, name: &str) -> &'a Check {
+    report.checks.iter().find(|check| check.name == name).unwrap()
+}
+
+/// The report's names with this status.
+fn with(report: &Report, status: Status) -> Vec<&str> {
+    report.checks.iter().filter(|check| check.status == status).map(|check| check.name).collect()
+}
+
+/// `host:port` of an address with a password.
+fn place(url: &str) -> &str {
+    let (_, rest) = url.rsplit_once('@').unwrap();
+    rest.split('/').next().unwrap()
+}
+
+#[tokio::test]
+async fn all_is_well_on_servers_of_our_own() {
+    let servers = throw_away().await;
+    let report = examine(&migrated(&servers).await, SERVERS).await;
+    assert!(!report.has_failed(), "{}", render(&report));
+    assert_eq!(with(&report, Status::Warn), [""; 0], "{}", render(&report));
+    assert_eq!(with(&report, Status::Skipped), ["stripe", "easypost", "smtp"]);
+    let text = format!("{} {report:?}", render(&report));
+    let url = servers.redis_url();
+    let password = url.expose_secret().split([':', '@']).nth(2).unwrap();
+    assert!(password.len() > 10 && !text.contains(password), "{text}");
+    servers.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_redis_that_forgets_and_evicts_is_told_both() {
+    let servers = throw_away().await;
+    let mut settings = migrated(&servers).await;
+    redis(&servers, "appendonly", "no").await;
+    redis(&servers, "maxmemory-policy", "allkeys-lru").await;
+    redis(&servers, "appendfsync", "everysec").await;
+    let report = examine(&settings, SERVERS).await;
+    assert_eq!(with(&report, Status::Fail), ["redis durability"], "{}", render(&report));
+    let advice = check(&report, "redis durability").advice.join("\n");
+    for wanted in ["appendonly yes", "maxmemory-policy noeviction` (now allkeys-lru)", "appendfsync always"] {
+        assert!(advice.contains(wanted), "{wanted}: {advice}");
+    }
+    settings.redis.require_durable = false;
+    assert!(!examine(&settings, SERVERS).await.has_failed(), "whoever gave up on it is only warned");
+    servers.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn servers_that_are_away_are_told_with_their_place_and_what_to_do() {
+    let mut servers = throw_away().await;
+    let settings = migrated(&servers).await;
+    servers.kill_postgres().await.unwrap();
+    servers.kill_redis().await.unwrap();
+    let report = examine(&settings, SERVERS).await;
+    assert_eq!(with(&report, Status::Fail), ["postgres", "redis"], "{}", render(&report));
+    for (name, url, variable) in
+        [("postgres", servers.database_url(), "DATABASE_URL"), ("redis", servers.redis_url(), "REDIS_URL")]
+    {
+        let check = check(&report, name);
+        assert!(check.found.contains(place(url.expose_secret())), "{check:?}");
+        assert!(check.advice[0].contains("refused") && check.advice[0].contains(variable), "{check:?}");
+    }
+    servers.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_missing_tables_are_told_apart() {
+    let servers = throw_away().await;
+    let mut bare = settings(&servers, &[]);
+    let report = examine(&bare, SERVERS).await;
+    assert_eq!(with(&report, Status::Fail), ["postgres migrations"], "{}", render(&report));
+    assert_eq!(check(&report, "postgres migrations").advice, ["run `orderfleet migrate`"]);
+
+    bare.postgres.max_connections = 100_000;
+    bare.postgres.url =
+        servers.database_url().expose_secret().replacen("orderfleet:", "orderfleet:0", 1).into();
+    bare.redis.url = servers.redis_url().expose_secret().replacen("default:", "default:0", 1).into();
+    let report = examine(&bare, SERVERS).await;
+    assert_eq!(with(&report, Status::Fail), ["postgres", "redis"], "{}", render(&report));
+    assert!(check(&report, "postgres").advice[0].contains("password"), "{report:?}");
+    servers.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fleet_of_more_connections_than_the_server_has_is_told() {
+    let servers = throw_away().await;
+    let mut settings = migrated(&servers).await;
+    settings.postgres.max_connections = 100_000;
+    let report = examine(&settings, SERVERS).await;
+    assert_eq!(with(&report, Status::Fail), ["postgres connections"], "{}", render(&report));
+    servers.stop().await.unwrap();
+}
+
+async fn counterparty(stop: &CancellationToken) -> Sandbox {
+    let secrets = SandboxSecrets {
+        stripe_key: "sk_test_doctor".into(),
+        stripe_webhook: "whsec_doctor".into(),
+        easypost_key: "EZTK_doctor".into(),
+        easypost_webhook: "doctor".into(),
+    };
+    let any = ["ORDERFLEET__SANDBOX__ADDRESS", "ORDERFLEET__SANDBOX__SMTP_ADDRESS"];
+    let environment = any.map(|name| (name.to_owned(), "127.0.0.1:0".to_owned())).into();
+    let settings = load(&Sources { environment, ..Sources::default() }).unwrap();
+    sandbox::serve(&settings.sandbox, secrets, stop.clone()).await.unwrap()
+}
+
+#[tokio::test]
+async fn providers_that_know_us_and_providers_that_do_not() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let stop = CancellationToken::new();
+    let sandbox = counterparty(&stop).await;
+    let needs = &[Need::StripeApi, Need::EasyPostApi, Need::Smtp];
+    let base = format!("http://{}", sandbox.address());
+    let environment = [
+        ("STRIPE_API_BASE", base.clone()),
+        ("EASYPOST_API_BASE", format!("{base}/v2")),
+        ("SMTP_URL", format!("smtp://{}", sandbox.smtp_address())),
+        ("STRIPE_SECRET_KEY", "sk_test_doctor".to_owned()),
+        ("EASYPOST_API_KEY", "EZTK_doctor".to_owned()),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let mut settings = load(&Sources { environment, ..Sources::default() }).unwrap();
+    let report = examine(&settings, needs).await;
+    assert_eq!(
+        with(&report, Status::Ok),
+        ["configuration", "stripe", "easypost", "smtp"],
+        "{}",
+        render(&report)
+    );
+
+    settings.stripe.secret_key = "sk_test_rotated".into();
+    settings.easypost.api_key = "EZTK_rotated".into();
+    stop.cancel();
+    let (stripe, easypost) = {
+        let again = CancellationToken::new();
+        let sandbox = counterparty(&again).await;
+        settings.stripe.api_base = format!("http://{}", sandbox.address());
+        settings.easypost.api_base = format!("http://{}/v2", sandbox.address());
+        let report = examine(&settings, needs).await;
+        again.cancel();
+        sandbox.join().await;
+        (check(&report, "stripe").clone(), check(&report, "easypost").clone())
+    };
+    assert!(stripe.advice[0].contains("Correct STRIPE_SECRET_KEY"), "{stripe:?}");
+    assert!(easypost.advice[0].contains("Correct EASYPOST_API_KEY"), "{easypost:?}");
+    assert!(!format!("{stripe:?}{easypost:?}").contains("rotated"));
+    sandbox.join().await;
+
+    let report = examine(&settings, Need::ALL).await;
+    assert_eq!(check(&report, "configuration").advice.len(), 5, "{}", render(&report));
+    assert_eq!(check(&report, "smtp").status, Status::Fail);
+    assert!(check(&report, "smtp").advice[0].contains("SMTP_URL"), "{report:?}");
+}
