@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::settlement::{self, Heard};
+use super::settlement::{Books, Heard};
 use super::{Called, Job, Loaded, Rules};
 use crate::domain::payment::State;
 use crate::ids::{JobId, OrderId, PaymentId};
@@ -14,8 +14,8 @@ use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
 use crate::store::effects::{self, EffectState, NewEffect, Proof};
 use crate::store::exceptions::{self, Severity};
+use crate::store::Tx;
 use crate::store::payments::{self, Payment};
-use crate::store::{Tx, orders};
 
 /// Which payment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,9 +83,10 @@ impl Job for PaymentCancel {
 
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
         let mut verdicts = Vec::with_capacity(back.len());
+        let books = open(tx, back.iter().map(|called| &*called.plan)).await?;
         for called in back {
             let seen = &called.receipt;
-            heard(tx, rules, &called.plan, seen, &called.loaded.cause()).await?;
+            heard(tx, rules, &books, &called.plan, seen, &called.loaded.cause()).await?;
             verdicts.push(if is_over(seen.status) {
                 Verdict::Done
             } else {
@@ -143,19 +144,23 @@ pub(super) async fn cancel_or_look(plan: &Cancel, to: &Providers) -> Result<Paym
     }
 }
 
-/// Applies what the provider said of a payment whose order and row are locked here.
+/// The books of the payments that were to be cancelled.
+pub(super) async fn open(tx: &mut Tx, plans: impl Iterator<Item = &Cancel> + Send) -> Result<Books, Failure> {
+    let (orders, payments): (Vec<OrderId>, Vec<PaymentId>) =
+        plans.map(|plan| (plan.order, plan.payment)).unzip();
+    Books::open(tx, &orders, &payments).await
+}
+
+/// Applies what the provider said of a payment.
 pub(super) async fn heard(
     tx: &mut Tx,
     rules: &Rules,
+    books: &Books,
     plan: &Cancel,
     seen: &PaymentSeen,
     cause: &str,
 ) -> Result<(), Failure> {
-    let orders = orders::lock(tx, &[plan.order]).await?;
-    let known = payments::lock(tx, &[plan.payment]).await?;
-    if let (Some(order), Some(payment)) = (orders.get(&plan.order), known.get(&plan.payment)) {
-        settlement::apply(tx, rules, (order, payment), &in_our_words(seen), cause).await?;
-    }
+    books.apply(tx, rules, (plan.order, plan.payment), &in_our_words(seen), cause).await?;
     if seen.status != SeenStatus::Canceled {
         // The cancellation did not happen and will not: the money was faster, or it is asked for anew.
         effects::mark(tx, &plan.effect, EffectState::Failed).await?;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::payment_cancel::in_our_words;
-use super::settlement::{self, Heard};
+use super::settlement::{Books, Heard};
 use super::{Called, Job, Loaded, Rules, taken};
 use crate::domain::event::StripeEvent;
 use crate::domain::payment::State;
@@ -21,7 +21,7 @@ use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::PaymentSeen;
 use crate::store::inbox::{self, Fate};
-use crate::store::{Tx, orders, payments};
+use crate::store::{Tx, payments};
 
 /// An event of a payment provider, as the intake took it in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,8 +64,7 @@ impl Job for PaymentConfirmation {
         let settled = taken::take(tx, jobs, |job| &job.0).await?;
         let objects: Vec<String> = jobs.iter().map(|loaded| loaded.job.0.object_id.clone()).collect();
         let known = payments::find(tx, "stripe", &objects).await?;
-        let owners: Vec<OrderId> = known.values().map(|(_, order)| *order).collect();
-        orders::lock(tx, &owners).await?;
+        let books = open(tx, known.values()).await?;
         let mut seen = HashSet::new();
         let mut steps = Vec::with_capacity(jobs.len());
         for (loaded, settled) in jobs.iter().zip(settled) {
@@ -80,7 +79,7 @@ impl Job for PaymentConfirmation {
                 (false, Some((_, order))) if !seen.insert(order) => {
                     Step::Refused(Failure::snooze(Duration::from_millis(10), "order_in_slice", order))
                 }
-                (false, found) => one(tx, rules, loaded, found).await?,
+                (false, found) => one(tx, rules, &books, loaded, found).await?,
             };
             steps.push(step);
         }
@@ -92,12 +91,13 @@ impl Job for PaymentConfirmation {
     }
 
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
+        let objects: Vec<String> = back.iter().map(|called| called.plan.provider_id.clone()).collect();
+        let known = payments::find(tx, "stripe", &objects).await?;
+        let books = open(tx, known.values()).await?;
         for called in back {
-            let webhook = &called.loaded.job.0;
-            let objects = [called.plan.provider_id.clone()];
-            let found = payments::find(tx, "stripe", &objects).await?.remove(&called.plan.provider_id);
-            if let Some(found) = found {
-                apply(tx, rules, webhook, found, &in_our_words(&called.receipt)).await?;
+            if let Some(found) = known.get(&called.plan.provider_id) {
+                let heard = in_our_words(&called.receipt);
+                apply(tx, rules, &books, &called.loaded.job.0, *found, &heard).await?;
             }
         }
         Ok(back.iter().map(|_| Verdict::Done).collect())
@@ -109,10 +109,19 @@ impl Job for PaymentConfirmation {
     }
 }
 
+async fn open(
+    tx: &mut Tx,
+    found: impl Iterator<Item = &(PaymentId, OrderId)> + Send,
+) -> Result<Books, Failure> {
+    let (payments, orders): (Vec<PaymentId>, Vec<OrderId>) = found.copied().unzip();
+    Books::open(tx, &orders, &payments).await
+}
+
 /// What one unsettled event leads to.
 async fn one(
     tx: &mut Tx,
     rules: &Rules,
+    books: &Books,
     loaded: &Loaded<PaymentConfirmation>,
     found: Option<(PaymentId, OrderId)>,
 ) -> Result<Step<Look>, Failure> {
@@ -133,7 +142,7 @@ async fn one(
                 let code = event.object.as_ref().and_then(|object| object.last_error.clone());
                 payments::attempt_failed(tx, found.0, &event.id, code.as_deref().unwrap_or("unknown")).await?;
             }
-            apply(tx, rules, webhook, found, &heard).await?;
+            apply(tx, rules, books, webhook, found, &heard).await?;
             Ok(Step::Done)
         }
         None => Ok(Step::Call(Look { provider_id: webhook.object_id.clone() })),
@@ -167,15 +176,12 @@ fn heard(event: &StripeEvent) -> Option<Heard> {
 async fn apply(
     tx: &mut Tx,
     rules: &Rules,
+    books: &Books,
     webhook: &WebhookPayload,
     (payment, order): (PaymentId, OrderId),
     heard: &Heard,
 ) -> Result<(), Failure> {
-    let orders = orders::lock(tx, &[order]).await?;
-    let known = payments::lock(tx, &[payment]).await?;
-    if let (Some(order), Some(payment)) = (orders.get(&order), known.get(&payment)) {
-        settlement::apply(tx, rules, (order, payment), heard, &webhook.event_id).await?;
-    }
+    books.apply(tx, rules, (order, payment), heard, &webhook.event_id).await?;
     let fact = (webhook.object_id.as_str(), heard.state.name());
     inbox::apply_signal(tx, "stripe", fact, heard.received_minor, &webhook.event_id).await?;
     taken::resolve(tx, webhook, Fate::Applied, heard.state.name()).await

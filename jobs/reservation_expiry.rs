@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::payment_cancel::{self, Cancel};
-use super::{Called, Job, Loaded, Rules, settlement};
+use super::settlement::{self, Books};
+use super::{Called, Job, Loaded, Rules};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
-use crate::ids::{JobId, OrderId};
+use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
 use crate::store::effects::{self, EffectState, Proof};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::Order;
+use crate::store::payments::Payment;
 use crate::store::reservations::{self, End, Held};
 use crate::store::{Tx, orders, payments};
 
@@ -68,19 +70,21 @@ impl Job for ReservationExpiry {
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Ask>>, Failure> {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
-        let orders = orders::lock(tx, &ids).await?;
         let open = payments::open_of(tx, &ids).await?;
+        let payments: Vec<PaymentId> = open.iter().map(|(_, payment)| *payment).collect();
+        let books = Books::open(tx, &ids, &payments).await?;
         let held = reservations::active(tx, &ids).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let hold = held.iter().find(|held| held.order == loaded.job.order && held.epoch == loaded.job.epoch);
-            let step = match (hold, orders.get(&loaded.job.order)) {
+            let step = match (hold, books.orders.get(&loaded.job.order)) {
                 (Some(hold), Some(_)) if hold.left_ms > 0 => {
                     let rest = Duration::from_millis(u64::try_from(hold.left_ms).unwrap_or(1));
                     Step::Refused(Failure::snooze(rest, "not_due", "the hold lasts longer now"))
                 }
                 (Some(hold), Some(order)) => {
-                    let payment = open.iter().rev().find(|(of, _)| *of == order.id).map(|(_, id)| *id);
+                    let payment = open.iter().rev().find(|(of, _)| *of == order.id);
+                    let payment = payment.and_then(|(_, id)| books.payments.get(id));
                     due(tx, loaded, (order, hold), payment).await?
                 }
                 _ => Step::Done,
@@ -103,12 +107,11 @@ impl Job for ReservationExpiry {
     }
 
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
-        let ids: Vec<OrderId> = back.iter().map(|called| called.loaded.job.order).collect();
-        let orders = orders::lock(tx, &ids).await?;
+        let books = payment_cancel::open(tx, back.iter().map(|called| &called.plan.cancel)).await?;
         let mut verdicts = Vec::with_capacity(back.len());
         for called in back {
-            let verdict = match orders.get(&called.loaded.job.order) {
-                Some(order) => answered(tx, rules, called, order).await?,
+            let verdict = match books.orders.get(&called.loaded.job.order) {
+                Some(order) => answered(tx, rules, &books, called, order).await?,
                 None => Verdict::Done,
             };
             verdicts.push(verdict);
@@ -145,11 +148,10 @@ async fn due(
     tx: &mut Tx,
     loaded: &Loaded<ReservationExpiry>,
     (order, hold): (&Order, &Held),
-    payment: Option<crate::ids::PaymentId>,
+    payment: Option<&Payment>,
 ) -> Result<Step<Ask>, Failure> {
     if let Some(payment) = payment
-        && let Some(row) = payments::lock(tx, &[payment]).await?.get(&payment)
-        && let Some(cancel) = payment_cancel::plan(tx, row, loaded.id).await?
+        && let Some(cancel) = payment_cancel::plan(tx, payment, loaded.id).await?
     {
         reservations::mark_closing(tx, &[order.id], true).await?;
         return Ok(Step::Call(Ask {
@@ -180,6 +182,7 @@ async fn expire(tx: &mut Tx, order: &Order, epoch: i32, cause: &str) -> Result<(
 async fn answered(
     tx: &mut Tx,
     rules: &Rules,
+    books: &Books,
     called: &Called<ReservationExpiry>,
     order: &Order,
 ) -> Result<Verdict, Failure> {
@@ -187,16 +190,16 @@ async fn answered(
     let again = || Verdict::Refused(Failure::snooze(ASK_AGAIN, "money_on_its_way", plan.cancel.payment));
     match seen.status {
         SeenStatus::Succeeded => {
-            payment_cancel::heard(tx, rules, &plan.cancel, seen, &cause).await?;
+            payment_cancel::heard(tx, rules, books, &plan.cancel, seen, &cause).await?;
             Ok(Verdict::Done)
         }
         SeenStatus::Processing | SeenStatus::RequiresCapture if !plan.is_last => {
-            payment_cancel::heard(tx, rules, &plan.cancel, seen, &cause).await?;
+            payment_cancel::heard(tx, rules, books, &plan.cancel, seen, &cause).await?;
             reservations::extend(tx, order.id, ASK_AGAIN, false).await?;
             Ok(again())
         }
         SeenStatus::RequiresAction if plan.may_extend && !plan.is_last => {
-            payment_cancel::heard(tx, rules, &plan.cancel, seen, &cause).await?;
+            payment_cancel::heard(tx, rules, books, &plan.cancel, seen, &cause).await?;
             let time = Duration::from_secs(rules.orders.reservation_seconds);
             reservations::extend(tx, order.id, time, true).await?;
             orders::changed(tx, &[order.id], &cause).await?;
@@ -209,7 +212,7 @@ async fn answered(
         | SeenStatus::RequiresPaymentMethod
         | SeenStatus::RequiresConfirmation
         | SeenStatus::Other => {
-            payment_cancel::heard(tx, rules, &plan.cancel, seen, &cause).await?;
+            payment_cancel::heard(tx, rules, books, &plan.cancel, seen, &cause).await?;
             if seen.status != SeenStatus::Canceled {
                 effects::mark(tx, &plan.cancel.effect, EffectState::Failed).await?;
                 let detail = format!("the hold ended while {} was still open", plan.cancel.payment);

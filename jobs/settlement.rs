@@ -4,6 +4,8 @@
 //! end in any order. Money that does not fit (late, surplus, another amount) never confirms anything: it is captured in
 //! our books and opens an exception, so that it is never kept in silence.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use super::Rules;
@@ -13,7 +15,7 @@ use super::shipping_label::ShippingLabel;
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
 use crate::domain::payment::{Match, State, compare};
-use crate::ids::OrderId;
+use crate::ids::{OrderId, PaymentId};
 use crate::job::{Failure, NewJob};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
@@ -32,8 +34,43 @@ pub(super) struct Heard {
     pub(super) currency: String,
 }
 
+/// A slice's orders and payments, locked, with everything that settling them may touch.
+pub(super) struct Books {
+    pub(super) orders: HashMap<OrderId, Order>,
+    pub(super) payments: HashMap<PaymentId, Payment>,
+}
+
+impl Books {
+    /// Locks in the one order that every transaction keeps: orders, payments, holds, stock; each for the whole slice.
+    pub(super) async fn open(
+        tx: &mut Tx,
+        orders: &[OrderId],
+        payments: &[PaymentId],
+    ) -> Result<Self, Failure> {
+        let books =
+            Self { orders: orders::lock(tx, orders).await?, payments: payments::lock(tx, payments).await? };
+        reservations::lock(tx, orders).await?;
+        Ok(books)
+    }
+
+    /// Applies what was heard of one payment.
+    pub(super) async fn apply(
+        &self,
+        tx: &mut Tx,
+        rules: &Rules,
+        (order, payment): (OrderId, PaymentId),
+        heard: &Heard,
+        cause: &str,
+    ) -> Result<(), Failure> {
+        match (self.orders.get(&order), self.payments.get(&payment)) {
+            (Some(order), Some(payment)) => apply(tx, rules, (order, payment), heard, cause).await,
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Applies what was heard to a payment and its order, both locked by this transaction.
-pub(super) async fn apply(
+async fn apply(
     tx: &mut Tx,
     rules: &Rules,
     on: (&Order, &Payment),

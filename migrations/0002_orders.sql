@@ -194,7 +194,7 @@ create table reservations (
   max_extensions          integer not null,
   closing_at              timestamptz,
   resolved_at             timestamptz,
-  created_at              timestamptz not null default now(),
+  created_at              timestamptz not null default clock_timestamp(),
   unique (order_id, sku, location, epoch),
   constraint reservations_extensions check (extensions between 0 and max_extensions),
   constraint reservations_end check (expires_at <= max_until),

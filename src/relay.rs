@@ -133,10 +133,10 @@ impl Relay {
         }
     }
 
-    /// One step of the reaper for a lane: a new epoch means that the queue lost all of it; else one page is compared.
-    async fn reap(&self, lane: Lane, seen: &mut Seen) -> Result<u64, RelayError> {
-        let epoch = self.0.queue.ensure_epoch(lane).await?;
-        if seen.epoch.as_ref().is_some_and(|known| *known != epoch) {
+    /// One step of the reaper for a lane: without an epoch the queue has lost all of it, so that every row wants a copy
+    /// again before a new epoch begins; else one page of rows is compared with what the queue knows.
+    async fn reap(&self, lane: Lane, after: &mut Option<JobId>) -> Result<u64, RelayError> {
+        if self.0.queue.epoch(lane).await?.is_none() {
             let mut lost = 0;
             // Pages, so that no transaction is long; each page is gone from the next look.
             loop {
@@ -146,13 +146,11 @@ impl Relay {
                     break;
                 }
             }
-            seen.epoch = Some(epoch);
-            seen.after = None;
+            self.0.queue.ensure_epoch(lane).await?;
             return Ok(lost);
         }
-        seen.epoch = Some(epoch);
-        let page = self.0.store.relayed_page(lane.name(), seen.after, GRACE, WALK).await?;
-        seen.after = page.last().copied();
+        let page = self.0.store.relayed_page(lane.name(), *after, GRACE, WALK).await?;
+        *after = page.last().copied();
         if page.is_empty() {
             return Ok(0);
         }
@@ -166,18 +164,12 @@ impl Relay {
     }
 }
 
-/// Where the reaper stands in a lane.
-#[derive(Default)]
-struct Seen {
-    epoch: Option<String>,
-    after: Option<JobId>,
-}
-
 async fn reap(relay: Relay, every: Duration, stop: CancellationToken) {
-    let mut seen: HashMap<Lane, Seen> = HashMap::new();
+    // Where the walk stands in each lane.
+    let mut walks: HashMap<Lane, Option<JobId>> = HashMap::new();
     while !stopped(&stop, every).await {
         for lane in Lane::ALL {
-            match relay.reap(lane, seen.entry(lane).or_default()).await {
+            match relay.reap(lane, walks.entry(lane).or_default()).await {
                 Ok(0) => {}
                 Ok(lost) => tracing::warn!(%lane, lost, "the queue had lost jobs: they are pushed again"),
                 Err(error) => tracing::warn!(%lane, %error, "the reaper could not look"),

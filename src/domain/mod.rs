@@ -4,6 +4,7 @@
 //! a worker, a sweep and an audit. Nothing here may know a provider's client, a table or a queue.
 
 pub mod backoff;
+pub mod catalogue;
 pub mod country;
 pub mod event;
 pub mod fault;

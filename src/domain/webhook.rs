@@ -77,7 +77,9 @@ fn text(event: &Value, pointers: &[&str]) -> Option<String> {
     pointers
         .iter()
         .find_map(|pointer| event.pointer(pointer)?.as_str())
-        .filter(|text| (1..=MAX_NAME).contains(&text.len()) && !text.contains('\0'))
+        .filter(|text| {
+            (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        })
         .map(str::to_owned)
 }
 

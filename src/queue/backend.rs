@@ -66,11 +66,11 @@ impl Shelf {
         self.waker.wake();
     }
 
-    /// Takes nothing more in, and gives back what is left, the last claimed first.
+    /// Takes nothing more in, and gives back what is left, the first claimed first.
     pub(super) fn close(&self) -> Vec<Slice> {
         let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
         slices.1 = true;
-        let left = slices.0.drain(..).rev().collect();
+        let left = slices.0.drain(..).collect();
         drop(slices);
         self.waker.wake();
         left
@@ -110,7 +110,7 @@ impl Queue {
         work.concurrency = work.concurrency.max(1);
         let (lane, stop, records) = (work.lane, work.stop.child_token(), self.0.stop.child_token());
         let (hub, ear) = Hub::join(self, &work.worker, &work.host, lane);
-        let (leases, shelf) = (Arc::new(Leases::default()), Arc::new(Shelf::default()));
+        let (held, filled) = (Arc::new(Leases::default()), Arc::new(Shelf::default()));
         let (outcomes, pending) = Outcomes::new();
         let claimer = Claimer {
             queue: self.clone(),
@@ -118,14 +118,14 @@ impl Queue {
             work,
             hub: Arc::clone(&hub),
             ear,
-            shelf: Arc::clone(&shelf),
-            leases: Arc::clone(&leases),
+            shelf: Arc::clone(&filled),
+            leases: Arc::clone(&held),
             outcomes: outcomes.clone(),
             stop: stop.clone(),
             clock: LaneClock::default(),
         };
         let claiming = self.0.tasks.spawn(claimer.run());
-        self.0.tasks.spawn(lease::keep(self.clone(), lane, leases, records.clone()));
+        self.0.tasks.spawn(lease::keep(self.clone(), lane, held, records.clone()));
         self.0.tasks.spawn(outcomes::flush(self.clone(), lane, pending, records.clone()));
         let closing = {
             let (queue, outcomes, stop) = (self.clone(), outcomes.clone(), stop.clone());
@@ -138,7 +138,7 @@ impl Queue {
                 hub.leave(&queue, lane);
             })
         };
-        (LaneBackend { shelf, stop, closing }, outcomes)
+        (LaneBackend { shelf: filled, stop, closing }, outcomes)
     }
 }
 

@@ -115,9 +115,7 @@ impl Claimer {
         }
         // A wake-up may have reached this lane while it stopped: somebody else should look.
         let _: Result<i64, _> = self.queue.0.call(self.work.lane, &scripts::WAKE, Vec::new()).await;
-        for mut slice in self.shelf.close() {
-            slice.take().into_iter().rev().for_each(|delivery| self.outcomes.hand_back(delivery));
-        }
+        self.outcomes.hand_back_all(self.shelf.close().into_iter().flat_map(|mut slice| slice.take()));
     }
 
     /// Fills one hand; answers whether to look again at once.
@@ -126,10 +124,10 @@ impl Claimer {
         let again = claimed.more || (claimed.count > 0 && claimed.deliveries.is_empty());
         let lonely = claimed.alone && !self.clock.was_alone;
         self.clock.was_alone = false;
-        if !claimed.deliveries.is_empty() {
-            self.shelf.put(Slice { deliveries: claimed.deliveries, _hands: vec![hand] });
-        } else {
+        if claimed.deliveries.is_empty() {
             drop(hand);
+        } else {
+            self.shelf.put(Slice { deliveries: claimed.deliveries, _hands: vec![hand] });
         }
         if lonely {
             return Ok(self.lone_round().await? || again);
@@ -172,7 +170,7 @@ impl Claimer {
         let mut answer: Vec<Value> = self.queue.0.call(self.work.lane, &scripts::CLAIM, args).await?;
         let jobs = answer.split_off(answer.len().min(HEAD));
         let head: Vec<i64> = answer.into_iter().map(number).collect::<Result<_, _>>()?;
-        let &[paused, more, alone, parked, due, lease_end] = head.as_slice() else {
+        let &[paused, waiting, alone, parked, due, lease_end] = head.as_slice() else {
             return Err(QueueError::answer("a claim of another shape"));
         };
         let now = Instant::now();
@@ -182,6 +180,9 @@ impl Claimer {
             self.clock.parked = Some(now);
         }
         let count = jobs.len() / WIDTH;
+        if count > 0 {
+            self.hub.sated(self.work.lane);
+        }
         let (mut deliveries, mut jobs) = (Vec::with_capacity(count), jobs.into_iter());
         while let Some(id) = jobs.next() {
             let mut next = || jobs.next().unwrap_or(Value::Nil);
@@ -198,7 +199,7 @@ impl Claimer {
         }
         // A paused lane gives nothing, however much it has: looking again would be a hot loop.
         let open = paused == 0;
-        Ok(Claimed { deliveries, count, more: open && more == 1, alone: open && alone > 0 })
+        Ok(Claimed { deliveries, count, more: open && waiting == 1, alone: open && alone > 0 })
     }
 
     /// Reads an envelope. What nobody can read is buried, what this worker does not know is parked: neither is delivered.
@@ -247,7 +248,6 @@ impl Claimer {
             () = tokio::time::sleep_until(until) => {}
             () = self.hub.hunger(&self.queue, &self.ear) => {}
         }
-        self.hub.sated(self.work.lane);
     }
 
     fn next_look(&self) -> Instant {
@@ -298,7 +298,8 @@ impl Claimer {
         let census = hub::census(&self.queue, "", "").await?;
         // An outage of Redis ends every lease and silences every worker: nobody is to blame for that.
         if census.steady < lease {
-            self.clock.lease_end = Some(Instant::now() + (lease - census.steady).max(FIRST_PAUSE));
+            self.clock.lease_end =
+                Some(Instant::now() + lease.saturating_sub(census.steady).max(FIRST_PAUSE));
             return Ok(());
         }
         let mut args = vec![arg(self.queue.0.batch()), arg(self.queue.0.settings.deaths.max(1))];

@@ -49,7 +49,9 @@ pub(super) async fn examine(link: &Link) -> Result<Durability, QueueError> {
             Ok([_, value]) if value == wanted => {}
             Ok([_, value]) => found.advice.push(format!("set `{name} {wanted}` (now {value}): {why}")),
             Ok(_) | Err(_) => {
-                found.advice.push(format!("see that `{name}` is {wanted} (CONFIG is not ours to ask): {why}"))
+                found
+                    .advice
+                    .push(format!("see that `{name}` is {wanted} (CONFIG is not ours to ask): {why}"));
             }
         }
     }

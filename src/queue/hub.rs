@@ -104,12 +104,14 @@ impl Hub {
 
     /// The lane works no more; with the last one the hub ends, and the worker is no longer among the living.
     pub(super) fn leave(&self, queue: &Queue, lane: Lane) {
+        // In the order of `join`: the hubs first, so that nobody joins a hub that ends.
+        let mut hubs = locked(&queue.0.hubs);
         let mut state = locked(&self.state);
         state.ears.retain(|ear| ear.lane != lane);
         state.hungry.remove(&lane);
         if state.ears.is_empty() {
             self.stop.cancel();
-            locked(&queue.0.hubs).remove(&self.worker);
+            hubs.remove(&self.worker);
         }
     }
 
@@ -130,7 +132,8 @@ impl Hub {
         ear.wake.notified().await;
     }
 
-    /// The lane looks by itself now, token or not.
+    /// The lane has work in its hands. Until then it counts as hungry even while it looks: what is read for it meanwhile is
+    /// not lost, it looks once more.
     pub(super) fn sated(&self, lane: Lane) {
         locked(&self.state).hungry.remove(&lane);
     }
@@ -211,13 +214,13 @@ impl Hub {
         true
     }
 
+    /// The next lanes look by themselves. They stay hungry: the next blocking read covers them too.
     fn wake_in_turn(&self, count: usize) {
         let mut state = locked(&self.state);
         let lanes = state.ears.len();
         for _ in 0..count.min(lanes) {
             state.turn = (state.turn + 1) % lanes;
-            let Some(ear) = state.ears.get(state.turn).cloned() else { continue };
-            if state.hungry.remove(&ear.lane) {
+            if let Some(ear) = state.ears.get(state.turn).filter(|ear| state.hungry.contains(&ear.lane)) {
                 ear.wake.notify_one();
             }
         }
@@ -237,8 +240,10 @@ impl Hub {
             }
         }
         // Ended on purpose: it holds nothing, so nothing can be laid to its charge.
-        let _: Result<i64, _> =
-            queue.0.link.send(redis::cmd("ZREM").arg(keys::beats(&queue.0.prefix)).arg(&self.worker)).await;
+        let [beats, cards, _] = keys::workers(&queue.0.prefix);
+        for (remove, key) in [("ZREM", beats), ("HDEL", cards)] {
+            let _: Result<i64, _> = queue.0.link.send(redis::cmd(remove).arg(key).arg(&self.worker)).await;
+        }
     }
 }
 

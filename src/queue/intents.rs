@@ -21,6 +21,8 @@ use crate::job::{Band, Lane};
 const FINGERPRINT: usize = 32;
 /// Between two tries to subscribe: a lost subscription is noticed by readers as a late event, never as a wrong one.
 const RESUBSCRIBE: Duration = Duration::from_millis(250);
+/// Without news for so long, the subscription is asked whether it lives.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// An order intent at the door.
 #[derive(Clone, Debug)]
@@ -162,16 +164,24 @@ impl Queue {
     }
 
     async fn hear(&self, to: &broadcast::Sender<Changed>) -> Result<(), QueueError> {
-        let mut subscriber = self.0.link.subscriber().await?;
-        subscriber.subscribe(keys::changes(&self.0.prefix)).await?;
-        let mut messages = subscriber.into_on_message();
-        while let Some(message) = messages.next().await {
-            if let Some(changed) = read_change(message.get_payload_bytes()) {
-                // Nobody listening is no error.
-                let _ = to.send(changed);
+        let (mut sink, mut messages) = self.0.link.subscriber().await?.split();
+        sink.subscribe(keys::changes(&self.0.prefix)).await?;
+        loop {
+            match tokio::time::timeout(SILENCE, messages.next()).await {
+                Ok(Some(message)) => {
+                    if let Some(changed) = read_change(message.get_payload_bytes()) {
+                        // Nobody listening is no error.
+                        let _ = to.send(changed);
+                    }
+                }
+                Ok(None) => return Err(QueueError::Unreachable("the subscription ended".to_owned())),
+                // Nothing to tell, or a connection that only looks alive?
+                Err(_) => {
+                    let alive = tokio::time::timeout(self.0.link.response_timeout(), sink.ping::<Value>());
+                    let _pong = alive.await.map_err(|_| QueueError::TimedOut)??;
+                }
             }
         }
-        Ok(())
     }
 
     fn intent_ttl_ms(&self) -> u64 {

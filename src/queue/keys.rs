@@ -103,14 +103,10 @@ impl LaneKeys {
     }
 }
 
-/// The keys of the fleet's workers: beats, cards, what is known of the server. In the order of `scripts/beat.lua`.
+/// The keys of the fleet's workers, in the order of `scripts/beat.lua`. Sorted set: last beat in ms → worker's name; hash:
+/// name → card; hash: what is known of the server.
 pub(super) fn workers(prefix: &str) -> [String; 3] {
-    [beats(prefix), format!("{{{prefix}:workers}}:cards"), format!("{{{prefix}:workers}}:server")]
-}
-
-/// Sorted set: last beat in ms → worker's name.
-pub(super) fn beats(prefix: &str) -> String {
-    format!("{{{prefix}:workers}}:beats")
+    ["beats", "cards", "server"].map(|name| format!("{{{prefix}:workers}}:{name}"))
 }
 
 /// The channel on which changed public states of intents are told.

@@ -82,6 +82,18 @@ impl Queue {
         Ok(Depth { bands, suspects, delayed, leased, dead, parked, pushed, done, paused, oldest_seconds })
     }
 
+    /// Share of its memory that Redis uses, from 0 to 1; `None` if nothing bounds it. A full Redis takes nothing in, so the
+    /// intake should refuse before.
+    pub async fn fullness(&self) -> Result<Option<f64>, QueueError> {
+        let info: String = self.0.link.send(redis::cmd("INFO").arg("memory")).await?;
+        let says = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|value| value.trim().parse::<f64>().ok())
+        };
+        let bound = says("maxmemory").filter(|bound| *bound > 0.0);
+        Ok(bound.zip(says("used_memory")).map(|(bound, used)| used / bound))
+    }
+
     /// Redis's clock, in milliseconds since 1970: the one that leases are judged by.
     pub async fn now_ms(&self) -> Result<i64, QueueError> {
         let (seconds, micros): (i64, i64) = self.0.link.send(&redis::cmd("TIME")).await?;
@@ -131,7 +143,7 @@ impl Queue {
         found
             .into_iter()
             .zip(kept)
-            .map(|((id, at), kept)| read_buried(&id, at, kept.unwrap_or_default()))
+            .map(|((id, at), kept)| read_buried(&id, at, &kept.unwrap_or_default()))
             .collect()
     }
 
@@ -145,7 +157,7 @@ impl Queue {
     }
 }
 
-fn read_buried(id: &[u8], at: f64, kept: Vec<u8>) -> Result<Buried, QueueError> {
+fn read_buried(id: &[u8], at: f64, kept: &[u8]) -> Result<Buried, QueueError> {
     let cut = kept.iter().position(|byte| *byte == b'\n').unwrap_or(kept.len());
     let raw = kept.get(cut + 1..).unwrap_or_default().to_vec();
     let envelope = match Envelope::decode(&raw) {

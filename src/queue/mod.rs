@@ -29,7 +29,7 @@ mod outcomes;
 mod scripts;
 mod slice;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

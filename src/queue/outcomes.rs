@@ -4,25 +4,30 @@
 //! Redis answers; its lease is renewed meanwhile. It is sent *after* the transaction that decided it: a lost outcome
 //! means one more delivery, which finds the row gone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use redis::Script;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::client::arg;
 use super::envelope::attempts_byte;
 use super::lease::Lease;
 use super::slice::Delivery;
-use super::{Queue, scripts};
+use super::{Queue, QueueError, scripts};
 use crate::ids::jitter;
 use crate::job::Lane;
 
 /// Waits after failed calls: from a hiccup to an outage, well inside the five seconds in which work must go on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Answers that no wait can mend (a wrong type, a missing permission), until the leases are left to end: they must not
+/// hold up the outcomes behind them for ever.
+const REFUSALS: u32 = 5;
 
 /// Where a worker's deliveries of one lane end.
 #[derive(Clone)]
@@ -46,6 +51,44 @@ enum Act {
     Bury(String),
 }
 
+/// The scripts that outcomes call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Finish,
+    Delay,
+    HandBack,
+    Park,
+    Bury,
+}
+
+impl Step {
+    fn script(self) -> &'static Script {
+        match self {
+            Self::Finish => &scripts::FINISH,
+            Self::Delay => &scripts::DELAY,
+            Self::HandBack => &scripts::HAND_BACK,
+            Self::Park => &scripts::PARK,
+            Self::Bury => &scripts::BURY,
+        }
+    }
+}
+
+impl Act {
+    /// Its script, and what that needs beside id and token.
+    fn step(&self) -> (Step, Vec<Vec<u8>>) {
+        match self {
+            Self::Finish => (Step::Finish, Vec::new()),
+            Self::Delay(delay, attempts) => {
+                (Step::Delay, vec![arg(delay.as_millis()), vec![attempts_byte(*attempts)]])
+            }
+            Self::HandBack => (Step::HandBack, Vec::new()),
+            Self::Park => (Step::Park, Vec::new()),
+            // The first line of what is kept is the reason.
+            Self::Bury(reason) => (Step::Bury, vec![reason.replace('\n', " ").into_bytes()]),
+        }
+    }
+}
+
 impl Outcomes {
     /// Also the end to be given to [`flush`]. Unbounded, but never longer than what this worker holds.
     pub(super) fn new() -> (Self, Pending) {
@@ -67,6 +110,11 @@ impl Outcomes {
     /// It was not worked: to the front of its band, spending nothing.
     pub fn hand_back(&self, delivery: Delivery) {
         self.end(delivery.lease, Act::HandBack);
+    }
+
+    /// None of them was worked: to the front of their bands, in the order in which they were claimed.
+    pub fn hand_back_all(&self, deliveries: impl DoubleEndedIterator<Item = Delivery>) {
+        deliveries.rev().for_each(|delivery| self.hand_back(delivery));
     }
 
     /// This worker does not know it: it waits for one that does.
@@ -131,50 +179,43 @@ pub(super) async fn flush(queue: Queue, lane: Lane, mut pending: Pending, stop: 
     pending.open.send_replace(0);
 }
 
+/// What one script is called with, and for which leases.
+type Call<'a> = (Vec<Vec<u8>>, Vec<&'a Lease>);
+
 async fn send_batch(queue: &Queue, lane: Lane, batch: &[Outcome]) {
-    let steps: [(&Script, fn(&Act) -> Option<Vec<Vec<u8>>>); 5] = [
-        (&scripts::FINISH, |act| matches!(act, Act::Finish).then(Vec::new)),
-        (&scripts::DELAY, |act| match act {
-            Act::Delay(delay, attempts) => Some(vec![arg(delay.as_millis()), vec![attempts_byte(*attempts)]]),
-            Act::Finish | Act::HandBack | Act::Park | Act::Bury(_) => None,
-        }),
-        (&scripts::HAND_BACK, |act| matches!(act, Act::HandBack).then(Vec::new)),
-        (&scripts::PARK, |act| matches!(act, Act::Park).then(Vec::new)),
-        (&scripts::BURY, |act| match act {
-            Act::Bury(reason) => Some(vec![reason.replace('\n', " ").into_bytes()]),
-            Act::Finish | Act::Delay(..) | Act::HandBack | Act::Park => None,
-        }),
-    ];
-    for (script, extra) in steps {
-        let (mut args, mut leases) = (Vec::new(), Vec::new());
-        for Outcome { lease, act } in batch {
-            if let Some(extra) = extra(act) {
-                args.extend([lease.0.id.uuid().as_bytes().to_vec(), lease.0.token.clone()]);
-                args.extend(extra);
-                leases.push(lease);
-            }
-        }
-        if !leases.is_empty() {
-            send(queue, lane, script, &args, &leases).await;
-        }
+    let mut calls: BTreeMap<Step, Call> = BTreeMap::new();
+    for Outcome { lease, act } in batch {
+        let (step, extra) = act.step();
+        let (args, leases) = calls.entry(step).or_default();
+        args.extend([lease.0.id.uuid().as_bytes().to_vec(), lease.0.token.clone()]);
+        args.extend(extra);
+        leases.push(lease);
     }
+    // At once: different scripts never have the same token.
+    join_all(calls.iter().map(|(step, call)| send(queue, lane, *step, call))).await;
 }
 
 /// Until Redis answers. A second try may find its own first one done: only the first can tell a stale token.
-async fn send(queue: &Queue, lane: Lane, script: &Script, args: &[Vec<u8>], leases: &[&Lease]) {
-    let (mut pause, mut first) = (FIRST_PAUSE, true);
+async fn send(queue: &Queue, lane: Lane, step: Step, (args, leases): &Call<'_>) {
+    let (mut pause, mut tries, mut refusals) = (FIRST_PAUSE, 0, 0);
     loop {
-        match queue.0.call::<Vec<i64>>(lane, script, args.to_vec()).await {
+        match queue.0.call::<Vec<i64>>(lane, step.script(), args.clone()).await {
             Ok(answers) => {
-                for (lease, _) in leases.iter().zip(answers).filter(|(_, took)| *took == 0 && first) {
+                for (lease, _) in leases.iter().zip(answers).filter(|(_, took)| *took == 0 && tries == 0) {
                     warn!(%lane, job = %lease.0.id, token = lease.token(), "stale outcome refused");
                 }
                 return;
             }
             Err(error) => {
-                warn!(%lane, %error, outcomes = leases.len(), "outcomes not recorded yet");
+                tries += 1;
+                refusals += u32::from(matches!(error, QueueError::Answer(_)));
+                if refusals == REFUSALS {
+                    error!(%lane, %error, outcomes = leases.len(), "outcomes refused: their leases will end");
+                    return;
+                }
+                warn!(%lane, %error, outcomes = leases.len(), tries, "outcomes not recorded yet");
                 tokio::time::sleep(pause.mul_f64(0.5 + jitter() / 2.0)).await;
-                (pause, first) = ((pause * 2).min(LAST_PAUSE), false);
+                pause = (pause * 2).min(LAST_PAUSE);
             }
         }
     }

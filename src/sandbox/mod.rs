@@ -36,6 +36,7 @@ mod control;
 mod easypost;
 mod faults;
 mod gate;
+pub mod look;
 mod smtp;
 mod stripe;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Store, Stored, Tx};
+use crate::domain::catalogue::CatalogueRow;
 use crate::domain::pricing::Article;
 
 /// An article in a currency, going to a country.
@@ -68,29 +69,6 @@ fn columns(wanted: &BTreeSet<Wanted>) -> (Vec<String>, Vec<String>, Vec<String>)
         columns.2.push(third.clone());
     }
     columns
-}
-
-/// One row of a catalogue file.
-#[derive(Clone, Debug)]
-pub struct CatalogueRow {
-    /// The article.
-    pub sku: String,
-    /// Its name on the bill.
-    pub name: String,
-    /// Its prices: ISO 4217 code and minor units.
-    pub prices: Vec<(String, i64)>,
-    /// One piece, in grams.
-    pub weight_g: i32,
-    /// One piece, in millimetres: length, width, height.
-    pub size_mm: (i32, i32, i32),
-    /// For customs: Harmonised System code, country of origin, description.
-    pub customs: (String, String, String),
-    /// For tax.
-    pub tax_class: String,
-    /// Who sells it.
-    pub vendor: String,
-    /// Pieces to begin with; an article that has stock already keeps it.
-    pub on_hand: i64,
 }
 
 impl Store {

@@ -28,10 +28,12 @@ pub mod jobs;
 mod migrate;
 pub mod orders;
 pub mod payments;
+pub mod progress;
 pub mod reservations;
 pub mod shipments;
 pub mod snapshot;
 pub mod stock;
+pub mod timeline;
 pub mod views;
 
 pub use migrate::MigrateError;

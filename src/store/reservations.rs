@@ -68,6 +68,21 @@ pub async fn hold(tx: &mut Tx, holds: &[NewHold], time: HoldFor) -> Stored<()> {
     exactly("reservations::hold", holds.len() * 2, u64::try_from(done).unwrap_or(0))
 }
 
+/// Locks the active holds of these orders by id, and then all their stock rows in SKU order: what a slice that may end
+/// holds does once, before it ends any. Ended one order after the other, two slices met in other orders and deadlocked.
+pub async fn lock(tx: &mut Tx, orders: &[OrderId]) -> Stored<()> {
+    let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
+    let skus = sqlx::query_scalar!(
+        r#"/* reservations::lock */
+        select sku from reservations where order_id = any($1) and state = 'active' order by id for update"#,
+        &orders
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    stock::lock(tx, &skus.into_iter().collect()).await?;
+    Ok(())
+}
+
 /// How an active hold ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

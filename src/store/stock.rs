@@ -98,6 +98,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The articles of which there is most to sell, and how many pieces.
+    pub async fn best_stocked(&self, count: i64) -> Stored<Vec<(String, i64)>> {
+        let rows = sqlx::query!(
+            r#"/* stock::best_stocked */
+            select s.sku, s.on_hand - s.reserved as "available!" from stock s join skus k on k.sku = s.sku and k.is_sold
+             where s.location = 'main' order by 2 desc, 1 limit $1"#,
+            count
+        )
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.sku, row.available)).collect())
+    }
+}
+
 /// Whether the database refused a change because fewer pieces would be left than are held.
 #[must_use]
 pub fn is_below_held(error: &StoreError) -> bool {

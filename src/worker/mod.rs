@@ -4,10 +4,14 @@
 //! never ends by itself because of Redis or Postgres: the backend swallows and retries its own errors.
 
 use std::collections::BTreeMap;
+use std::future::IntoFuture;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::*;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +23,7 @@ use crate::provider::Providers;
 use crate::queue::{Delivery, LaneWork, Outcomes, Queue, Slice};
 use crate::relay::Relay;
 use crate::store::Store;
+use crate::telemetry::health::{self, Readiness};
 
 mod attempt;
 mod burial;
@@ -42,6 +47,34 @@ pub struct Parts {
     pub rules: Arc<Rules>,
     /// The machine's name, for operators.
     pub host: String,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+    /// Where health and metrics are served.
+    pub health: SocketAddr,
+}
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker can not serve its health on {0}: {1}")]
+pub struct WorkerError(SocketAddr, #[source] std::io::Error);
+
+/// A claim loop that has not turned for this long is stuck: Redis may be away, or the loop may hang.
+const STUCK: Duration = Duration::from_secs(15);
+
+/// Ready while every lane's claim loop turns.
+struct Turning {
+    queue: Queue,
+    worker: String,
+}
+
+impl Readiness for Turning {
+    fn obstacles(&self) -> Vec<&'static str> {
+        let turning = self.queue.turning(&self.worker);
+        if turning.is_empty() {
+            return vec!["no_lane_is_worked"];
+        }
+        turning.iter().filter(|(_, age)| *age > STUCK).map(|(lane, _)| lane.name()).collect()
+    }
 }
 
 /// Works the lanes until `stop`, then drains: takes nothing new, finishes within the grace, hands back the rest. Returns
@@ -52,8 +85,9 @@ pub async fn run(
     settings: &WorkerSettings,
     name: &str,
     stop: CancellationToken,
-) -> bool {
+) -> Result<bool, WorkerError> {
     let tasks = TaskTracker::new();
+    let listener = TcpListener::bind(parts.health).await.map_err(|error| WorkerError(parts.health, error))?;
     // The relay outlives the lanes: what they commit while they drain is still carried.
     let relaying = CancellationToken::new();
     let relay = Relay::start(parts.store.clone(), parts.queue.clone(), settings, &tasks, &relaying);
@@ -65,6 +99,9 @@ pub async fn run(
         worker: Arc::from(name),
         tasks: tasks.clone(),
     };
+    let ready = Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned() });
+    let health = axum::serve(listener, health::router(ready, parts.metrics));
+    tasks.spawn(health.with_graceful_shutdown(relaying.clone().cancelled_owned()).into_future());
     tasks.spawn(burial::keep(kit.clone(), parts.queue.clone(), relaying.clone()));
     let working = TaskTracker::new();
     for lane in Lane::ALL {
@@ -84,7 +121,7 @@ pub async fn run(
     // The relay's last marks: a second is plenty, and a mark that is lost costs one more push.
     let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
     tracing::info!(worker = name, drained, "worker stopped");
-    drained
+    Ok(drained)
 }
 
 /// A name that no other start of a process has.

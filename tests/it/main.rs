@@ -5,5 +5,7 @@
     reason = "a test that cannot go on should say so, and these are no test functions to clippy"
 )]
 
+mod audit;
 mod doctor;
+mod intake;
 mod servers;

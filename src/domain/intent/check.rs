@@ -64,8 +64,9 @@ impl OrderIntentBody {
             return Err(faults);
         }
         // What passed the checks above is readable; should a new field be forgotten there, serde still refuses it.
-        serde_json::from_value(value).map_err(|error| {
-            vec![Fault { field: String::new(), code: FaultCode::WrongType, detail: error.to_string() }]
+        serde_json::from_value(value).map_err(|_| {
+            let detail = "is not an order intent".to_owned();
+            vec![Fault { field: String::new(), code: FaultCode::WrongType, detail }]
         })
     }
 }
@@ -209,6 +210,7 @@ fn one_of(
 }
 
 /// A text that must be among what is known, where that is known.
+#[derive(Clone, Copy)]
 struct Rule<'a> {
     known: Option<&'a HashSet<String>>,
     code: FaultCode,

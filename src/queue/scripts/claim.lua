@@ -5,7 +5,7 @@
 allow_when_full()
 local worker, lease, most, mode, suspects = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local out = { 0, 0, 0, 0, -1, -1 }
-local HEAD = #out
+local HEAD, BAR = #out, 124
 -- Shares of sixteen for the four bands: the last two are the ageing, so that nothing starves.
 local SHARES = { 8, 4, 2, 2 }
 -- Ids that were dropped are skipped; so many looks past them, and the rest is for the next call.
@@ -13,25 +13,31 @@ local LOOKS = 8
 
 local function hand_over(ids)
   local envelopes, records = call('HMGET', J, unpack(ids)), call('HMGET', T, unpack(ids))
-  local last = call('HINCRBY', M, 'lease', #ids)
+  local sequence = call('HINCRBY', M, 'lease', 1)
   -- A wiped partition starts at its time, so that no token of before is ever given again.
-  if last == #ids then last = call('HINCRBY', M, 'lease', now) end
-  local ends, held, first = {}, {}, last - #ids
+  if sequence == 1 then sequence = call('HINCRBY', M, 'lease', now) end
+  local prefix, suffix = string.format('%.0f.', sequence), ':' .. worker
+  local ending, ends, held, seen, at, n = now + lease, {}, {}, {}, #out, 0
   for k = 1, #ids do
-    local id, envelope = ids[k], envelopes[k]
-    local token, deliveries, strikes, stage, overran = read(records[k])
-    if envelope and token == '' then
-      token = string.format('%.0f:%s', first + k, worker)
-      ends[#ends + 1], ends[#ends + 2] = now + lease, id
-      held[#held + 1], held[#held + 2] = id, write(token, deliveries + 1, strikes, stage, 0)
-      for _, value in ipairs({ id, token, deliveries + 1, strikes, stage, overran, envelope }) do out[#out + 1] = value end
+    local id, envelope, record = ids[k], envelopes[k], records[k]
+    -- A job that was dropped and pushed again stands in its list twice.
+    if envelope and not seen[id] and (not record or string.byte(record) == BAR) then
+      seen[id] = true
+      local token, _, deliveries, strikes, stage, overran = prefix .. k .. suffix, read(record)
+      ends[n + 1], ends[n + 2] = ending, id
+      held[n + 1] = id
+      held[n + 2] = record and write(token, deliveries + 1, strikes, stage, 0) or token .. '|1|0|0|0'
+      n = n + 2
+      out[at + 1], out[at + 2], out[at + 3], out[at + 4] = id, token, deliveries + 1, strikes
+      out[at + 5], out[at + 6], out[at + 7] = stage, overran, envelope
+      at = at + 7
     end
   end
-  if #ends > 0 then
+  if n > 0 then
     call('ZADD', L, unpack(ends))
     call('HSET', T, unpack(held))
   end
-  return #ends / 2
+  return n / 2
 end
 
 local function take(list, count)

@@ -3,7 +3,7 @@
 mod intents;
 mod model;
 mod moves;
-mod server;
+pub(crate) mod server;
 mod working;
 
 use std::time::Duration;

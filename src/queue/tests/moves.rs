@@ -56,10 +56,15 @@ async fn urgent_bands_go_first_and_none_starves() {
 
 #[tokio::test]
 async fn a_delayed_job_is_never_early_and_keeps_its_attempts() {
-    let (_server, queue) = start().await;
+    let (server, queue) = start().await;
     let began = crate::time::Stopwatch::start();
     let delay = Duration::from_millis(120);
+    let (seconds, micros): (i64, i64) = server.ask(&["TIME"]);
     queue.push(&[Copy { delay, ..copy(LANE, "later") }]).await.unwrap();
+    let delayed = queue.0.keys(LANE).delayed();
+    let due: Vec<Vec<u8>> = server.ask(&["ZRANGE", &delayed, "0", "0", "WITHSCORES"]);
+    let due: i64 = String::from_utf8_lossy(&due[1]).parse().unwrap();
+    assert!(due * 1_000 >= seconds * 1_000_000 + micros + 120_000, "due early by Redis's clock");
     let promoted =
         async || queue.0.call::<(u64, i64)>(LANE, &scripts::PROMOTE, vec![arg(10)]).await.unwrap().0 == 1;
     until("it is due", promoted).await;
@@ -85,7 +90,7 @@ async fn handed_back_jobs_stand_in_front_in_their_order() {
     let copies: Vec<Copy> = (0..6).map(|n| copy(LANE, &n.to_string())).collect();
     queue.push(&copies).await.unwrap();
     let first = claim(&queue, LANE, "w", LONG, 4, "any").await;
-    let args = first.iter().flat_map(Handed::pair).collect();
+    let args = first.iter().rev().flat_map(Handed::pair).collect();
     assert_eq!(each(&queue, LANE, &scripts::HAND_BACK, args).await, [1, 1, 1, 1]);
     let again = claim(&queue, LANE, "w", LONG, 6, "any").await;
     let expected: Vec<Vec<u8>> = copies.iter().map(|copy| copy.id.uuid().as_bytes().to_vec()).collect();
@@ -99,7 +104,7 @@ async fn only_the_poison_job_is_quarantined() {
     let copies: Vec<Copy> = (0..40).map(|n| copy(LANE, &n.to_string())).collect();
     queue.push(&copies).await.unwrap();
     let poison = copies[7].id.uuid().as_bytes().to_vec();
-    let (mut done, mut quarantined) = (0, 0);
+    let (mut done, mut quarantined, mut alone) = (0, 0, 0);
     for round in 0..400 {
         let mut handed = claim(&queue, LANE, &format!("w{round}"), 30, 20, "any").await;
         if handed.is_empty() {
@@ -109,7 +114,10 @@ async fn only_the_poison_job_is_quarantined() {
             break;
         }
         assert!(handed[0].stage != 1 || handed.len() <= 16, "suspects come in small slices");
-        if handed.iter().any(|job| job.id == poison) {
+        if let Some(job) = handed.iter().find(|job| job.id == poison) {
+            let expected = if job.stage == 2 { alone } else { 0 };
+            assert_eq!(job.strikes, expected, "only a death alone counts");
+            alone += i64::from(job.stage == 2);
             // The worker dies, and takes its whole slice along.
             quarantined += sweep(&queue, LANE, &[]).await.1;
         } else {
@@ -153,7 +161,7 @@ async fn a_living_owner_is_never_charged_with_a_death() {
 async fn a_paused_lane_gives_nothing_and_a_dropped_job_is_gone() {
     let (server, queue) = start().await;
     let copies =
-        [copy(LANE, "a"), copy(LANE, "b"), Copy { delay: Duration::from_secs(60), ..copy(LANE, "c") }];
+        [copy(LANE, "a"), copy(LANE, "b"), Copy { delay: Duration::from_mins(1), ..copy(LANE, "c") }];
     queue.push(&copies).await.unwrap();
     queue.pause(LANE).await.unwrap();
     assert!(claim(&queue, LANE, "w", LONG, 10, "any").await.is_empty());
@@ -183,6 +191,8 @@ async fn a_full_redis_takes_nothing_in_and_lets_everything_out() {
     let delay = [handed[2].pair(), vec![arg(1), vec![1]]].concat();
     assert_eq!(each(&queue, LANE, &scripts::DELAY, delay).await, [1]);
     assert_eq!(finish(&queue, LANE, &handed[3..]).await, 1);
+    let depth = queue.depth(LANE).await.unwrap();
+    assert_eq!((depth.leased, depth.waiting(), depth.parked, depth.delayed), (0, 1, 1, 1));
 }
 
 #[tokio::test]

@@ -13,14 +13,14 @@ use crate::ids::random_bytes;
 /// Where a redis-server may be, should PATH not say.
 const PLACES: [&str; 3] = ["redis-server", "/usr/bin/redis-server", "/usr/local/bin/redis-server"];
 
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Option<Child>,
     port: u16,
     folder: PathBuf,
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = std::env::temp_dir()
             .join(format!("orderfleet-redis-{:016x}", u64::from_le_bytes(random_bytes())));
@@ -31,7 +31,7 @@ impl Server {
     }
 
     /// Runs it on its folder, and waits until it answers.
-    pub(super) async fn run(&mut self, more: &[&str]) {
+    pub(crate) async fn run(&mut self, more: &[&str]) {
         let port = self.port.to_string();
         let mut args = vec!["--port", &port, "--bind", "127.0.0.1", "--appendonly", "yes"];
         args.extend(["--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]);
@@ -54,25 +54,25 @@ impl Server {
     }
 
     /// As a power loss would: no goodbye.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
     }
 
-    pub(super) fn client(&self) -> redis::Client {
+    pub(crate) fn client(&self) -> redis::Client {
         redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap()
     }
 
     /// Sends a command on a connection of its own.
-    pub(super) fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         command.query(&mut self.client().get_connection().unwrap()).unwrap()
     }
 
-    pub(super) fn settings(&self) -> RedisSettings {
+    pub(crate) fn settings(&self) -> RedisSettings {
         RedisSettings {
             url: SecretString::from(format!("redis://127.0.0.1:{}", self.port)),
             prefix: "t".to_owned(),

@@ -1,0 +1,30 @@
+//! What the tables do not allow to ask yet, by name: an invariant that nobody can check must not look like one that holds.
+
+use super::Absent;
+
+pub(super) const ABSENT: &[Absent] = &[
+    Absent {
+        id: "I22",
+        name: "surplus goes back",
+        sentence: "Surplus payments are fully refunded.",
+        reason: "there is no table of refunds; a person sees surplus money as an exception (I21)",
+    },
+    Absent {
+        id: "I24",
+        name: "refunds are counted",
+        sentence: "What a payment sets aside for refunds is the sum of its refunds.",
+        reason: "there is no table of refunds",
+    },
+    Absent {
+        id: "I38",
+        name: "a key names one answer",
+        sentence: "An idempotency key that is done has its answer, and no two answers share one.",
+        reason: "there is no table of keys: an intent's id is made of its key, so that I11 says it",
+    },
+    Absent {
+        id: "I39",
+        name: "coupons are not overdrawn",
+        sentence: "A coupon was used as often as counted, and no more often than it may be.",
+        reason: "there are no coupons",
+    },
+];

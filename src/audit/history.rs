@@ -1,0 +1,117 @@
+//! Intents and orders: each wish has one outcome, and an order's history explains where it stands.
+
+use super::{Invariant, Of, When};
+
+pub(super) const INVARIANTS: &[Invariant] = &[
+    Invariant {
+        id: "I11",
+        name: "one order an intent",
+        sentence: "An order and its intent name each other and nobody else.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select o.id, format('made by intent %s, which names order %s', o.intent_id, coalesce(i.order_id::text, 'none'))
+                from orders o left join order_intents i on i.id = o.intent_id where i.order_id is distinct from o.id
+              union all
+              select o.id, format('named by intent %s, made by %s', i.id, o.intent_id)
+                from order_intents i join orders o on o.id = i.order_id where o.intent_id <> i.id",
+    },
+    Invariant {
+        id: "I12",
+        name: "every intent has its outcome",
+        sentence: "An accepted intent's order exists; any other has a code and no order.",
+        when: When::Always,
+        of: Of::Intent,
+        sql: "select i.id, format('%s, code %s, order %s', i.state, coalesce(i.reject_code, 'none'),
+                                 case when i.order_id is null then 'none' when o.id is null then 'missing' else 'there' end)
+                from order_intents i left join orders o on o.id = i.order_id
+               where case i.state when 'accepted' then o.id is null
+                                  else i.reject_code is null or i.order_id is not null end",
+    },
+    Invariant {
+        id: "I13",
+        name: "no intent waits for ever",
+        sentence: "No intent has been waiting for its outcome for five minutes.",
+        when: When::Quiescent,
+        of: Of::Job,
+        sql: "select id, format('open since %s, %s attempts', to_char(created_at, 'YYYY-MM-DD HH24:MI:SSOF'), attempts)
+                from jobs where kind = 'order-intent' and created_at < now() - interval '5 min'",
+    },
+    Invariant {
+        id: "I14",
+        name: "totals add up",
+        sentence: "An order has lines, its subtotal is their sum, and its total is what the parts add up to.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select o.id, format('lines %s; %s - %s + %s + %s, total %s', coalesce(i.lines::text, 'none'), o.subtotal_minor,
+                                 o.discount_minor, o.shipping_minor, o.tax_minor, o.total_minor)
+                from orders o
+                left join (select order_id, sum(total_minor) as lines, bool_and(total_minor = quantity * unit_minor) as right
+                             from order_items group by order_id) i on i.order_id = o.id
+               where i.lines is distinct from o.subtotal_minor or not i.right
+                  or o.subtotal_minor - o.discount_minor + o.shipping_minor + o.tax_minor <> o.total_minor",
+    },
+    Invariant {
+        id: "I15",
+        name: "status is the last event's",
+        sentence: "An order stands where its last event took it.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select o.id, format('%s, but the last event says %s', o.status, coalesce(e.to_status, 'nothing'))
+                from orders o
+                left join (select distinct on (order_id) order_id, to_status from order_events
+                            order by order_id, seq desc) e on e.order_id = o.id
+               where e.to_status is distinct from o.status",
+    },
+    Invariant {
+        id: "I16",
+        name: "no event is missing",
+        sentence: "An order's events are numbered from 1 without a gap, up to the number that the order has.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select o.id, format('at %s, with %s events from %s to %s', o.status_seq, coalesce(e.n, 0), e.first, e.last)
+                from orders o
+                left join (select order_id, count(*) as n, min(seq) as first, max(seq) as last from order_events
+                            group by order_id) e on e.order_id = o.id
+               where e.n is distinct from o.status_seq or e.first <> 1 or e.last <> o.status_seq",
+    },
+    Invariant {
+        id: "I17",
+        name: "only legal moves",
+        sentence: "An order began by awaiting its payment, and each later event begins where the last ended and is legal.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select e.order_id, format('event %s: from %s to %s, after %s', e.seq, coalesce(e.from_status, 'nothing'), e.to_status,
+                                       coalesce(e.before, 'nothing'))
+                from (select order_id, seq, from_status, to_status,
+                             lag(to_status) over (partition by order_id order by seq) as before from order_events) e
+                left join legal_transitions l on l.from_status = e.from_status and l.to_status = e.to_status
+               where e.from_status is distinct from e.before
+                  or (e.before is null and e.to_status <> 'pending_payment') or (e.before is not null and l.to_status is null)",
+    },
+    Invariant {
+        id: "I18",
+        name: "history can't be rewritten",
+        sentence: "The triggers that write the history, and those that refuse to change it, are there and enabled.",
+        when: When::Always,
+        of: Of::Name,
+        sql: "select w.owner || '.' || w.guard, case when g.tgname is null then 'missing' else 'disabled' end
+                from (values ('stock_movements', 'stock_movements_append_only'), ('order_items', 'order_items_frozen'),
+                             ('order_events', 'order_events_append_only'), ('orders', 'orders_version'),
+                             ('orders', 'orders_created'), ('orders', 'orders_moved'),
+                             ('reservations', 'reservations_moves')) as w (owner, guard)
+                left join pg_trigger g on g.tgrelid = to_regclass(w.owner) and g.tgname = w.guard
+               where coalesce(g.tgenabled, 'D') not in ('O', 'A')",
+    },
+    Invariant {
+        id: "I36",
+        name: "what waits aside says why",
+        sentence: "Only an order that is held or an exception has a state to resume to, and an exception is shown to somebody.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select o.id, format('%s, resumes to %s', o.status, coalesce(o.resume_to, 'nothing'))
+                from orders o
+               where (o.status in ('on_hold', 'exception')) <> (o.resume_to is not null)
+                  or (o.status = 'exception' and not exists (
+                        select from order_exceptions e where e.order_id = o.id and e.state <> 'resolved'))",
+    },
+];

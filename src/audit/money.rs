@@ -1,0 +1,79 @@
+//! Money: none is taken without an order that it pays, or somebody who was told that it does not fit.
+
+use super::{Invariant, Of, When};
+
+pub(super) const INVARIANTS: &[Invariant] = &[
+    Invariant {
+        id: "I19",
+        name: "one payment pays an order",
+        sentence: "An order has at most one primary payment.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select order_id, format('%s primary payments', count(*)) from payments where role = 'primary'
+               group by order_id having count(*) > 1",
+    },
+    Invariant {
+        id: "I20",
+        name: "confirmed is settled",
+        sentence: "A paid order has a primary payment that captured its total in its currency, or costs nothing and has none; an order that awaits its money has none.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select o.id, format('%s, total %s %s, primary %s', o.status, o.total_minor, o.currency,
+                                 coalesce(p.captured_minor || ' ' || p.currency || ' ' || p.state, 'none'))
+                from orders o
+                join order_statuses s on s.status = coalesce(o.resume_to, o.status)
+                left join (select distinct on (order_id) order_id, state, captured_minor, currency from payments
+                            where role = 'primary' order by order_id, attempt_no) p on p.order_id = o.id
+               where case when s.is_paid and o.total_minor > 0
+                            then p.state is distinct from 'captured' or p.captured_minor <> o.total_minor or p.currency <> o.currency
+                          when s.is_paid or not s.is_terminal then p.order_id is not null
+                          else false end",
+    },
+    Invariant {
+        id: "I21",
+        name: "no money without an owner",
+        sentence: "Captured money that pays nothing (no primary, or an order that awaits its money or is cancelled) has an open exception.",
+        when: When::Quiescent,
+        of: Of::Payment,
+        sql: "select p.id, format('%s %s as %s of order %s, which is %s', p.captured_minor, p.currency, p.role, o.id, o.status)
+                from payments p join orders o on o.id = p.order_id
+               where p.state = 'captured'
+                 and (p.role <> 'primary' or coalesce(o.resume_to, o.status) in ('pending_payment', 'cancelled'))
+                 and not exists (select from order_exceptions e where e.order_id = o.id and e.state <> 'resolved')",
+    },
+    Invariant {
+        id: "I23",
+        name: "no more goes back than came",
+        sentence: "Neither a payment nor an order gives back more than was captured.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select id, format('refunded %s of %s', refunded_minor, captured_minor) from orders
+               where refunded_minor not between 0 and captured_minor
+              union all
+              select order_id, format('payment %s: %s of %s set aside for refunds', id, refund_reserved_minor, captured_minor)
+                from payments where refund_reserved_minor not between 0 and captured_minor",
+    },
+    Invariant {
+        id: "I25",
+        name: "refunded is all of it",
+        sentence: "An order is refunded exactly when all that it captured went back.",
+        when: When::Quiescent,
+        of: Of::Order,
+        sql: "select id, format('%s, refunded %s of %s', status, refunded_minor, captured_minor) from orders
+               where (status = 'refunded') <> (captured_minor > 0 and refunded_minor = captured_minor)",
+    },
+    Invariant {
+        id: "I41",
+        name: "captured is counted",
+        sentence: "An order's captured amount is the sum of its captured payments; less only where one came in another currency and an exception says so.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select o.id, format('%s counted, %s captured', o.captured_minor, coalesce(p.captured, 0))
+                from orders o
+                left join (select order_id, sum(captured_minor) as captured from payments where state = 'captured'
+                            group by order_id) p on p.order_id = o.id
+               where o.captured_minor > coalesce(p.captured, 0)
+                  or (o.captured_minor < coalesce(p.captured, 0) and not exists (
+                        select from order_exceptions e where e.order_id = o.id and e.type = 'amount_mismatch'))",
+    },
+];

@@ -1,0 +1,114 @@
+//! Work: whatever was taken in or begun is done, open, or buried where somebody can see it.
+
+use super::{Invariant, Of, When, public_id};
+
+pub(super) const INVARIANTS: &[Invariant] = &[
+    Invariant {
+        id: "I26",
+        name: "applied is what was applied",
+        sentence: "An event that counts as applied left its fact: a signal of its payment, or a scan of its parcel.",
+        when: When::Always,
+        of: Of::Name,
+        sql: "select i.provider || ' ' || i.event_id, format('%s of %s is applied, but nothing tells what it changed', i.type, i.object_id)
+                from inbox i
+               where i.state = 'applied' and case i.provider
+                       when 'easypost' then not exists (select from tracking_events e
+                                                         where e.provider = i.provider and e.event_id = i.event_id)
+                       else not exists (select from applied_signals s
+                                         where s.provider = i.provider and s.object_id = i.object_id) end",
+    },
+    Invariant {
+        id: "I27",
+        name: "no event is left behind",
+        sentence: "An event that waits has an open job after five minutes, and one that was given up has a dead letter.",
+        when: When::Quiescent,
+        of: Of::Name,
+        sql: "with carried as (
+                select payload ->> 'provider' as provider, payload ->> 'event_id' as event_id, true as is_open from jobs
+                 where kind in ('payment-confirmation', 'tracking')
+                union all
+                select payload ->> 'provider', payload ->> 'event_id', false from dead_letters
+                 where kind in ('payment-confirmation', 'tracking'))
+              select i.provider || ' ' || i.event_id, format('%s since %s: %s', i.state,
+                     to_char(i.received_at, 'YYYY-MM-DD HH24:MI:SSOF'), i.type)
+                from inbox i
+                left join carried c on c.provider = i.provider and c.event_id = i.event_id
+                      and (c.is_open or i.state = 'failed')
+               where i.state in ('received', 'parked', 'failed') and i.received_at < now() - interval '5 min'
+                 and c.event_id is null",
+    },
+    Invariant {
+        id: "I34",
+        name: "no effect is stuck",
+        sentence: "An outside mutation without an outcome belongs to an open job or a dead letter; a cancellation may also be overtaken by its payment's end.",
+        when: When::Quiescent,
+        of: Of::Name,
+        sql: "select e.name, format('%s since %s', e.state, to_char(e.created_at, 'YYYY-MM-DD HH24:MI:SSOF'))
+                from effects e
+                left join jobs j on j.id = e.job_id
+                left join dead_letters d on d.job_id = e.job_id
+               where e.state in ('pending', 'in_flight', 'unknown') and j.id is null and d.id is null
+                 and not (e.name like 'pay_cancel:%' and exists (
+                       select from payments p where p.provider_payment_id = e.request ->> 'payment_intent'
+                                                and p.state in ('cancelled', 'captured')))",
+    },
+    Invariant {
+        id: "I35",
+        name: "every job reaches the queue",
+        sentence: "A job row is pushed within 60 seconds of when the queue should know it, a minute before it is due.",
+        when: When::Quiescent,
+        of: Of::Job,
+        sql: "select id, format('%s, due %s', kind, to_char(run_at, 'YYYY-MM-DD HH24:MI:SSOF')) from jobs
+               where relayed_at is null and greatest(created_at, run_at - interval '1 min') < now() - interval '60 s'",
+    },
+    Invariant {
+        id: "I40",
+        name: "the dead are accounted for",
+        sentence: "A job is open or buried, never both; attempts belong to one of these; a notice that was given up has its dead letter.",
+        when: When::Always,
+        of: Of::Name,
+        sql: concat!(
+            "with given_up as materialized (
+                select id, ", public_id!("msg", "id"), " as public_id from communications where state = 'failed')
+              select 'job ' || d.job_id, format('%s is open, and its dead letter was never replayed', d.kind)
+                from dead_letters d join jobs j on j.id = d.job_id where d.replayed_at is null
+              union all
+              select distinct 'job ' || a.job_id, 'attempts of a job that is neither open nor buried'
+                from attempts a left join jobs j on j.id = a.job_id left join dead_letters d on d.job_id = a.job_id
+               where j.id is null and d.id is null
+              union all
+              select 'notice ' || g.public_id, 'given up without a dead letter'
+                from given_up g left join dead_letters d on d.kind = 'email' and d.payload ->> 'communication' = g.public_id
+               where d.id is null"
+        ),
+    },
+    Invariant {
+        id: "I42",
+        name: "nothing was bought or charged twice",
+        sentence: "No second receipt that tells of another payment or label is left unresolved.",
+        when: When::Always,
+        of: Of::Name,
+        sql: "select f.name, format('run %s brought %s, the effect has %s', v.run, v.provider_ref, coalesce(f.provider_ref, 'none'))
+                from effect_evidence v join effects f on f.name = v.name
+               where v.resolved_at is null and v.provider_ref is distinct from f.provider_ref
+                 and (f.name like 'pay_create:%' or f.name like 'label:%:buy')",
+    },
+    Invariant {
+        id: "I43",
+        name: "every receipt is booked",
+        sentence: "What a receipt proves stands in our tables too: the payment opened, the label bought, the notice sent.",
+        when: When::Quiescent,
+        of: Of::Name,
+        sql: "select e.name, format('%s is known to nobody', e.provider_ref)
+                from effects e left join payments p on p.provider_payment_id = e.provider_ref
+               where e.state = 'done' and e.name like 'pay_create:%' and p.id is null
+              union all
+              select e.name, format('%s is known to nobody', e.provider_ref)
+                from effects e left join labels l on l.tracking_code = e.provider_ref
+               where e.state = 'done' and e.name like 'label:%:buy' and l.id is null
+              union all
+              select e.name, format('%s went out, but does not count as sent', e.provider_ref)
+                from effects e left join communications c on c.message_id = e.provider_ref and c.state = 'sent'
+               where e.state = 'done' and e.name like 'mail:%' and c.id is null",
+    },
+];

@@ -1,0 +1,73 @@
+//! `orderfleet orders show`: one order's whole timeline.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::domain::money::Amount;
+use crate::roles::CommandError;
+use crate::store::Store;
+use crate::store::timeline::{OrderName, Timeline};
+use crate::terminal::{say, say_json};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OrdersCommand {
+    /// Show an order's whole life.
+    Show {
+        /// Its id (`ord_…`), its intent's id (`int_…`), or its number (`OF-…`).
+        id: String,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) async fn run(command: OrdersCommand, store: &Store) -> Result<ExitCode, CommandError> {
+    let OrdersCommand::Show { id, json } = command;
+    let Some(timeline) = store.timeline(&OrderName::read(&id)).await? else {
+        return Err(CommandError::Refused(format!(
+            "there is no order {id}. An intent that was rejected has none: \
+             `GET /v1/order-intents/{{id}}` says why; one that is still queued has none yet"
+        )));
+    };
+    if json {
+        say_json(&timeline);
+    } else {
+        show(&timeline);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(order: &Timeline) {
+    let money = |minor: i64| money(minor, &order.currency);
+    say(&format!("{}  {}", order.order_number, order.status));
+    say(&format!("  order {}   intent {}   customer {}", order.order_id, order.intent_id, order.customer_id));
+    say(&format!(
+        "  total {}   captured {}   refunded {}\n",
+        money(order.total_minor),
+        money(order.captured_minor),
+        money(order.refunded_minor)
+    ));
+    let mut day = String::new();
+    for moment in &order.moments {
+        let today = moment.at.format("%Y-%m-%d").to_string();
+        if today != day {
+            say(&format!("  {today} (UTC)"));
+            day = today;
+        }
+        let amount = moment.minor.zip(moment.currency.as_deref());
+        let amount =
+            amount.map(|(minor, currency)| format!("  {}", self::money(minor, currency))).unwrap_or_default();
+        say(&format!("  {}  {:10} {}{amount}", moment.at.format("%H:%M:%S%.3f"), moment.about, moment.what));
+    }
+    if !order.open.is_empty() {
+        say("\n  open:");
+        order.open.iter().for_each(|open| say(&format!("    {open}")));
+    }
+}
+
+fn money(minor: i64, currency: &str) -> String {
+    match currency.parse() {
+        Ok(currency) => Amount::new(minor, currency).to_string(),
+        Err(_) => format!("{minor} {currency}"),
+    }
+}

@@ -1,0 +1,195 @@
+//! `POST /v1/order-intents` and `GET /v1/order-intents/{id}`.
+//!
+//! The steps and their order are the protocol's: authenticate, parse and judge, replay look-up, capacity, push. A holder
+//! of a place is never refused for capacity. Exactly one durable write comes before the answer, and that is the push;
+//! fingerprint, replay and healing are decided in it, in one script. 503 is never remembered under the key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tracing::{debug, error};
+
+use super::outcome::{Known, queued};
+use super::problem::{Code, Problem};
+use super::watch::Follow;
+use super::{Door, request, snapshot};
+use crate::auth::{Action, Principal, Reach};
+use crate::domain::intent::{AcceptedIntent, OrderIntentBody};
+use crate::domain::key::{IdempotencyKey, fingerprint, hex};
+use crate::domain::priority::Priority;
+use crate::ids::{IntentId, JobId};
+use crate::job::{Band, Payload};
+use crate::jobs::order_intent::OrderIntent;
+use crate::queue::{IntentPush, IntentPushed};
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// A judged wish, on its way to the queue.
+struct Wish {
+    intent: IntentId,
+    fingerprint: [u8; 32],
+    tenant: String,
+    customer: String,
+    body: OrderIntentBody,
+    traceparent: String,
+}
+
+pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let caller = door.authenticate(&head.headers)?;
+    let reach = super::require(&caller, Action::PlaceIntent)?;
+    let key = IdempotencyKey::read(head.headers.get("idempotency-key").map(HeaderValue::as_bytes))?;
+    request::expect_json(&head.headers)?;
+    let bytes = request::body(&head.headers, body, door.settings.max_body_bytes).await?;
+    let wish = judge(&door, &caller, &key, &bytes, &head.headers)?;
+    if reach == Reach::Own && wish.body.customer.id != caller.subject {
+        return Err(Problem::new(
+            Code::Forbidden,
+            "customer.id must be the customer that the credential names",
+        ));
+    }
+    let wait = request::wait_seconds(&head.headers)
+        .map(|seconds| Duration::from_secs(seconds.min(door.settings.max_wait_seconds)));
+    // Before the push: no change can fall between it and the first look. Without a place the answer is not held.
+    let follow = wait.and_then(|_| door.watch.follow(wish.intent));
+    let taken = take_in(&door, wish).await?;
+    Ok(answer(&door, &caller, taken, wait.zip(follow)).await)
+}
+
+fn judge(
+    door: &Door,
+    caller: &Principal,
+    key: &IdempotencyKey,
+    bytes: &[u8],
+    headers: &HeaderMap,
+) -> Result<Wish, Problem> {
+    let catalogue = door.snapshots.catalogue();
+    let body = OrderIntentBody::read(request::json(bytes)?, snapshot::known(catalogue.as_deref()))
+        .map_err(Problem::faults)?;
+    let customer = body.customer_scope();
+    Ok(Wish {
+        intent: door.names.name(&caller.tenant, &customer, key),
+        fingerprint: fingerprint(&body),
+        tenant: caller.tenant.clone(),
+        customer,
+        body,
+        traceparent: request::traceparent(headers),
+    })
+}
+
+/// An intent that the queue holds.
+struct Taken {
+    intent: IntentId,
+    known: Known,
+    is_replay: bool,
+}
+
+async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
+    let intent = wish.intent;
+    // The push looks the key up by itself; only where new wishes are refused it is asked before, because a holder of a
+    // place is not refused. So a herd costs one call each.
+    if let Some(wait) = door.capacity.refusal()
+        && door.queue.intent(intent).await?.is_none()
+    {
+        let detail = "nothing was taken in; repeat with the same key once the time has passed";
+        return Err(Problem::new(Code::OverCapacity, detail).retry_after(wait));
+    }
+    let first = queued(intent, &wish.tenant, &wish.customer).to_string();
+    match door.queue.push_intent(parcel(wish, first.clone())?).await? {
+        IntentPushed::Accepted { sequence, .. } => {
+            door.capacity.pushed();
+            debug!(%intent, sequence, "intent accepted");
+            Ok(Taken { intent, known: Known::read(0, &first)?, is_replay: false })
+        }
+        IntentPushed::Replayed { version, public, healed } => {
+            debug!(%intent, version, healed, "intent replayed");
+            Ok(Taken { intent, known: Known::read(version, &public)?, is_replay: true })
+        }
+        IntentPushed::Mismatch => {
+            let detail = "this key already names another wish of this customer; a new wish needs a new key";
+            Err(Problem::new(Code::KeyReused, detail))
+        }
+    }
+}
+
+fn parcel(wish: Wish, public: String) -> Result<IntentPush, Problem> {
+    let band = Priority::named(&wish.body.priority).and_then(|priority| Band::numbered(priority.band));
+    let accepted = OrderIntent(AcceptedIntent {
+        intent_id: wish.intent,
+        tenant: wish.tenant,
+        fingerprint: hex(&wish.fingerprint),
+        body: wish.body,
+    });
+    let body = serde_json::to_vec(&accepted).map_err(|fault| {
+        error!(%fault, "an accepted intent can not be written");
+        Problem::new(Code::Internal, "the intent can not be written")
+    })?;
+    Ok(IntentPush {
+        intent: wish.intent,
+        // The intent's own: pushed again after Redis forgot the key, it is the same job.
+        job: JobId::from(wish.intent.uuid()),
+        kind: OrderIntent::KIND.to_owned(),
+        band: band.unwrap_or_default(),
+        body,
+        traceparent: Some(wish.traceparent),
+        fingerprint: wish.fingerprint,
+        public,
+    })
+}
+
+async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Duration, Follow)>) -> Response {
+    let waits = wait.as_ref().map(|(limit, _)| limit.as_secs());
+    let known = match wait {
+        Some((limit, follow)) => door.outcome(taken.known, follow, limit).await,
+        None => taken.known,
+    };
+    let shows_outcome = if waits.is_some() { known.is_outcome() } else { known.status() != "queued" };
+    let status_url = format!("/v1/order-intents/{}", taken.intent);
+    let urls = json!({ "status_url": status_url, "events_url": format!("{status_url}/events") });
+    let (status, mut body) = match (shows_outcome, taken.is_replay) {
+        (true, false) => (StatusCode::CREATED, door.show(&known, caller)),
+        (true, true) => (StatusCode::OK, door.show(&known, caller)),
+        (false, _) => (StatusCode::ACCEPTED, json!({ "intent_id": taken.intent, "status": known.status() })),
+    };
+    if let (Value::Object(body), Value::Object(urls)) = (&mut body, urls) {
+        body.extend(urls);
+    }
+    let mut response = (status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    if let Ok(location) = status_url.parse() {
+        headers.insert(LOCATION, location);
+    }
+    if taken.is_replay {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    if let Some(Ok(applied)) = waits.map(|seconds| format!("wait={seconds}").parse()) {
+        headers.insert(APPLIED, applied);
+    }
+    response
+}
+
+pub(super) async fn show(
+    State(door): State<Arc<Door>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Problem> {
+    let caller = door.authenticate(&headers)?;
+    super::require(&caller, Action::ReadIntent)?;
+    let known = door.find(read_id(id)?, &caller).await?;
+    Ok(Json(door.show(&known, &caller)))
+}
+
+/// An id that is none names nothing.
+pub(super) fn read_id(id: Result<Path<String>, PathRejection>) -> Result<IntentId, Problem> {
+    id.ok()
+        .and_then(|Path(id)| id.parse().ok())
+        .ok_or_else(|| Problem::new(Code::UnknownIntent, "an intent's id is int_ and 26 letters or digits"))
+}

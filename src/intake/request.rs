@@ -1,0 +1,175 @@
+//! What is read of every request: its body within bounds, its headers, its name in the logs.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{MatchedPath, Request};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures::StreamExt;
+use serde_json::Value;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use super::problem::{Code, Problem};
+use crate::domain::key::hex;
+use crate::ids::random_bytes;
+use crate::time::Stopwatch;
+
+/// A megabyte over a slow line takes this long; a body that trickles longer holds a connection for nothing.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// What is read of a body that is too large, and thrown away, so that its sender gets to read the answer.
+const DRAINED: usize = 4 * 1024 * 1024;
+/// The longest request id that is repeated.
+const MAX_REQUEST_ID: usize = 128;
+/// Of version 00: `00-` 32 digits `-` 16 digits `-` 2 digits.
+const TRACEPARENT_LENGTH: usize = 55;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Reads a body of at most `max` bytes.
+pub(super) async fn body(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
+    let told: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if told.is_some_and(|length| length > max.saturating_add(DRAINED)) {
+        return Err(too_large(max));
+    }
+    tokio::time::timeout(BODY_TIMEOUT, gather(body, max))
+        .await
+        .map_err(|_| Problem::new(Code::TooSlow, format!("{} s are allowed", BODY_TIMEOUT.as_secs())))?
+}
+
+async fn gather(body: Body, max: usize) -> Result<Bytes, Problem> {
+    let (mut gathered, mut length) = (Vec::new(), 0_usize);
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::new(Code::TooSlow, "the body broke off"))?;
+        length = length.saturating_add(chunk.len());
+        if length <= max {
+            gathered.extend_from_slice(&chunk);
+        } else if length > max.saturating_add(DRAINED) {
+            break;
+        }
+    }
+    if length > max { Err(too_large(max)) } else { Ok(gathered.into()) }
+}
+
+fn too_large(max: usize) -> Problem {
+    Problem::new(Code::TooLarge, format!("at most {max} bytes are taken"))
+}
+
+/// Reads JSON; a fault is told with its line and column.
+pub(super) fn json(bytes: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))
+}
+
+/// Refuses a body that is said to be something else than JSON. Nothing said is taken for JSON.
+pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(said) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = said.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(Code::NotJson, "send the body as application/json"))
+}
+
+/// The seconds of `Prefer: wait=N`, if asked for. What can not be read is no preference (RFC 7240).
+pub(super) fn wait_seconds(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|part| {
+            let (name, value) = part.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok())?
+        })
+}
+
+/// The trace that the request belongs to, or a new one: every job of an order carries it.
+pub(super) fn traceparent(headers: &HeaderMap) -> String {
+    let given =
+        headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
+    given.map_or_else(
+        || format!("00-{}-{}-01", hex(&random_bytes::<16>()), hex(&random_bytes::<8>())),
+        str::to_owned,
+    )
+}
+
+fn is_trace(text: &str) -> bool {
+    let parts: Vec<_> = text.split('-').collect();
+    text.len() == TRACEPARENT_LENGTH
+        && parts.iter().map(|part| part.len()).eq([2, 32, 16, 2])
+        && parts[0] == "00"
+        && parts.concat().bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && parts[1..3].iter().all(|part| part.bytes().any(|byte| byte != b'0'))
+}
+
+/// Names each request, logs how it ended, and gives the name back. Ids and codes only: no body, no query, no header.
+pub(super) async fn observe(mut request: Request, next: Next) -> Response {
+    let id = request
+        .headers()
+        .get(&REQUEST_ID)
+        .filter(|id| {
+            (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        })
+        .cloned()
+        .or_else(|| HeaderValue::from_str(&format!("req_{}", hex(&random_bytes::<12>()))).ok());
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+    let shown = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let span = info_span!("request", id = shown, method = %request.method(), route);
+    if let Some(id) = &id {
+        request.headers_mut().insert(&REQUEST_ID, id.clone());
+    }
+    let watch = Stopwatch::start();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    let ms = watch.elapsed_ms();
+    span.in_scope(|| match status {
+        500.. => warn!(status, ms, "failed"),
+        400..500 => info!(status, ms, "refused"),
+        _ => debug!(status, ms, "answered"),
+    });
+    metrics::histogram!("orderfleet_http_request_seconds", "route" => route, "status" => status.to_string())
+        .record(watch.elapsed().as_secs_f64());
+    if let Some(id) = id {
+        response.headers_mut().insert(&REQUEST_ID, id);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefer(value: &'static str) -> Option<u64> {
+        wait_seconds(&HeaderMap::from_iter([(
+            HeaderName::from_static("prefer"),
+            HeaderValue::from_static(value),
+        )]))
+    }
+
+    #[test]
+    fn only_a_readable_wait_is_a_preference() {
+        assert_eq!(prefer("wait=5"), Some(5));
+        assert_eq!(prefer("respond-async, Wait = \"10\""), Some(10));
+        for none in ["wait", "wait=-1", "wait=soon", "return=minimal"] {
+            assert_eq!(prefer(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_trace_is_replaced() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(is_trace(good));
+        for bad in [
+            "",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
+            assert!(!is_trace(bad), "{bad}");
+        }
+        assert!(is_trace(&traceparent(&HeaderMap::new())));
+    }
+}

@@ -1,0 +1,7 @@
+//! The intake over real sockets, with a Redis of its own for each test and without Postgres.
+
+mod document;
+mod house;
+mod intents;
+mod outcomes;
+mod webhooks;

@@ -1,0 +1,204 @@
+//! One running intake: its Redis, its keys, and a client that talks to it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::{TimeZone, Utc};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use reqwest::{RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::super::{Intake, Parts, Snapshots, serve};
+use crate::auth::{self, Role};
+use crate::config::{IntakeSettings, PostgresSettings, QueueSettings};
+use crate::ids::ApiKeyId;
+use crate::queue::Queue;
+use crate::queue::tests::server::Server;
+use crate::seal::Seal;
+use crate::signature::{EasyPostSignature, StripeSignature};
+use crate::store::Store;
+use crate::store::access::StoredKey;
+use crate::store::snapshot::Catalogue;
+use crate::time::Clock;
+
+pub(super) const SECRET: &str = "a secret of at least thirty-two characters";
+pub(super) const STRIPE_SECRET: &str = "whsec_test";
+pub(super) const EASYPOST_SECRET: &str = "sécret";
+/// What the intake's clock shows at the start.
+pub(super) const NOW: i64 = 1_800_000_000;
+
+pub(super) struct House {
+    pub(super) redis: Server,
+    pub(super) queue: Queue,
+    pub(super) clock: Clock,
+    pub(super) intake: Intake,
+    pub(super) stop: CancellationToken,
+    pub(super) service: String,
+    pub(super) customer: String,
+    pub(super) vendor: String,
+    pub(super) viewer: String,
+    client: reqwest::Client,
+}
+
+pub(super) async fn open() -> House {
+    open_with(100, true).await
+}
+
+/// `max_depth` is the room in the lane; without keys nobody can be let in.
+pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
+    // A second test of the process finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let redis = Server::start().await;
+    let queue = Queue::connect(&redis.settings(), &queue_settings()).await.unwrap();
+    let clock = Clock::fixed(Utc.timestamp_opt(NOW, 0).unwrap());
+    let snapshots = Snapshots::default();
+    let [service, customer, vendor, viewer] =
+        [(Role::Service, "web"), (Role::Customer, "cus_7"), (Role::Vendor, "tailor"), (Role::Viewer, "desk")]
+            .map(|(role, name)| key(role, name));
+    if keys {
+        let stored = [&service, &customer, &vendor, &viewer].map(|(stored, _)| stored.clone());
+        snapshots.put_keys(stored.to_vec());
+        snapshots.put_catalogue(catalogue());
+    }
+    let stop = CancellationToken::new();
+    let parts = Parts {
+        queue: queue.clone(),
+        store: Store::new(&no_postgres()).unwrap(),
+        clock: clock.clone(),
+        secret: SecretString::from(SECRET),
+        stripe: StripeSignature::new([STRIPE_SECRET], 300).unwrap(),
+        easypost: EasyPostSignature::new([EASYPOST_SECRET]).unwrap(),
+        snapshots,
+        max_depth,
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+    };
+    let intake = serve(settings(), parts, stop.clone()).await.unwrap();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
+    House {
+        redis,
+        queue,
+        clock,
+        intake,
+        stop,
+        service: service.1,
+        customer: customer.1,
+        vendor: vendor.1,
+        viewer: viewer.1,
+        client,
+    }
+}
+
+impl House {
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.intake.address)
+    }
+
+    pub(super) fn get(&self, path: &str, key: &str) -> RequestBuilder {
+        self.client.get(self.url(path)).bearer_auth(key)
+    }
+
+    pub(super) fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(self.url(path)).header("content-type", "application/json")
+    }
+
+    /// An order intent of the web tier.
+    pub(super) fn intent(&self, idempotency_key: &str, body: &Value) -> RequestBuilder {
+        self.post("/v1/order-intents")
+            .bearer_auth(&self.service)
+            .header("idempotency-key", idempotency_key)
+            .body(body.to_string())
+    }
+
+    /// What a wish with this key is called.
+    pub(super) async fn placed(&self, idempotency_key: &str) -> String {
+        let answer = self.intent(idempotency_key, &wish()).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+        answer.json::<Value>().await.unwrap()["intent_id"].as_str().unwrap().to_owned()
+    }
+
+    /// A secret as the store keeps it, broken into lines as Postgres breaks its base64.
+    pub(super) fn sealed(plain: &str) -> String {
+        use base64::Engine;
+        let sealed = Seal::new(&SecretString::from(SECRET)).seal(plain.as_bytes());
+        let mut text = base64::engine::general_purpose::STANDARD.encode(sealed);
+        text.insert(20, '\n');
+        text
+    }
+}
+
+/// Status, code and the whole body of a problem.
+pub(super) async fn problem(answer: Response) -> (u16, String, Value) {
+    let status = answer.status().as_u16();
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["status"], status);
+    (status, body["code"].as_str().unwrap().to_owned(), body)
+}
+
+pub(super) fn wish() -> Value {
+    json!({
+        "cart_id": "cart_42",
+        "customer": {"id": "cus_7", "email": "a@example.com", "name": "A. Buyer"},
+        "currency": "USD",
+        "lines": [{"sku": "SUIT-42R", "quantity": 1}],
+        "shipping_address": {"name": "A. Buyer", "address_line1": "123 Main St", "city": "Kathmandu", "country": "NP"}
+    })
+}
+
+fn key(role: Role, name: &str) -> (StoredKey, String) {
+    let new = auth::new_key();
+    let stored = StoredKey {
+        id: ApiKeyId::new(),
+        tenant: "shop".to_owned(),
+        name: name.to_owned(),
+        role,
+        hash: new.hash,
+        created_at: Utc.timestamp_opt(NOW, 0).unwrap(),
+        expires_at: Some(Utc.timestamp_opt(NOW + 3_600, 0).unwrap()),
+        revoked_at: None,
+    };
+    (stored, new.key.expose_secret().to_owned())
+}
+
+fn catalogue() -> Catalogue {
+    let set = |name: &str| HashSet::from([name.to_owned()]);
+    Catalogue { skus: set("SUIT-42R"), currencies: set("USD"), shipping_methods: set("standard") }
+}
+
+fn settings() -> IntakeSettings {
+    IntakeSettings {
+        address: "127.0.0.1:0".parse().unwrap(),
+        health_port: 0,
+        max_body_bytes: 65_536,
+        max_webhook_bytes: 1_048_576,
+        max_wait_seconds: 30,
+        snapshot_ms: 2_000,
+        max_queue_wait_seconds: 60,
+    }
+}
+
+fn queue_settings() -> QueueSettings {
+    QueueSettings {
+        lease_ms: 600,
+        renew_ms: 100,
+        block_ms: 250,
+        batch: 256,
+        deaths: 3,
+        idempotency_ttl_seconds: 60,
+    }
+}
+
+/// A database that nobody listens for.
+fn no_postgres() -> PostgresSettings {
+    PostgresSettings {
+        url: SecretString::from("postgres://nobody@127.0.0.1:1/none"),
+        schema: "public".to_owned(),
+        max_connections: 1,
+        acquire_timeout_ms: 200,
+        statement_timeout_ms: 1_000,
+        lock_timeout_ms: 1_000,
+        idle_in_transaction_timeout_ms: 1_000,
+    }
+}

@@ -1,0 +1,219 @@
+//! Starting the roles of a process: intake, worker, sandbox. A command runs one of them, `dev` all in one process.
+//!
+//! Settings are taken apart here: every role is handed its own, and knows no other.
+
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::intake::{self, Intake};
+use crate::jobs::Rules;
+use crate::provider::Providers;
+use crate::queue::{Queue, QueueError};
+use crate::sandbox::{self, Sandbox, SandboxSecrets};
+use crate::seal::Seal;
+use crate::signature::{EasyPostSignature, StripeSignature};
+use crate::store::Store;
+use crate::terminal::complain;
+use crate::time::Clock;
+use crate::wording::Wording;
+use crate::worker::{self, Parts};
+
+mod error;
+mod examine;
+
+pub use error::CommandError;
+pub use examine::examine;
+
+/// How long to wait before Redis is asked again at the start.
+const REDIS_WAIT: Duration = Duration::from_millis(500);
+
+/// Installs what the whole process shares: the TLS provider, logs, metrics. Called once, first.
+#[must_use]
+pub fn shared() -> PrometheusHandle {
+    // A second installation is refused and the first one stays: the same provider either way.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::telemetry::logs();
+    PrometheusBuilder::new()
+        .install_recorder()
+        .unwrap_or_else(|_| PrometheusBuilder::new().build_recorder().handle())
+}
+
+/// Cancelled by Ctrl-C or SIGTERM; a second one ends the process at once (nothing is lost by that either).
+#[must_use]
+pub fn stop_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    let tasks = tokio_util::task::TaskTracker::new();
+    tasks.spawn(async move {
+        signalled().await;
+        asked.cancel();
+        signalled().await;
+        complain("a second signal: ending at once");
+        std::process::exit(130);
+    });
+    stop
+}
+
+async fn signalled() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate => {}
+    }
+}
+
+/// The queue, once Redis answers. A Redis that may lose what it acknowledged is refused.
+pub async fn queue(settings: &Settings, stop: &CancellationToken) -> Result<Option<Queue>, QueueError> {
+    let mut said = false;
+    while !stop.is_cancelled() {
+        match Queue::connect(&settings.redis, &settings.queue).await {
+            Ok(queue) => return Ok(Some(queue)),
+            Err(error @ (QueueError::NotDurable(_) | QueueError::Address(..))) => return Err(error),
+            Err(error) => {
+                if !said {
+                    tracing::warn!(%error, "Redis does not answer yet: waiting for it");
+                    said = true;
+                }
+                stop.run_until_cancelled(tokio::time::sleep(REDIS_WAIT)).await;
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// `orderfleet intake`.
+pub async fn intake(settings: Settings) -> Result<(), CommandError> {
+    let metrics = shared();
+    let stop = stop_signal();
+    let Some(queue) = queue(&settings, &stop).await? else { return Ok(()) };
+    let running = start_intake(&settings, queue.clone(), metrics, stop.clone()).await?;
+    tracing::info!(address = %running.address, health = %running.health_address, "intake listens");
+    running.finished().await;
+    queue.close().await;
+    Ok(())
+}
+
+/// Starts the intake: when this returns, it listens.
+pub async fn start_intake(
+    settings: &Settings,
+    queue: Queue,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> Result<Intake, CommandError> {
+    fn plain(secrets: &[SecretString]) -> impl Iterator<Item = &str> {
+        secrets.iter().map(ExposeSecret::expose_secret)
+    }
+    let refused =
+        |what: &str, error: &dyn std::fmt::Display| CommandError::Refused(format!("{what}: {error}"));
+    let stripe = &settings.stripe;
+    let parts = intake::Parts {
+        store: Store::new(&settings.postgres)?,
+        queue,
+        clock: Clock::real(),
+        secret: settings.security.secret.clone(),
+        stripe: StripeSignature::new(plain(&stripe.webhook_secrets), stripe.tolerance_seconds)
+            .map_err(|error| refused("stripe.webhook_secrets", &error))?,
+        easypost: EasyPostSignature::new(plain(&settings.easypost.webhook_secrets))
+            .map_err(|error| refused("easypost.webhook_secrets", &error))?,
+        snapshots: intake::Snapshots::default(),
+        max_depth: settings.lanes.get("intents").map_or(u64::MAX, |lane| lane.max_depth),
+        metrics,
+    };
+    intake::serve(settings.intake.clone(), parts, stop).await.map_err(|error| {
+        CommandError::Refused(format!(
+            "{error}. Another process may use that port: stop it, or set \
+            ORDERFLEET__INTAKE__ADDRESS and ORDERFLEET__INTAKE__HEALTH_PORT"
+        ))
+    })
+}
+
+/// `orderfleet worker`.
+pub async fn worker(settings: Settings) -> Result<ExitCode, CommandError> {
+    let metrics = shared();
+    let stop = stop_signal();
+    let Some(queue) = queue(&settings, &stop).await? else { return Ok(ExitCode::SUCCESS) };
+    let drained = start_worker(&settings, queue.clone(), metrics, stop).await?;
+    queue.close().await;
+    if !drained {
+        tracing::warn!(
+            "the grace was over before everything had ended: what is left comes back by its leases"
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a worker until `stop`.
+pub async fn start_worker(
+    settings: &Settings,
+    queue: Queue,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> Result<bool, CommandError> {
+    let refused = |error: &dyn std::fmt::Display| CommandError::Refused(error.to_string());
+    let providers = Providers::new(&settings.stripe, &settings.easypost, &settings.smtp);
+    let rules = Rules {
+        orders: settings.orders.clone(),
+        ship_from: settings.ship_from.clone(),
+        shop: settings.shop.clone(),
+        seal: Seal::new(&settings.security.secret),
+        wording: Wording::new().map_err(|error| refused(&error))?,
+    };
+    let host = hostname();
+    let name = worker::unique_name(&host);
+    let parts = Parts {
+        store: Store::new(&settings.postgres)?,
+        queue,
+        providers: Arc::new(providers.map_err(|error| refused(&error))?),
+        rules: Arc::new(rules),
+        host,
+        metrics,
+        health: (Ipv4Addr::LOCALHOST, settings.worker.health_port).into(),
+    };
+    worker::run(parts, &settings.lanes, &settings.worker, &name, stop).await.map_err(|error| {
+        CommandError::Refused(format!(
+            "{error}. Another worker on this machine may use that port: give \
+            this one `--health-port`"
+        ))
+    })
+}
+
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "host".to_owned() } else { name.trim().to_owned() }
+}
+
+/// `orderfleet sandbox`.
+pub async fn sandbox(settings: Settings) -> Result<(), CommandError> {
+    let _metrics = shared();
+    let stop = stop_signal();
+    let running = start_sandbox(&settings, stop).await?;
+    tracing::info!(address = %running.address(), smtp = %running.smtp_address(), "sandbox listens");
+    running.join().await;
+    Ok(())
+}
+
+/// Starts the sandbox: when this returns, it listens.
+pub async fn start_sandbox(settings: &Settings, stop: CancellationToken) -> Result<Sandbox, CommandError> {
+    let first = |secrets: &[SecretString]| secrets.first().cloned().unwrap_or_default();
+    let secrets = SandboxSecrets {
+        stripe_key: settings.stripe.secret_key.clone(),
+        stripe_webhook: first(&settings.stripe.webhook_secrets),
+        easypost_key: settings.easypost.api_key.clone(),
+        easypost_webhook: first(&settings.easypost.webhook_secrets),
+    };
+    sandbox::serve(&settings.sandbox, secrets, stop)
+        .await
+        .map_err(|error| CommandError::Refused(error.to_string()))
+}

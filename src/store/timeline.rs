@@ -1,0 +1,171 @@
+//! One order's whole life, as an operator reads it: states, money, stock, parcels, mails, open jobs, in the order in
+//! which they happened. Ids, codes and amounts; never the customer's name, address or e-mail.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Store, Stored};
+use crate::ids::{IntentId, OrderId};
+
+/// An order, and everything that happened to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Timeline {
+    /// Its id.
+    pub order_id: OrderId,
+    /// Its number on the bill.
+    pub order_number: String,
+    /// The wish that it came from.
+    pub intent_id: IntentId,
+    /// Where it stands.
+    pub status: String,
+    /// The shop's id of the customer.
+    pub customer_id: String,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// What it costs, in minor units.
+    pub total_minor: i64,
+    /// What was captured, in minor units.
+    pub captured_minor: i64,
+    /// What went back, in minor units.
+    pub refunded_minor: i64,
+    /// What happened, the earliest first.
+    pub moments: Vec<Moment>,
+    /// What is open: jobs, exceptions, holds.
+    pub open: Vec<String>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct Moment {
+    /// When, by the database's clock.
+    pub at: DateTime<Utc>,
+    /// What: `order`, `stock`, `payment`, `parcel`, `mail`, `exception`, `dead letter`.
+    pub about: String,
+    /// In words.
+    pub what: String,
+    /// The amount that it is about, in minor units.
+    pub minor: Option<i64>,
+    /// ISO 4217 code of the amount.
+    pub currency: Option<String>,
+}
+
+/// What an order can be asked for by.
+#[derive(Clone, Debug)]
+pub enum OrderName {
+    /// Its id.
+    Id(OrderId),
+    /// Its intent's id.
+    Intent(IntentId),
+    /// Its number.
+    Number(String),
+}
+
+impl OrderName {
+    /// Reads `ord_…`, `int_…`, or a number.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        match (text.parse(), text.parse()) {
+            (Ok(id), _) => Self::Id(id),
+            (_, Ok(intent)) => Self::Intent(intent),
+            _ => Self::Number(text.to_owned()),
+        }
+    }
+}
+
+impl Store {
+    /// The timeline of an order; none where there is no such order.
+    pub async fn timeline(&self, name: &OrderName) -> Stored<Option<Timeline>> {
+        let (id, intent, number) = match name {
+            OrderName::Id(id) => (Some(id.uuid()), None, None),
+            OrderName::Intent(intent) => (None, Some(intent.uuid()), None),
+            OrderName::Number(number) => (None, None, Some(number.as_str())),
+        };
+        let order = sqlx::query!(
+            r#"/* timeline::order */
+            select id, order_number, intent_id, status, customer_id, currency, total_minor, captured_minor, refunded_minor
+              from orders where id = $1 or intent_id = $2 or order_number = $3"#,
+            id,
+            intent,
+            number
+        )
+        .fetch_optional(self.pool())
+        .await?;
+        let Some(order) = order else {
+            return Ok(None);
+        };
+        Ok(Some(Timeline {
+            order_id: order.id.into(),
+            order_number: order.order_number,
+            intent_id: order.intent_id.into(),
+            status: order.status,
+            customer_id: order.customer_id,
+            currency: order.currency,
+            total_minor: order.total_minor,
+            captured_minor: order.captured_minor,
+            refunded_minor: order.refunded_minor,
+            moments: self.moments(order.id).await?,
+            open: self.open(order.id).await?,
+        }))
+    }
+
+    async fn moments(&self, order: Uuid) -> Stored<Vec<Moment>> {
+        Ok(sqlx::query_as!(
+            Moment,
+            r#"/* timeline::moments */
+            select at as "at!", about as "about!", what as "what!", minor, currency from (
+              select at, 'order' as about, 1 as rank, seq as n,
+                     case when from_status is null then to_status else from_status || ' → ' || to_status end || '  (' || actor || ', ' || cause || ')' as what,
+                     null::bigint as minor, null::text as currency
+                from order_events where order_id = $1
+              union all
+              select created_at, 'stock', 0, epoch, 'held ' || quantity || ' × ' || sku || ' until ' || to_char(expires_at at time zone 'UTC', 'HH24:MI:SS'), null, null from reservations where order_id = $1
+              union all
+              select resolved_at, 'stock', 0, epoch, state || ' ' || quantity || ' × ' || sku, null, null from reservations where order_id = $1 and resolved_at is not null
+              union all
+              select opened_at, 'payment', 0, attempt_no, 'opened ' || provider_payment_id || ' at ' || provider, amount_minor, currency
+                from payments where order_id = $1 and opened_at is not null
+              union all
+              select settled_at, 'payment', 0, attempt_no, 'captured (' || role || ')', captured_minor, currency
+                from payments where order_id = $1 and settled_at is not null
+              union all
+              select a.at, 'payment', 0, 0, 'attempt failed: ' || a.code, null, null from payment_attempts a join payments p on p.id = a.payment_id where p.order_id = $1
+              union all
+              select purchased_at, 'parcel', 0, parcel_no, 'label bought: ' || carrier || ' ' || service || ' ' || tracking_code, cost_minor, currency
+                from labels where order_id = $1
+              union all
+              select t.received_at, 'parcel', 2, t.rank, 'carrier: ' || t.status, null, null from tracking_events t join shipments s on s.id = t.shipment_id where s.order_id = $1
+              union all
+              select sent_at, 'mail', 3, 0, kind || ' accepted by the mail server', null, null from communications where order_id = $1 and sent_at is not null
+              union all
+              select opened_at, 'exception', 4, 0, type || ' (' || severity || '): ' || detail, null, null from order_exceptions where order_id = $1
+              union all
+              select resolved_at, 'exception', 4, 0, type || ' resolved', null, null from order_exceptions where order_id = $1 and resolved_at is not null
+            ) moments order by at, rank, n"#,
+            order
+        )
+        .fetch_all(self.pool())
+        .await?)
+    }
+
+    /// What is not over yet: holds, exceptions, mails, jobs.
+    async fn open(&self, order: Uuid) -> Stored<Vec<String>> {
+        Ok(sqlx::query_scalar!(
+            r#"/* timeline::open */
+            select what as "what!" from (
+              select 'stock held until ' || to_char(max(expires_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' as what from reservations where order_id = $1 and state = 'active' having count(*) > 0
+              union all
+              select 'exception ' || type || ' is ' || state from order_exceptions where order_id = $1 and state <> 'resolved'
+              union all
+              select 'mail ' || kind || ' is ' || state from communications where order_id = $1 and state in ('queued', 'sending')
+              union all
+              select 'job ' || kind || ' is due ' || to_char(run_at at time zone 'UTC', 'HH24:MI:SS') || ' UTC, ' || attempts || ' attempts spent' from jobs
+               where payload ->> 'order' = $2
+            ) open"#,
+            order,
+            OrderId::from(order).to_string()
+        )
+        .fetch_all(self.pool())
+        .await?)
+    }
+}
