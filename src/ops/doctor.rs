@@ -70,7 +70,7 @@ impl Status {
 impl Report {
     /// Whether anything has to be mended before the fleet starts.
     #[must_use]
-    pub fn failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.checks.iter().any(|check| check.status == Status::Fail)
     }
 }

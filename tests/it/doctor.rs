@@ -62,7 +62,7 @@ fn place(url: &str) -> &str {
 async fn all_is_well_on_servers_of_our_own() {
     let servers = throw_away().await;
     let report = examine(&migrated(&servers).await, SERVERS).await;
-    assert!(!report.failed(), "{}", render(&report));
+    assert!(!report.has_failed(), "{}", render(&report));
     assert_eq!(with(&report, Status::Warn), [""; 0], "{}", render(&report));
     assert_eq!(with(&report, Status::Skipped), ["stripe", "easypost", "smtp"]);
     let text = format!("{} {report:?}", render(&report));
@@ -86,7 +86,7 @@ async fn a_redis_that_forgets_and_evicts_is_told_both() {
         assert!(advice.contains(wanted), "{wanted}: {advice}");
     }
     settings.redis.require_durable = false;
-    assert!(!examine(&settings, SERVERS).await.failed(), "whoever gave up on it is only warned");
+    assert!(!examine(&settings, SERVERS).await.has_failed(), "whoever gave up on it is only warned");
     servers.stop().await.unwrap();
 }
 

@@ -16,7 +16,7 @@ fn a_clock_is_judged_by_what_it_shows_outside_of_the_question() {
 fn the_text_is_aligned_and_ends_with_the_verdict() {
     let check = Check::ok("redis", "reached").but(Status::Warn, "one").but(Status::Fail, "other");
     let report = Report { checks: vec![Check::ok("configuration", "complete"), check] };
-    assert!(report.failed());
+    assert!(report.has_failed());
     assert_eq!(
         render(&report),
         "ok       configuration  complete\n\
@@ -33,7 +33,7 @@ fn the_gravest_counts_and_skipped_is_no_failure() {
     let check = Check::ok("redis", "").but(Status::Fail, "one").but(Status::Warn, "other");
     assert_eq!(check.status, Status::Fail);
     let report = Report { checks: vec![Check::skipped("smtp", "not needed")] };
-    assert!(!report.failed() && render(&report).ends_with("All is well.\n"));
+    assert!(!report.has_failed() && render(&report).ends_with("All is well.\n"));
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["checks"][0]["status"], "skipped");
 }
