@@ -3,6 +3,7 @@
 //! The order is `reserved` before this runs: a slow provider never slows the herd. What comes back settles only onto an
 //! active hold; a hold that ended meanwhile gets its payment cancelled and hands out no secret.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -68,11 +69,14 @@ impl Job for PaymentOpen {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
         let orders = orders::lock(tx, &ids).await?;
         let held = reservations::active(tx, &ids).await?;
+        let sent = sent(tx, jobs).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let waits = held.iter().any(|held| held.order == loaded.job.order && !held.is_closing);
             let step = match orders.get(&loaded.job.order) {
-                Some(order) if order.status == Status::PendingPayment && waits => {
+                Some(order)
+                    if (order.status == Status::PendingPayment && waits) || sent.contains(&order.id) =>
+                {
                     plan(tx, loaded, order).await?
                 }
                 _ => Step::Done,
@@ -137,6 +141,22 @@ impl Job for PaymentOpen {
     }
 }
 
+/// The orders whose payment may be open at the provider without our knowing: asked for again under the same key, whatever
+/// became of the hold, so that it is known and can be cancelled.
+async fn sent(tx: &mut Tx, jobs: &[Loaded<PaymentOpen>]) -> Result<HashSet<OrderId>, Failure> {
+    let attempts: Vec<(OrderId, i32)> =
+        jobs.iter().map(|loaded| (loaded.job.order, loaded.job.attempt)).collect();
+    let known = payments::of_attempts(tx, &attempts).await?;
+    let names: Vec<String> = known.values().map(|payment| effect_name(*payment)).collect();
+    let unresolved = effects::unresolved(tx, &names).await?;
+    let unresolved = known.into_iter().filter(|(_, payment)| unresolved.contains(&effect_name(*payment)));
+    Ok(unresolved.map(|((order, _), _)| order).collect())
+}
+
+fn effect_name(payment: PaymentId) -> String {
+    format!("pay_create:{payment}")
+}
+
 /// The payment's row and its effect, before the call. Whatever became of an earlier call under this key, the same
 /// request under the same key opens one payment: so an unknown outcome is looked up by asking again.
 async fn plan(tx: &mut Tx, loaded: &Loaded<PaymentOpen>, order: &Order) -> Result<Step<Open>, Failure> {
@@ -155,7 +175,7 @@ async fn plan(tx: &mut Tx, loaded: &Loaded<PaymentOpen>, order: &Order) -> Resul
         tenant: order.tenant.clone(),
         description: format!("Order {}", order.number),
     };
-    let name = format!("pay_create:{}", payment.id);
+    let name = effect_name(payment.id);
     let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
     let wanted = NewEffect { name: name.clone(), request: frozen, job: loaded.id };
     let effect = effects::begin(tx, &[wanted]).await?.remove(&name);

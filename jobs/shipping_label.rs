@@ -88,8 +88,8 @@ impl Job for ShippingLabel {
                     let wait = loaded.age.clamp(Duration::from_secs(5), Duration::from_mins(5));
                     Step::Refused(Failure::snooze(wait, "order_aside", order.status))
                 }
-                // Labelled, shipped or over: nothing to buy.
-                _ => Step::Done,
+                Some(order) => look(tx, loaded, order).await?,
+                None => Step::Done,
             };
             steps.push(step);
         }
@@ -195,6 +195,22 @@ async fn plan(
     Ok(Step::Call(Recipe { shipment, order: Box::new(order), step }))
 }
 
+/// An order that is labelled, shipped or over has nothing to buy; but a purchase that was sent and whose answer nobody
+/// has is looked up all the same.
+async fn look(tx: &mut Tx, loaded: &Loaded<ShippingLabel>, order: Order) -> Result<Step<Recipe>, Failure> {
+    let job = &loaded.job;
+    let effect = format!("label:{}:{}:{}:buy", order.id, job.parcel, job.epoch);
+    if !effects::unresolved(tx, std::slice::from_ref(&effect)).await?.contains(&effect) {
+        return Ok(Step::Done);
+    }
+    // It was made before the purchase was sent: template and weight are those of then.
+    let shipment = shipments::ensure(tx, order.id, (job.parcel, job.epoch), "", 1).await?;
+    Ok(shipment.provider_id.clone().map_or(Step::Done, |provider_id| {
+        let step = Ask::Look { effect, shipment: provider_id };
+        Step::Call(Recipe { shipment, order: Box::new(order), step })
+    }))
+}
+
 async fn begin(tx: &mut Tx, name: String, request: Value, job: JobId) -> Result<Effect, Failure> {
     let wanted = NewEffect { name: name.clone(), request, job };
     let effect = effects::begin(tx, &[wanted]).await?.remove(&name);
@@ -213,10 +229,14 @@ async fn answered(
     }
     match &plan.step {
         Ask::Create { .. } => rated(tx, plan, seen).await,
-        // A look-up proved that there is no label: the same shipment may be bought again.
-        Ask::Look { effect, .. } => {
+        // A look-up proved that there is no label: the same shipment may be bought again, if it is still wanted.
+        Ask::Look { effect, .. } if status == Some(Status::Packaging) => {
             effects::renew_key(tx, effect).await?;
             Ok(Verdict::Again)
+        }
+        Ask::Look { effect, .. } => {
+            effects::mark(tx, effect, EffectState::Failed).await?;
+            Ok(Verdict::Done)
         }
         Ask::Buy { effect, .. } => {
             effects::mark(tx, effect, EffectState::Unknown).await?;

@@ -37,7 +37,8 @@ pub(super) async fn doctor(
     arguments: DoctorArguments,
     settings: &Settings,
 ) -> Result<ExitCode, CommandError> {
-    let report = Box::pin(doctor::examine(settings, Need::ALL)).await;
+    roles::tls();
+    let report = doctor::examine(settings, Need::ALL).await;
     if arguments.json {
         say_json(&report);
     } else {

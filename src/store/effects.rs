@@ -3,7 +3,7 @@
 //! The receipt is written unconditionally, once, whatever became of the order meanwhile. A second, different receipt (a
 //! stale worker's call) is evidence: dropping it would be money taken and nobody told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -115,6 +115,19 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
     .execute(tx.conn())
     .await?;
     Ok(found)
+}
+
+/// Which of these may have happened without anybody knowing: sent, and no receipt yet. Whatever became of the order
+/// meanwhile, they have to be looked up.
+pub async fn unresolved(tx: &mut Tx, names: &[String]) -> Stored<HashSet<String>> {
+    let rows = sqlx::query_scalar!(
+        r#"/* effects::unresolved */
+        select name from effects where name = any($1) and state in ('in_flight', 'unknown')"#,
+        names
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// What a provider answered to a mutation.
