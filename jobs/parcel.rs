@@ -66,21 +66,10 @@ pub(super) fn request(
     } else {
         Some(Customs { signer: from.name.clone(), items: declared(order, items)? })
     };
-    let from = Address {
-        name: from.name.clone(),
-        street1: from.street1.clone(),
-        street2: None,
-        city: from.city.clone(),
-        state: Some(from.state.clone()),
-        zip: Some(from.zip.clone()),
-        country: from.country.clone(),
-        phone: Some(from.phone.clone()),
-        email: None,
-    };
     Ok(CreateShipment {
         reference: reference.to_owned(),
         to,
-        from,
+        from: from.into(),
         parcel,
         customs,
         invoice_number: order.number.clone(),
