@@ -168,13 +168,17 @@ impl Relay {
 async fn reap(relay: Relay, every: Duration, stop: CancellationToken) {
     // Where the walk stands in each lane.
     let mut walks: HashMap<Lane, Option<JobId>> = HashMap::new();
-    while !stopped(&stop, every).await {
+    // The first look is at once: a Redis that is new to us gets its epochs before there is work to be lost.
+    loop {
         for lane in Lane::ALL {
             match relay.reap(lane, walks.entry(lane).or_default()).await {
                 Ok(0) => {}
                 Ok(lost) => tracing::warn!(%lane, lost, "the queue had lost jobs: they are pushed again"),
                 Err(error) => tracing::warn!(%lane, %error, "the reaper could not look"),
             }
+        }
+        if stopped(&stop, every).await {
+            return;
         }
     }
 }

@@ -37,7 +37,6 @@ pub(super) async fn doctor(
     arguments: DoctorArguments,
     settings: &Settings,
 ) -> Result<ExitCode, CommandError> {
-    roles::tls();
     let report = doctor::examine(settings, Need::ALL).await;
     if arguments.json {
         say_json(&report);
