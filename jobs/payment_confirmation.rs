@@ -105,7 +105,7 @@ impl Job for PaymentConfirmation {
 
     /// The inbox says that it was given up; a replay takes it up again.
     async fn buried(&self, _id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
-        taken::resolve(tx, &self.0, Fate::Failed, failure.code).await
+        taken::give_up(tx, &self.0, failure.code).await
     }
 }
 

@@ -54,6 +54,12 @@ pub(super) async fn resolve(
     Ok(inbox::resolve(tx, &name(webhook), fate, note).await?)
 }
 
+/// Writes that an event was given up. Its row may be gone with the load that failed, so it is remembered first.
+pub(super) async fn give_up(tx: &mut Tx, webhook: &WebhookPayload, note: &str) -> Result<(), Failure> {
+    inbox::take(tx, &[remembered(webhook)]).await?;
+    resolve(tx, webhook, Fate::Failed, note).await
+}
+
 /// Parks an event until what it tells of is there: soon at first, then as long again as it has waited.
 pub(super) async fn park(
     tx: &mut Tx,

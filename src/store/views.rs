@@ -33,8 +33,7 @@ pub(crate) async fn intent_states(
             'status', case
                when i.state <> 'accepted' then i.state
                when o.status = 'cancelled' then 'cancelled'
-               when o.captured_minor > 0 and o.captured_minor >= o.total_minor then 'paid'
-               when o.status <> 'pending_payment' then (select case when s.is_paid then 'paid' else 'reserved' end from order_statuses s where s.status = coalesce(o.resume_to, o.status))
+               when p.role = 'primary' or (select s.is_paid from order_statuses s where s.status = coalesce(o.resume_to, o.status)) then 'paid'
                when r.active then 'reserved' else 'expired' end,
             'order_id', o.id, 'order_number', o.order_number, 'order_status', o.status,
             'payment_intent_id', case when r.active or p.state = 'captured' then p.provider_payment_id end,
@@ -46,7 +45,7 @@ pub(crate) async fn intent_states(
         left join orders o on o.id = i.order_id
         left join lateral (select true as active, max(expires_at) as expires_at from reservations
                             where order_id = o.id and state = 'active' having count(*) > 0) r on true
-        left join lateral (select provider_payment_id, client_secret_enc, state, rank from payments
+        left join lateral (select provider_payment_id, client_secret_enc, state, rank, role from payments
                             where order_id = o.id order by (role = 'primary') desc, attempt_no desc limit 1) p on true
         where i.id = any($1) or i.order_id = any($2)"#,
         intents,

@@ -7,6 +7,18 @@
 )]
 
 mod audit;
+mod buried;
+mod counterparty;
+mod database;
 mod doctor;
+mod expiry;
+mod house;
 mod intake;
+mod labels;
+mod orders;
+mod payments;
+mod providers;
 mod servers;
+mod shared;
+mod stock;
+mod twice;

@@ -1,0 +1,208 @@
+//! Jobs that are given up: each kind leaves its dead letter and tells whom it concerns, and its lane keeps moving.
+
+use orderfleet::ids::PaymentId;
+use orderfleet::job::NewJob;
+use orderfleet::jobs::Kind;
+use orderfleet::jobs::payment_cancel::PaymentCancel;
+use orderfleet::store::jobs;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::house::{self, Bought, House, Letter, signed, signed_by_easypost, wish};
+
+/// What the providers answer to what they will never do.
+const NEVER: u16 = 400;
+/// Refuses orders of one cart, as a constraint would that nobody thought of.
+const REFUSE: &str = "
+    create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = 'check_violation'; end $$;
+    create trigger refuse before insert on orders for each row when (new.cart_id = 'refused') execute function refuse()";
+
+/// After every kind was given up once, each for a reason of its own, an order still goes its whole way.
+#[tokio::test]
+async fn every_kind_that_is_given_up_is_seen_and_its_lane_goes_on() {
+    let house = house::open().await;
+    house.execute(REFUSE).await.unwrap();
+    for kind in Kind::ALL {
+        give_up(&house, *kind).await;
+        house.settled().await;
+        let last = house.rows("select kind from dead_letters order by died_at desc limit 1").await;
+        assert_eq!(last, [json!({"kind": kind.name()})]);
+    }
+    let bought = house.buy("after-all").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    house.end_with_dead(&kinds).await;
+}
+
+/// Makes one job of this kind fail for good, and looks at whom that is told.
+async fn give_up(house: &House, kind: Kind) {
+    let never = |at| house.fault(at, json!({"fail": {"status": NEVER}}));
+    match kind {
+        Kind::OrderIntent => {
+            let answer = house.place(&wish("refused", "SUIT", 1), "refused", true).await.body;
+            assert_eq!(
+                (&answer["status"], &answer["success"]),
+                (&json!("failed"), &json!(false)),
+                "{answer}"
+            );
+            assert!(answer["details"].to_string().contains("retryable"), "{answer}");
+        }
+        Kind::PaymentOpen => {
+            never("stripe.create").await;
+            let answer = house.place(&wish("not-opened", "SUIT", 1), "not-opened", false).await.body;
+            house.until(answer["intent_id"].as_str().unwrap().parse().unwrap(), "reserved").await;
+            until_open(house, "payment_not_opened").await;
+        }
+        Kind::PaymentCancel => {
+            let bought = house.buy("not-cancelled").await;
+            never("stripe.cancel").await;
+            cancel(house, &bought).await;
+            until_open(house, "payment_not_cancelled").await;
+        }
+        Kind::PaymentConfirmation => {
+            let bought = house.buy("not-looked-up").await;
+            never("stripe.retrieve").await;
+            let thin = json!({"id": "evt_thin", "object": "v2.core.event", "type": "v1.payment_intent.succeeded",
+                              "related_object": {"id": bought.payment, "type": "payment_intent"}});
+            house.deliver(&signed(&thin)).await;
+            until_failed(house, "evt_thin").await;
+        }
+        Kind::ReservationExpiry => {
+            let bought = house.buy("not-asked").await;
+            never("stripe.retrieve").await;
+            let order = bought.order.uuid();
+            let due = format!("update reservations set expires_at = clock_timestamp() where order_id = '{order}';
+                               update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry' and payload ->> 'order' = '{}'", bought.order);
+            house.execute(&due).await.unwrap();
+            house.until(bought.intent, "expired").await;
+            until_open(house, "expired_unasked").await;
+        }
+        Kind::ShippingLabel => {
+            never("easypost.create").await;
+            let bought = house.buy("not-labelled").await;
+            house.pay(&bought).await;
+            house.until_order(bought.order, "exception").await;
+            until_open(house, "label_not_bought").await;
+            assert_eq!(house.state(bought.intent).await["status"], "paid", "its money is safe");
+        }
+        Kind::Tracking => {
+            let senseless =
+                json!({"id": "evt_senseless", "description": "tracker.updated", "result": {"id": "trk_1"}});
+            house.deliver(&signed_by_easypost(&senseless)).await;
+            until_failed(house, "evt_senseless").await;
+        }
+        Kind::Email => {
+            house.fault("smtp.rcpt", json!({"fail": {"status": 550}})).await;
+            let bought = house.buy("not-told").await;
+            house.pay(&bought).await;
+            house.until_order(bought.order, "shipped").await;
+            house.settled().await;
+            assert_eq!(house.count("communications where state = 'failed'").await, 1);
+        }
+    }
+}
+
+async fn cancel(house: &House, bought: &Bought) {
+    let id = house
+        .value(&format!("select id from payments where provider_payment_id = '{}'", bought.payment))
+        .await;
+    let payment = PaymentId::from(id.as_str().unwrap().parse::<Uuid>().unwrap());
+    let mut tx = house.store.begin().await.unwrap();
+    jobs::insert(&mut tx, vec![NewJob::of(&PaymentCancel { payment }, "test")]).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Waits until an exception of this type is open.
+async fn until_open(house: &House, kind: &str) {
+    until(house, &format!("order_exceptions where type = '{kind}' and state = 'open'")).await;
+}
+
+/// Waits until the inbox says that an event was given up.
+async fn until_failed(house: &House, event: &str) {
+    until(house, &format!("inbox where event_id = '{event}' and state = 'failed'")).await;
+}
+
+async fn until(house: &House, row: &str) {
+    for _ in 0..400 {
+        if house.count(row).await == 1 {
+            return;
+        }
+        tokio::time::sleep(house::LOOK).await;
+    }
+    panic!("no {row}; {:#?}", house.rows("select * from dead_letters").await);
+}
+
+/// A payload that no version can read waits in Redis until a worker has moved it where a person finds it.
+#[tokio::test]
+async fn a_payload_that_nobody_can_read_ends_as_a_dead_letter_of_its_kind() {
+    let house = house::plan().workers(0).open().await;
+    for kind in Kind::ALL {
+        let row = format!(
+            "insert into jobs (id, kind, lane, band, payload, run_at, caused_by)
+             values (gen_random_uuid(), '{}', '{}', 2, '{{\"of\": \"tomorrow\"}}', now(), 'test')",
+            kind.name(),
+            kind.lane()
+        );
+        house.execute(&row).await.unwrap();
+    }
+    house.work();
+    until(&house, "(select from dead_letters having count(*) = 8) all_of_them").await;
+    assert_eq!(house.count("dead_letters where code = 'unreadable_payload'").await, 8);
+    assert_eq!(house.count("jobs").await, 0);
+    let bought = house.buy("after-all").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    house.end_with_dead(&kinds).await;
+}
+
+/// JSON may hold a NUL character and Postgres may not: such a wish must not hang about for ever.
+#[tokio::test]
+async fn n08_a_wish_with_a_nul_character_is_refused_at_the_door() {
+    let house = house::open().await;
+    let mut places: Vec<Value> = Vec::new();
+    for (field, value) in [
+        ("metadata", json!({"note": "a\u{0}b"})),
+        ("metadata", json!({"a\u{0}b": 1})),
+        ("cart_id", json!("a\u{0}b")),
+    ] {
+        let mut body = wish("nul", "SUIT", 1);
+        body[field] = value;
+        places.push(body);
+    }
+    let mut engraved = wish("nul", "SUIT", 1);
+    engraved["lines"][0]["attributes"] = json!({"engraving": {"text": ["\u{0}"]}});
+    places.push(engraved);
+    let mut named = wish("nul", "SUIT", 1);
+    named["customer"]["name"] = json!("A.\u{0}Buyer");
+    places.push(named);
+    for (n, body) in places.iter().enumerate() {
+        let answer = house.place(body, &format!("nul-{n}"), false).await;
+        assert_eq!(answer.status, 422, "{body}: {}", answer.body);
+    }
+    house.end().await;
+}
+
+/// The same from a provider: it is taken with 200, and given up where a person finds it.
+#[tokio::test]
+async fn an_event_with_a_nul_character_does_not_hang_about() {
+    let house = house::open().await;
+    let bought = house.buy("nul-event").await;
+    let event = json!({"id": "evt_nul", "type": "payment_intent.processing", "data": {"object": {
+        "id": bought.payment, "status": "processing", "description": "a\u{0}b"}}});
+    let letters: [Letter; 2] = [
+        signed(&event),
+        signed_by_easypost(
+            &json!({"id": "evt_nul_2", "description": "tracker.updated", "result": {"id": "trk\u{0}"}}),
+        ),
+    ];
+    for letter in &letters {
+        let status = house.post.deliver(letter).await;
+        assert!(status.is_success() || status.is_client_error(), "{status}");
+    }
+    house.settled().await;
+    let found = house.dead_letters().await;
+    let kinds: Vec<String> = found.iter().map(|dead| dead["kind"].as_str().unwrap().to_owned()).collect();
+    house.end_with_dead(&kinds.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}

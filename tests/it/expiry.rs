@@ -1,0 +1,128 @@
+//! Holds whose time is over, and money that comes late.
+
+use serde_json::json;
+
+use crate::house::{self, House, signed};
+
+/// A house whose holds last so long.
+async fn with_holds_of(seconds: u64) -> House {
+    house::plan().set(|settings| settings.orders.reservation_seconds = seconds).open().await
+}
+
+#[tokio::test]
+async fn l01_an_unpaid_order_gives_its_pieces_back_once_its_payment_is_cancelled() {
+    let house = with_holds_of(1).await;
+    let bought = house.buy("cart-l01").await;
+    let state = house.until(bought.intent, "expired").await;
+    assert_eq!((&state["success"], &state["client_secret"]), (&json!(false), &json!(null)));
+    house.settled().await;
+    assert_eq!(house.truth("payments").await[0]["status"], "canceled");
+    assert_ne!(house.pay_with(&bought, "pm_card_visa").await, 200, "the provider takes no money any more");
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
+    assert_eq!(
+        house.value("select kind from communications where state = 'sent'").await,
+        "reservation_expired"
+    );
+    let cancelled = "select e.settled_at <= r.resolved_at from effects e, reservations r where e.name like 'pay_cancel:%'";
+    assert_eq!(house.value(cancelled).await, true, "cancelled at the provider before the pieces went back");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn l02_money_that_came_in_time_is_settled_by_the_expiry_where_its_webhook_is_late() {
+    let house = with_holds_of(3).await;
+    let bought = house.buy("cart-l02").await;
+    house.post.keep();
+    house.pay(&bought).await;
+    house.until(bought.intent, "paid").await;
+    let late = house.letter("payment_intent.succeeded", &bought.payment).await;
+    house.post.pass_on();
+    house.deliver(&late).await;
+    house.settled().await;
+    assert_eq!(house.count("order_events where to_status = 'payment_confirmed'").await, 1);
+    assert_eq!(house.count("reservations where state = 'committed'").await, 1);
+    assert_eq!(house.count("order_exceptions").await, 0);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn l07_a_customer_at_their_banks_page_gets_one_extension() {
+    let house = with_holds_of(2).await;
+    let bought = house.buy("cart-l07").await;
+    assert_eq!(house.pay_with(&bought, "pm_card_threeDSecure2Required").await, 200);
+    house.until(bought.intent, "expired").await;
+    house.settled().await;
+    assert_eq!(house.value("select extensions from reservations").await, 1);
+    assert_eq!(house.truth("payments").await[0]["status"], "canceled");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn l07_money_that_comes_in_the_extension_pays_the_order() {
+    let house = with_holds_of(2).await;
+    let bought = house.buy("cart-l07-paid").await;
+    assert_eq!(house.pay_with(&bought, "pm_card_threeDSecure2Required").await, 200);
+    for _ in 0..400 {
+        if house.count("reservations where extensions = 1").await == 1 {
+            break;
+        }
+        tokio::time::sleep(house::LOOK).await;
+    }
+    house.pay(&bought).await;
+    house.until(bought.intent, "paid").await;
+    house.settled().await;
+    house.end().await;
+}
+
+/// Money for an order whose hold is over: the provider let it through though we had cancelled, or we could not ask.
+async fn late_money(order_is: &str, exception: &str) {
+    let house = with_holds_of(1).await;
+    let bought = house.buy("cart-late").await;
+    house.until(bought.intent, "expired").await;
+    house.settled().await;
+    if order_is == "cancelled" {
+        let cancel = "update orders set status = 'cancelled', cancel_reason = 'expired', actor = 'test', cause = 'test'";
+        house.execute(cancel).await.unwrap();
+    }
+    let event = json!({"id": "evt_late", "type": "payment_intent.succeeded", "data": {"object": {
+        "id": bought.payment, "status": "succeeded", "amount": bought.total, "amount_received": bought.total, "currency": "usd"}}});
+    house.deliver(&signed(&event)).await;
+    house.settled().await;
+    assert_eq!(house.value("select type from order_exceptions where state = 'open'").await, exception);
+    assert_eq!(house.value("select captured_minor from orders").await, bought.total);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
+    let status = house.timeline(bought.order).await.status;
+    assert_eq!(status, if order_is == "cancelled" { "cancelled" } else { "exception" });
+    let public = house.state(bought.intent).await["status"].clone();
+    assert_eq!(
+        public,
+        if order_is == "cancelled" { "cancelled" } else { "expired" },
+        "nobody is promised a parcel"
+    );
+    house.end_with_forged().await;
+}
+
+#[tokio::test]
+async fn l03_money_after_the_hold_is_counted_and_shown() {
+    late_money("pending_payment", "late_payment").await;
+}
+
+#[tokio::test]
+async fn l05_money_for_a_cancelled_order_leaves_it_cancelled() {
+    late_money("cancelled", "payment_after_cancellation").await;
+}
+
+#[tokio::test]
+async fn an_order_paid_in_its_last_moment_is_never_both_expired_and_paid() {
+    let house = with_holds_of(1).await;
+    let mut bought = Vec::new();
+    for buyer in 0..6 {
+        bought.push(house.buy(&format!("cart-race-{buyer}")).await);
+    }
+    // About when the holds end; each payment is either refused by the provider or settled.
+    let paid = futures::future::join_all(bought.iter().map(|one| house.pay_with(one, "pm_card_visa"))).await;
+    for (one, status) in bought.iter().zip(paid) {
+        house.until(one.intent, if status == 200 { "paid" } else { "expired" }).await;
+    }
+    house.end().await;
+}

@@ -1,0 +1,115 @@
+//! The house's tables, read from outside: rows as JSON, what is left undone, what was given up, the audit.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use orderfleet::audit::{self, Scope, Truth};
+use orderfleet::config::PostgresSettings;
+use orderfleet::job::Lane;
+use orderfleet::sandbox::look;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+
+use super::{House, LOOK, PATIENCE};
+
+/// Jobs that are due later than this are no part of what a test waits for: deadlines of orders.
+const FAR: &str = "interval '90 seconds'";
+
+pub(super) async fn open(settings: &PostgresSettings) -> PgConnection {
+    PgConnection::connect(settings.url.expose_secret()).await.unwrap()
+}
+
+impl House {
+    /// The rows of a query, each as an object.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Value> {
+        let sql = format!("select coalesce(json_agg(found), '[]')::text from ({sql}) found");
+        let mut books = self.books.lock().await;
+        let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *books).await.unwrap();
+        serde_json::from_str(row.get(0)).unwrap()
+    }
+
+    /// The only value of a query.
+    pub(crate) async fn value(&self, sql: &str) -> Value {
+        let rows = self.rows(sql).await;
+        let [Value::Object(row)] = rows.as_slice() else { panic!("not one row: {rows:?}") };
+        row.values().next().unwrap().clone()
+    }
+
+    /// How many rows of a table, with a condition after its name where it has one.
+    pub(crate) async fn count(&self, from: &str) -> i64 {
+        self.value(&format!("select count(*) from {from}")).await.as_i64().unwrap()
+    }
+
+    /// Carries out a statement, or says with which code the database refused it.
+    pub(crate) async fn execute(&self, sql: &str) -> Result<(), String> {
+        let mut books = self.books.lock().await;
+        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *books).await;
+        done.map(drop).map_err(|error| match error.as_database_error() {
+            Some(refused) => format!("{} {}", refused.code().unwrap_or_default(), refused.message()),
+            None => panic!("{error}"),
+        })
+    }
+
+    /// Every table with a fingerprint of all that it holds.
+    pub(crate) async fn dump(&self) -> BTreeMap<String, Value> {
+        let tables =
+            self.rows("select tablename from pg_tables where schemaname = 'public' order by 1").await;
+        let mut dump = BTreeMap::new();
+        for table in tables.iter().filter_map(|table| table["tablename"].as_str()) {
+            let sql = format!(
+                "select count(*) as rows, md5(string_agg(t::text, '|' order by t::text)) from {table} t"
+            );
+            dump.insert(table.to_owned(), self.rows(&sql).await.remove(0));
+        }
+        dump
+    }
+
+    /// What was given up, by kind.
+    pub(crate) async fn dead_letters(&self) -> Vec<Value> {
+        self.rows("select kind, code, detail, attempts, payload from dead_letters order by kind, died_at")
+            .await
+    }
+
+    /// Waits until nothing is left undone: no job but those of far deadlines, no copy waiting or in anybody's hands.
+    pub(crate) async fn settled(&self) {
+        let mut left = String::new();
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+            left = self.left().await;
+            if left.is_empty() {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!("left undone: {left}");
+    }
+
+    async fn left(&self) -> String {
+        let mut left = String::new();
+        // Copies first: a job that is done between the two looks has left its rows by then.
+        for lane in Lane::ALL {
+            let depth = self.queue.depth(lane).await.unwrap();
+            if depth.waiting() + depth.leased + depth.dead + depth.parked > 0 {
+                left = format!("{left}{lane}: {depth:?}\n");
+            }
+        }
+        let sql = format!(
+            "select kind, attempts, payload, run_at - now() as due from jobs where run_at < now() + {FAR}"
+        );
+        for row in self.rows(&sql).await {
+            left = format!("{left}{row}\n");
+        }
+        left
+    }
+
+    /// Every invariant holds, of the tables and against what the sandbox holds for true.
+    pub(crate) async fn audit(&self, compares: bool) {
+        let truth = match look::truth(&self.settings.stripe.api_base, Duration::from_secs(20)).await {
+            Some(truth) if compares => Some(Truth::read(truth.to_string().as_bytes()).unwrap()),
+            Some(_) => None,
+            None => panic!("the sandbox does not answer"),
+        };
+        let report = audit::run(&self.store, Scope { quiescent: true, truth }).await.unwrap();
+        assert_eq!(report.violations, 0, "{}", audit::render(&report));
+    }
+}

@@ -1,0 +1,116 @@
+//! The world outside: what the sandbox holds for true, what it shall do wrong, and letters in a provider's name.
+
+use bytes::Bytes;
+use orderfleet::time::Clock;
+use ring::hmac;
+use serde_json::{Value, json};
+
+use super::{Bought, House, LOOK, Letter, PATIENCE};
+
+/// A letter of Stripe's that says this, signed as Stripe signs.
+pub(crate) fn signed(event: &Value) -> Letter {
+    signed_ago(event, 0)
+}
+
+/// The same, signed so many seconds ago.
+pub(crate) fn signed_ago(event: &Value, seconds: i64) -> Letter {
+    let (at, body) = (Clock::real().unix_seconds() - seconds, event.to_string());
+    let signature = format!("t={at},v1={}", hex("whsec_house", &format!("{at}.{body}")));
+    Letter { provider: "stripe".to_owned(), signature, body: Bytes::from(body) }
+}
+
+/// A letter of EasyPost's that says this, signed as EasyPost signs.
+pub(crate) fn signed_by_easypost(event: &Value) -> Letter {
+    let body = event.to_string();
+    let signature = format!("hmac-sha256-hex={}", hex("easypost-house", &body));
+    Letter { provider: "easypost".to_owned(), signature, body: Bytes::from(body) }
+}
+
+fn hex(secret: &str, text: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    hmac::sign(&key, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl House {
+    /// All of one kind that the sandbox holds for true.
+    pub(crate) async fn truth(&self, kind: &str) -> Vec<Value> {
+        let answer =
+            self.client.get(format!("{}/_sandbox/truth?kind={kind}", self.sandbox)).send().await.unwrap();
+        answer.json::<Value>().await.unwrap().as_array().unwrap().clone()
+    }
+
+    /// How often a provider was called: requests of this method whose path ends so.
+    pub(crate) async fn calls(&self, method: &str, end: &str) -> usize {
+        let is_one =
+            |asked: &&Value| asked["method"] == method && asked["path"].as_str().unwrap().ends_with(end);
+        self.truth("requests").await.iter().filter(is_one).count()
+    }
+
+    /// What shall go wrong from now on: an array of rules.
+    pub(crate) async fn faults(&self, rules: Value) {
+        let answer = self
+            .client
+            .post(format!("{}/_sandbox/faults", self.sandbox))
+            .body(rules.to_string())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+
+    /// What goes wrong the next time at one place.
+    pub(crate) async fn fault(&self, at: &str, what: Value) {
+        self.faults(json!([{"at": at, "what": what, "next": 1}])).await;
+    }
+
+    /// The sandbox sends no webhook any more.
+    pub(super) async fn hold_webhooks(&self) {
+        let answer =
+            self.client.post(format!("{}/_sandbox/webhooks/hold", self.sandbox)).send().await.unwrap();
+        assert_eq!(answer.status(), 204);
+    }
+
+    /// The carrier scans a parcel.
+    pub(crate) async fn scan(&self, tracking_code: &str, status: &str) {
+        let url = format!("{}/_sandbox/trackers/{tracking_code}/{status}", self.sandbox);
+        assert_eq!(self.client.post(url).send().await.unwrap().status(), 200);
+    }
+
+    /// A customer's browser pays with a card; the status of the provider's answer.
+    pub(crate) async fn pay_with(&self, bought: &Bought, card: &str) -> u16 {
+        let url = format!("{}/v1/payment_intents/{}/confirm", self.sandbox, bought.payment);
+        let form = format!("client_secret={}&payment_method={card}", bought.secret);
+        let request = self.client.post(url).basic_auth("pk_test_house", None::<&str>).body(form);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// The same, with a card that works.
+    pub(crate) async fn pay(&self, bought: &Bought) {
+        assert_eq!(self.pay_with(bought, "pm_card_visa").await, 200);
+    }
+
+    /// The letter of this type about this object, once it is there.
+    pub(crate) async fn letter(&self, kind: &str, about: &str) -> Letter {
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+            let found = self
+                .post
+                .letters()
+                .into_iter()
+                .find(|letter| letter.kind() == kind && letter.event().to_string().contains(about));
+            if let Some(letter) = found {
+                return letter;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!(
+            "no {kind} about {about}: {:?}",
+            self.post.letters().iter().map(Letter::kind).collect::<Vec<_>>()
+        );
+    }
+
+    /// Hands a letter in; the intake must take it.
+    pub(crate) async fn deliver(&self, letter: &Letter) {
+        assert_eq!(self.post.deliver(letter).await, 200);
+    }
+}

@@ -1,0 +1,124 @@
+//! The web tier: places wishes, follows them, looks at orders.
+
+use orderfleet::ids::{IntentId, OrderId};
+use orderfleet::store::timeline::{OrderName, Timeline};
+use serde_json::{Value, json};
+
+use super::{House, LOOK, PATIENCE};
+
+/// How long an answer is asked to be held.
+const HOLD: &str = "wait=20";
+
+/// An answer of the intake.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) is_replay: bool,
+    pub(crate) body: Value,
+}
+
+/// An order that is reserved and can be paid.
+#[derive(Clone, Debug)]
+pub(crate) struct Bought {
+    pub(crate) intent: IntentId,
+    pub(crate) order: OrderId,
+    pub(crate) payment: String,
+    pub(crate) secret: String,
+    pub(crate) total: i64,
+}
+
+/// A wish for pieces of one article, by its cart.
+pub(crate) fn wish(cart: &str, sku: &str, quantity: i64) -> Value {
+    json!({
+        "cart_id": cart,
+        "customer": {"id": format!("cus-{cart}"), "email": format!("{cart}@example.com"), "name": "A. Buyer"},
+        "currency": "USD",
+        "lines": [{"sku": sku, "quantity": quantity}],
+        "shipping_address": {"name": "A. Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
+                             "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US"},
+    })
+}
+
+/// The same wish from Nepal, in rupees.
+pub(crate) fn abroad(cart: &str, sku: &str, quantity: i64) -> Value {
+    let mut wish = wish(cart, sku, quantity);
+    wish["currency"] = json!("NPR");
+    wish["shipping_address"] = json!({"name": "A. Buyer", "phone": "+97714123456", "address_line1": "Durbar Marg 12",
+                                      "city": "Kathmandu", "postal_code": "44600", "country": "NP"});
+    wish
+}
+
+impl House {
+    /// Posts a wish under a key; `waits` for its outcome.
+    pub(crate) async fn place(&self, body: &Value, key: &str, waits: bool) -> Answer {
+        let request = self.client.post(format!("{}/v1/order-intents", self.intake)).bearer_auth(&self.key);
+        let mut request = request.header("idempotency-key", key).json(body);
+        if waits {
+            request = request.header("prefer", HOLD);
+        }
+        let answer = request.send().await.unwrap();
+        let is_replay = answer.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
+        Answer { status: answer.status().as_u16(), is_replay, body: answer.json().await.unwrap() }
+    }
+
+    /// Buys: reserved, with a secret to pay with.
+    pub(crate) async fn buy_as(&self, body: &Value) -> Bought {
+        let key = format!("key-{}", body["cart_id"].as_str().unwrap());
+        let answer = self.place(body, &key, true).await.body;
+        self.bought(&answer)
+    }
+
+    /// The same for one suit, by its cart.
+    pub(crate) async fn buy(&self, cart: &str) -> Bought {
+        self.buy_as(&wish(cart, "SUIT", 1)).await
+    }
+
+    /// Reads an answer that says reserved.
+    pub(crate) fn bought(&self, answer: &Value) -> Bought {
+        assert_eq!((&answer["status"], &answer["success"]), (&json!("reserved"), &json!(true)), "{answer}");
+        let text =
+            |field: &str| answer[field].as_str().unwrap_or_else(|| panic!("no {field}: {answer}")).to_owned();
+        Bought {
+            intent: text("intent_id").parse().unwrap(),
+            order: text("order_id").parse().unwrap(),
+            payment: text("payment_intent_id"),
+            secret: text("client_secret"),
+            total: answer["amount_cents"].as_i64().unwrap(),
+        }
+    }
+
+    /// The public state of an intent.
+    pub(crate) async fn state(&self, intent: IntentId) -> Value {
+        let url = format!("{}/v1/order-intents/{intent}", self.intake);
+        self.client.get(url).bearer_auth(&self.key).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until an intent has this public status; the state.
+    pub(crate) async fn until(&self, intent: IntentId, status: &str) -> Value {
+        let mut state = Value::Null;
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+            state = self.state(intent).await;
+            if state["status"] == status {
+                return state;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!("never {status}: {state}");
+    }
+
+    /// An order's whole life.
+    pub(crate) async fn timeline(&self, order: OrderId) -> Timeline {
+        self.store.timeline(&OrderName::Id(order)).await.unwrap().unwrap()
+    }
+
+    /// Waits until an order has this status.
+    pub(crate) async fn until_order(&self, order: OrderId, status: &str) {
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+            if self.timeline(order).await.status == status {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!("never {status}: {:#?}", self.timeline(order).await);
+    }
+}

@@ -1,0 +1,314 @@
+//! What payment providers tell us: often, out of order, wrong, too early and too late.
+
+use serde_json::{Value, json};
+
+use crate::house::{self, Bought, House, Letter, signed, signed_ago};
+
+/// A success of a payment, told in an event of this id.
+fn success(bought: &Bought, id: &str, units: i64, currency: &str) -> Value {
+    json!({"id": id, "object": "event", "type": "payment_intent.succeeded", "created": 1, "data": {"object": {
+        "id": bought.payment, "object": "payment_intent", "status": "succeeded", "amount": units,
+        "amount_received": units, "currency": currency, "metadata": {}}}})
+}
+
+/// The same event with another type and status, and no money.
+fn other(bought: &Bought, id: &str, kind: &str, status: &str) -> Letter {
+    let mut event = success(bought, id, 0, "usd");
+    event["type"] = json!(kind);
+    event["data"]["object"]["status"] = json!(status);
+    signed(&event)
+}
+
+/// An order that is paid at the provider, of which nobody told us yet; and the letter that does.
+async fn paid_in_silence(house: &House, cart: &str) -> (Bought, Letter) {
+    let bought = house.buy(cart).await;
+    house.post.keep();
+    house.pay(&bought).await;
+    let letter = house.letter("payment_intent.succeeded", &bought.payment).await;
+    (bought, letter)
+}
+
+/// The order was paid once, and its customer was told once.
+async fn is_paid_once(house: &House, bought: &Bought) {
+    house.until(bought.intent, "paid").await;
+    house.settled().await;
+    let order = bought.order.uuid();
+    assert_eq!(
+        house
+            .count(&format!("order_events where order_id = '{order}' and to_status = 'payment_confirmed'"))
+            .await,
+        1
+    );
+    assert_eq!(house.count(&format!("payments where order_id = '{order}' and role = 'primary'")).await, 1);
+    assert_eq!(
+        house
+            .count(&format!("communications where order_id = '{order}' and kind = 'order_confirmation'"))
+            .await,
+        1
+    );
+    assert_eq!(
+        house
+            .count(&format!(
+                "stock_movements m join reservations r on r.id = m.reservation_id
+                                     where r.order_id = '{order}' and m.kind = 'commit'"
+            ))
+            .await,
+        1
+    );
+}
+
+/// The open exceptions of an order.
+async fn exceptions(house: &House, bought: &Bought) -> Vec<String> {
+    let order = bought.order.uuid();
+    let rows = house
+        .rows(&format!(
+            "select type from order_exceptions where order_id = '{order}' and state = 'open' order by 1"
+        ))
+        .await;
+    rows.iter().map(|row| row["type"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn p01_one_event_delivered_twenty_times_at_once_settles_once() {
+    let house = house::plan().workers(2).open().await;
+    let (bought, letter) = paid_in_silence(&house, "cart-p01").await;
+    futures::future::join_all((0..20).map(|_| house.deliver(&letter))).await;
+    is_paid_once(&house, &bought).await;
+    let event = letter.event()["id"].as_str().unwrap().to_owned();
+    assert_eq!(house.count(&format!("inbox where event_id = '{event}' and state = 'applied'")).await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p02_two_events_that_tell_one_success_settle_once() {
+    let house = house::open().await;
+    let (bought, letter) = paid_in_silence(&house, "cart-p02").await;
+    let again = signed(&success(&bought, "evt_p02_again", bought.total, "usd"));
+    tokio::join!(house.deliver(&letter), house.deliver(&again));
+    is_paid_once(&house, &bought).await;
+    assert_eq!(house.count("inbox where type = 'payment_intent.succeeded' and state = 'applied'").await, 2);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p04_an_event_that_overtakes_our_own_commit_is_parked_and_taken_up() {
+    let house = house::open().await;
+    house.fault("stripe.create", json!({"delay": {"ms": 2_500, "after": true}})).await;
+    let answer = house.place(&house::wish("cart-p04", "SUIT", 1), "p04", false).await;
+    let intent = answer.body["intent_id"].as_str().unwrap().parse().unwrap();
+    // The provider tells of the payment that it is still about to answer us with.
+    let letter = house.letter("payment_intent.created", "pi_").await;
+    let event = letter.event();
+    let payment = event["data"]["object"]["id"].as_str().unwrap();
+    let parked = format!("inbox where object_id = '{payment}' and state = 'parked'");
+    for _ in 0..200 {
+        if house.count(&parked).await == 1 {
+            break;
+        }
+        tokio::time::sleep(house::LOOK).await;
+    }
+    assert_eq!(house.count(&parked).await, 1);
+    let early = Bought {
+        intent,
+        order: house.until(intent, "reserved").await["order_id"].as_str().unwrap().parse().unwrap(),
+        payment: payment.to_owned(),
+        secret: event["data"]["object"]["client_secret"].as_str().unwrap().to_owned(),
+        total: 13_800,
+    };
+    house.pay(&early).await;
+    is_paid_once(&house, &early).await;
+    assert_eq!(house.count("inbox where state = 'parked'").await, 0);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p05_a_failure_told_after_the_success_changes_nothing() {
+    let house = house::open().await;
+    let bought = house.buy("cart-p05").await;
+    house.post.keep();
+    assert_eq!(house.pay_with(&bought, "pm_card_chargeDeclined").await, 402);
+    house.pay(&bought).await;
+    let failed = house.letter("payment_intent.payment_failed", &bought.payment).await;
+    let succeeded = house.letter("payment_intent.succeeded", &bought.payment).await;
+    house.deliver(&succeeded).await;
+    house.until(bought.intent, "paid").await;
+    house.deliver(&failed).await;
+    is_paid_once(&house, &bought).await;
+    assert_eq!(
+        house.count("payment_attempts where outcome = 'failed' and code = 'generic_decline'").await,
+        1
+    );
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p06_a_failure_does_not_stand_in_the_way_of_the_next_card() {
+    let house = house::open().await;
+    let bought = house.buy("cart-p06").await;
+    assert_eq!(house.pay_with(&bought, "pm_card_chargeDeclinedInsufficientFunds").await, 402);
+    house.letter("payment_intent.payment_failed", &bought.payment).await;
+    house.settled().await;
+    assert_eq!(house.state(bought.intent).await["status"], "reserved");
+    house.pay(&bought).await;
+    is_paid_once(&house, &bought).await;
+    assert_eq!(house.count("payment_attempts where code = 'insufficient_funds'").await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p07_created_processing_and_requires_action_move_nothing_but_the_rank() {
+    let house = house::open().await;
+    let bought = house.buy("cart-p07").await;
+    let version = house.value("select version from orders").await;
+    for (kind, status) in [
+        ("created", "requires_payment_method"),
+        ("requires_action", "requires_action"),
+        ("processing", "processing"),
+    ] {
+        house
+            .deliver(&other(&bought, &format!("evt_p07_{kind}"), &format!("payment_intent.{kind}"), status))
+            .await;
+    }
+    house.settled().await;
+    assert_eq!(house.value("select version from orders").await, version);
+    assert_eq!(house.value("select state from payments").await, "processing");
+    assert_eq!(house.count("order_events").await, 1);
+    assert_eq!(house.count("communications").await, 0);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p08_a_cancellation_told_after_the_money_changes_nothing() {
+    let house = house::open().await;
+    let bought = house.buy("cart-p08").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    let before = house.rows("select status, version from orders").await;
+    house.deliver(&other(&bought, "evt_p08", "payment_intent.canceled", "canceled")).await;
+    house.settled().await;
+    assert_eq!(house.rows("select status, version from orders").await, before);
+    assert_eq!(house.value("select state from payments").await, "captured");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p09_another_amount_or_currency_confirms_nothing_and_is_shown_to_a_person() {
+    let house = house::open().await;
+    for (cart, units, currency) in
+        [("p09-less", 13_799, "usd"), ("p09-more", 13_801, "usd"), ("p09-euro", 13_800, "eur")]
+    {
+        let bought = house.buy(cart).await;
+        house.deliver(&signed(&success(&bought, &format!("evt_{cart}"), units, currency))).await;
+        house.until_order(bought.order, "exception").await;
+        assert_eq!(exceptions(&house, &bought).await, ["amount_mismatch"]);
+        let order = bought.order.uuid();
+        assert_eq!(
+            house
+                .count(&format!(
+                    "payments where order_id = '{order}' and captured_minor = {units} and role = 'candidate'"
+                ))
+                .await,
+            1
+        );
+        assert_eq!(house.state(bought.intent).await["status"], "reserved", "{cart}");
+    }
+    assert_eq!(house.count("labels").await + house.count("communications").await, 0);
+    house.end_with_forged().await;
+}
+
+#[tokio::test]
+async fn p10_what_is_not_signed_by_the_provider_leaves_nothing() {
+    let house = house::open().await;
+    let bought = house.buy("cart-p10").await;
+    house.settled().await;
+    let before = house.dump().await;
+    let right = signed(&success(&bought, "evt_p10", bought.total, "usd"));
+    let changed = Letter { body: right.body.iter().copied().chain(*b" ").collect(), ..right.clone() };
+    let old = signed_ago(&right.event(), 400);
+    let none = Letter { signature: String::new(), ..right.clone() };
+    let easypost =
+        Letter { provider: "easypost".to_owned(), signature: "hmac-sha256-hex=00".to_owned(), ..right };
+    for letter in [changed, old, none, easypost] {
+        assert_eq!(house.post.deliver(&letter).await, 400, "{letter:?}");
+    }
+    house.settled().await;
+    assert_eq!(house.dump().await, before);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p12_an_unknown_type_is_taken_in_and_ignored() {
+    let house = house::open().await;
+    let event =
+        json!({"id": "evt_p12", "type": "balance.available", "data": {"object": {"object": "balance"}}});
+    house.deliver(&signed(&event)).await;
+    house.settled().await;
+    assert_eq!(
+        house.rows("select event_id, state from inbox").await,
+        [json!({"event_id": "evt_p12", "state": "ignored"})]
+    );
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p12_a_payment_that_nobody_knows_ends_as_a_dead_letter_and_not_in_silence() {
+    let house = house::open().await;
+    let stranger = Bought { payment: "pi_stranger".to_owned(), ..house.buy("cart-p12").await };
+    house.deliver(&signed(&success(&stranger, "evt_stranger", 500, "usd"))).await;
+    for _ in 0..200 {
+        if house.count("inbox where event_id = 'evt_stranger' and state = 'parked'").await == 1 {
+            break;
+        }
+        tokio::time::sleep(house::LOOK).await;
+    }
+    // Past the age at which it is given up.
+    house
+        .execute(
+            "update jobs set created_at = now() - interval '31 minutes' where kind = 'payment-confirmation'",
+        )
+        .await
+        .unwrap();
+    house.settled().await;
+    assert_eq!(house.value("select state from inbox where event_id = 'evt_stranger'").await, "failed");
+    house.end_with_dead(&["payment-confirmation"]).await;
+}
+
+#[tokio::test]
+async fn p15_a_second_success_of_one_order_is_surplus_and_shown() {
+    let house = house::open().await;
+    let (bought, letter) = paid_in_silence(&house, "cart-p15").await;
+    house.deliver(&letter).await;
+    house.until(bought.intent, "paid").await;
+    // A second payment of the order, as paying again would open it.
+    let second = format!(
+        "insert into payments (id, order_id, attempt_no, provider, provider_payment_id, amount_minor, currency, state, opened_at)
+         select gen_random_uuid(), id, 2, 'stripe', 'pi_second', total_minor, currency, 'pending', now() from orders where id = '{}'",
+        bought.order.uuid()
+    );
+    house.execute(&second).await.unwrap();
+    let twin = Bought { payment: "pi_second".to_owned(), ..bought.clone() };
+    house.deliver(&signed(&success(&twin, "evt_second", bought.total, "usd"))).await;
+    house.settled().await;
+    assert_eq!(exceptions(&house, &bought).await, ["surplus_payment"]);
+    assert_eq!(
+        house.value("select role from payments where provider_payment_id = 'pi_second'").await,
+        "surplus"
+    );
+    is_paid_once(&house, &bought).await;
+    house.end_with_forged().await;
+}
+
+#[tokio::test]
+async fn p16_an_event_for_a_shipped_order_is_taken_and_does_nothing() {
+    let house = house::open().await;
+    let bought = house.buy("cart-p16").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    house.deliver(&signed(&success(&bought, "evt_p16", bought.total, "usd"))).await;
+    house.settled().await;
+    assert_eq!(house.timeline(bought.order).await.status, "shipped");
+    is_paid_once(&house, &bought).await;
+    house.end().await;
+}

@@ -1,0 +1,103 @@
+//! Who gets the pieces: a herd for a few, lines that add up, wishes that cannot be met.
+
+use serde_json::{Value, json};
+
+use crate::house::{self, House, wish};
+
+/// Places a wish that is to be rejected; its code and its details.
+async fn rejected(house: &House, body: &Value, key: &str) -> (String, Value) {
+    let answer = house.place(body, key, true).await.body;
+    assert_eq!((&answer["status"], &answer["success"]), (&json!("rejected"), &json!(false)), "{answer}");
+    (answer["error"].as_str().unwrap().to_owned(), answer["details"].clone())
+}
+
+#[tokio::test]
+async fn r01_two_hundred_buyers_for_twenty_pieces_are_twenty_orders_and_the_rest_is_told() {
+    let house = house::plan().stock(&[("SUIT", 20)]).workers(2).open().await;
+    let wishes: Vec<Value> = (0..200).map(|buyer| wish(&format!("herd-{buyer}"), "SUIT", 1)).collect();
+    let keys: Vec<String> = (0..200).map(|buyer| format!("r01-{buyer}")).collect();
+    let posts = wishes.iter().zip(&keys).map(|(body, key)| house.place(body, key, false));
+    let answers = futures::future::join_all(posts).await;
+    house.settled().await;
+    let mut statuses = std::collections::BTreeMap::new();
+    for answer in answers {
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        let state = house.state(answer.body["intent_id"].as_str().unwrap().parse().unwrap()).await;
+        let told = (state["status"].as_str().unwrap().to_owned(), state["error"].as_str().map(str::to_owned));
+        *statuses.entry(told).or_insert(0) += 1;
+    }
+    let sold_out = ("rejected".to_owned(), Some("insufficient_stock".to_owned()));
+    assert_eq!(statuses, [(sold_out, 180), (("reserved".to_owned(), None), 20)].into());
+    assert_eq!(house.count("stock where on_hand = 20 and reserved = 20").await, 1);
+    assert_eq!(house.count("reservations where state = 'active'").await, 20);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn r02_two_lines_of_one_article_need_both_pieces() {
+    let house = house::plan().stock(&[("SUIT", 1)]).open().await;
+    let mut body = wish("cart-r02", "SUIT", 1);
+    body["lines"] = json!([{"sku": "SUIT", "quantity": 1}, {"sku": "SUIT", "quantity": 1}]);
+    let (code, details) = rejected(&house, &body, "r02").await;
+    assert_eq!(code, "insufficient_stock");
+    assert_eq!((&details[0]["requested"], &details[0]["available"]), (&json!(2), &json!(1)), "{details}");
+    assert_eq!(house.count("stock where reserved = 0").await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn r03_an_article_that_is_out_holds_nothing_of_the_others() {
+    let house = house::plan().stock(&[("SUIT", 5), ("SHIRT", 0)]).open().await;
+    let mut body = wish("cart-r03", "SUIT", 2);
+    body["lines"] = json!([{"sku": "SUIT", "quantity": 2}, {"sku": "SHIRT", "quantity": 1}]);
+    let (code, details) = rejected(&house, &body, "r03").await;
+    assert_eq!((code.as_str(), details.as_array().unwrap().len()), ("insufficient_stock", 1));
+    assert_eq!((&details[0]["sku"], &details[0]["available"]), (&json!("SHIRT"), &json!(0)));
+    assert_eq!(house.count("stock where reserved > 0").await, 0);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn another_total_than_the_customer_was_shown_is_rejected() {
+    let house = house::open().await;
+    let mut body = wish("cart-total", "SUIT", 1);
+    body["expected_total"] = json!(1);
+    assert_eq!(rejected(&house, &body, "total").await.0, "total_changed");
+    body["expected_total"] = json!(13_800);
+    house.buy_as(&body).await;
+    house.end().await;
+}
+
+#[tokio::test]
+async fn an_article_that_went_out_of_sale_behind_the_door_is_the_workers_to_reject() {
+    let house = house::plan().workers(0).open().await;
+    let body = wish("cart-gone", "SUIT", 1);
+    let answer = house.place(&body, "gone", false).await;
+    assert_eq!(answer.status, 202);
+    house.execute("update skus set is_sold = false where sku = 'SUIT'").await.unwrap();
+    house.work();
+    let state = house.until(answer.body["intent_id"].as_str().unwrap().parse().unwrap(), "rejected").await;
+    assert_eq!(state["error"], "unknown_sku");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn r16_a_poisoned_wish_fails_alone_and_its_neighbours_are_served() {
+    let house = house::plan().workers(0).open().await;
+    let refuse = "create function poison() returns trigger language plpgsql as $$ begin
+                    raise exception 'poison' using errcode = 'check_violation'; end $$;
+                  create trigger poison before insert on orders for each row when (new.cart_id = 'poison-3') execute function poison()";
+    house.execute(refuse).await.unwrap();
+    let mut intents = Vec::new();
+    for buyer in 0..8 {
+        let answer =
+            house.place(&wish(&format!("poison-{buyer}"), "SUIT", 1), &format!("r16-{buyer}"), false).await;
+        intents.push(answer.body["intent_id"].as_str().unwrap().parse().unwrap());
+    }
+    house.work();
+    for (buyer, intent) in intents.into_iter().enumerate() {
+        let state = house.until(intent, if buyer == 3 { "failed" } else { "reserved" }).await;
+        assert_eq!(state["success"], buyer != 3);
+    }
+    house.end_with_dead(&["order-intent"]).await;
+}

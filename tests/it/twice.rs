@@ -1,0 +1,154 @@
+//! Every kind of job, done once and then delivered again: nothing changes.
+//!
+//! A house works orders through every kind. Then each copy that was ever in the queue is pushed again under its own id,
+//! and each job's row is written again under a new id, as a person who replays would. The tables stay as they were,
+//! to the last byte. A kind that the house never met fails the test: whoever adds one adds its sample.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orderfleet::domain::intent::AcceptedIntent;
+use orderfleet::domain::webhook::WebhookPayload;
+use orderfleet::ids::{IntentId, JobId};
+use orderfleet::job::{Band, Listed, NewJob};
+use orderfleet::jobs::Kind;
+use orderfleet::jobs::order_intent::OrderIntent;
+use orderfleet::jobs::payment_cancel::PaymentCancel;
+use orderfleet::jobs::payment_confirmation::PaymentConfirmation;
+use orderfleet::jobs::tracking::Tracking;
+use orderfleet::queue::{Copy, Origin, Pushed};
+use orderfleet::store::jobs;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::house::{self, House, wish};
+
+/// Keeps every job row that there ever was: finished ones are deleted.
+const KEEP_ROWS: &str = "
+    create table met (like jobs);
+    create function keep_row() returns trigger language plpgsql as $$ begin insert into met values (new.*); return null; end $$;
+    create trigger keep_row after insert on jobs for each row execute function keep_row()";
+/// The deadline of every hold is now.
+const DUE: &str = "
+    update reservations set expires_at = clock_timestamp() where state = 'active';
+    update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry'";
+
+#[tokio::test]
+async fn every_job_done_twice_is_done_once() {
+    let house = house::open().await;
+    house.execute(KEEP_ROWS).await.unwrap();
+    let wishes = [wish("whole", "SUIT", 1), wish("expires", "SUIT", 2), wish("cancelled", "SHIRT", 1)];
+    whole_lives(&house, &wishes).await;
+
+    let mut copies = intake_born(&house, &wishes).await;
+    copies.extend(row_born(&house).await);
+    let met: BTreeSet<&str> = copies.iter().map(|copy| copy.kind.as_str()).collect();
+    let all: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(met, all, "a kind without a sample");
+
+    let before = dump(&house).await;
+    let pushed = house.queue.push(&copies).await.unwrap();
+    assert!(pushed.iter().all(|became| *became == Pushed::Queued), "each is handed over again");
+    house.settled().await;
+    assert_eq!(dump(&house).await, before, "by its copy");
+
+    house.execute("insert into jobs select gen_random_uuid(), kind, lane, band, payload, now(), 0, 0, null, 'twice' from met").await.unwrap();
+    house.settled().await;
+    assert_eq!(dump(&house).await, before, "by its row");
+    house.end().await;
+}
+
+/// One order that arrives, one that expires, and one whose payment is cancelled.
+async fn whole_lives(house: &House, wishes: &[Value; 3]) {
+    let [whole, expires, cancelled] = wishes;
+    let whole = house.buy_as(whole).await;
+    house.pay(&whole).await;
+    house.until_order(whole.order, "shipped").await;
+    let code = house.value("select tracking_code from labels").await;
+    house.scan(code.as_str().unwrap(), "delivered").await;
+    house.until_order(whole.order, "delivered").await;
+
+    let cancelled = house.buy_as(cancelled).await;
+    let payment = house
+        .value(&format!("select id from payments where provider_payment_id = '{}'", cancelled.payment))
+        .await;
+    let cancel = PaymentCancel { payment: payment.as_str().unwrap().parse::<Uuid>().unwrap().into() };
+    let mut tx = house.store.begin().await.unwrap();
+    jobs::insert(&mut tx, vec![NewJob::of(&cancel, "twice")]).await.unwrap();
+    tx.commit().await.unwrap();
+    house.until(cancelled.intent, "expired").await;
+
+    let expires = house.buy_as(expires).await;
+    house.settled().await;
+    house.execute(DUE).await.unwrap();
+    house.until(expires.intent, "expired").await;
+    house.settled().await;
+    assert_eq!(house.count("jobs").await, 0, "every job is done");
+}
+
+/// The copies that the intake pushed: wishes, and each webhook.
+async fn intake_born(house: &House, wishes: &[Value]) -> Vec<Copy> {
+    let mut copies = Vec::new();
+    for wish in wishes {
+        let cart = wish["cart_id"].as_str().unwrap();
+        let row = house.rows(&format!("select id, tenant, encode(fingerprint, 'hex') as f, payload from order_intents where cart_id = '{cart}'")).await.remove(0);
+        let intent = IntentId::from(row["id"].as_str().unwrap().parse::<Uuid>().unwrap());
+        let accepted = AcceptedIntent {
+            intent_id: intent,
+            tenant: row["tenant"].as_str().unwrap().to_owned(),
+            fingerprint: row["f"].as_str().unwrap().to_owned(),
+            body: serde_json::from_value(row["payload"].clone()).unwrap(),
+        };
+        copies.push(copy(JobId::from(intent.uuid()), &OrderIntent(accepted)));
+    }
+    for letter in house.post.letters() {
+        if letter.provider == "stripe" {
+            let event = WebhookPayload::stripe(letter.event()).unwrap();
+            copies.push(copy(event.job_id(), &PaymentConfirmation(event)));
+        } else {
+            let event = WebhookPayload::easypost(letter.event()).unwrap();
+            copies.push(copy(event.job_id(), &Tracking(event)));
+        }
+    }
+    copies
+}
+
+fn copy<J: Listed>(id: JobId, job: &J) -> Copy {
+    Copy {
+        id,
+        kind: J::KIND.to_owned(),
+        lane: J::LANE,
+        band: Band::Normal,
+        origin: Origin::Intake,
+        attempts: 0,
+        delay: std::time::Duration::ZERO,
+        body: serde_json::to_vec(job).unwrap(),
+        traceparent: None,
+    }
+}
+
+/// The copies that the relay pushed. Rows of jobs that the intake took in are among the others already.
+async fn row_born(house: &House) -> Vec<Copy> {
+    let rows = house.rows("select id, kind, payload from met where kind not in ('order-intent', 'payment-confirmation', 'tracking')").await;
+    let copies = rows.into_iter().map(|row| {
+        let kind = Kind::named(row["kind"].as_str().unwrap()).unwrap();
+        Copy {
+            id: JobId::from(row["id"].as_str().unwrap().parse::<Uuid>().unwrap()),
+            kind: kind.name().to_owned(),
+            lane: kind.lane(),
+            band: Band::Normal,
+            origin: Origin::Row,
+            attempts: 0,
+            delay: std::time::Duration::ZERO,
+            body: row["payload"].to_string().into_bytes(),
+            traceparent: None,
+        }
+    });
+    copies.collect()
+}
+
+/// All tables but the log of this test.
+async fn dump(house: &House) -> BTreeMap<String, Value> {
+    let mut dump = house.dump().await;
+    dump.remove("met");
+    dump
+}
