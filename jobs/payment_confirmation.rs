@@ -44,9 +44,7 @@ impl Payload for PaymentConfirmation {
 
     /// The payment: two events of one are worked on one after the other.
     fn subject(&self) -> Uuid {
-        Uuid::from_u128(self.0.object_id.bytes().fold(0_u128, |hash, byte| {
-            hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(u128::from(byte) + 1)
-        }))
+        self.0.subject()
     }
 }
 
