@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{JobCopy, Store, Stored, Tx, exactly, millis};
+use super::{JobCopy, Store, StoreError, Stored, Tx, exactly, millis};
 use crate::ids::JobId;
 use crate::job::NewJob;
 
@@ -137,11 +137,12 @@ pub struct Adopted {
     pub attempts: i32,
 }
 
-/// Gives rows to jobs that came from the intake and do not end in this load. The queue holds their copies already.
+/// Gives rows to jobs that came from the intake and do not end in this load. The queue holds their copies already. A row
+/// that is there by now is another delivery's: going on would put two of them behind one fence.
 pub async fn adopt(tx: &mut Tx, mut jobs: Vec<Adopted>) -> Stored<()> {
     jobs.sort_by_key(|job| job.id);
     for job in jobs {
-        sqlx::query!(
+        let done = sqlx::query!(
             r#"/* jobs::adopt */
             insert into jobs (id, kind, lane, band, payload, run_at, run, attempts, caused_by, relayed_at)
             values ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, $8, 'intake', now())
@@ -157,6 +158,9 @@ pub async fn adopt(tx: &mut Tx, mut jobs: Vec<Adopted>) -> Stored<()> {
         )
         .execute(tx.conn())
         .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Met(job.id));
+        }
     }
     Ok(())
 }

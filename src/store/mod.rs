@@ -51,6 +51,9 @@ pub enum StoreError {
     /// The statement met other work (deadlock, serialization, lock or statement time-out): the same again may succeed.
     #[error("Postgres asked to try again: {0}")]
     Contended(#[source] sqlx::Error),
+    /// Another delivery of the same job was faster: the same again finds its row.
+    #[error("another delivery of {0} has just made its row")]
+    Met(JobId),
     /// A constraint, a trigger or a conversion refused the data.
     #[error("Postgres refused the data: {0}")]
     Data(#[source] sqlx::Error),
@@ -108,7 +111,9 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let (class, code) = match &error {
             StoreError::Unreachable(_) => (Class::Unavailable(Dependency::Postgres), "postgres_unreachable"),
-            StoreError::Contended(_) => (Class::Unavailable(Dependency::Postgres), "postgres_contended"),
+            StoreError::Contended(_) | StoreError::Met(_) => {
+                (Class::Unavailable(Dependency::Postgres), "postgres_contended")
+            }
             StoreError::Data(_) => (Class::Data, "data_refused"),
             StoreError::Rows { .. } => (Class::Data, "rows_changed"),
             StoreError::Unreadable { .. } => (Class::Data, "unreadable_value"),

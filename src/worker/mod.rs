@@ -178,22 +178,26 @@ async fn work_lane(kit: Kit, queue: Queue, work: LaneWork) {
     }
 }
 
-/// Works a slice, kind by kind. Its hand stays taken until every delivery of it has ended.
+/// Works a slice, its kinds beside each other: none waits for another's provider. Its hand stays taken until every
+/// delivery of it has ended.
 async fn hand_over(kit: Kit, outcomes: Outcomes, mut slice: Slice) {
     let mut kinds: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
     for delivery in slice.take() {
         kinds.entry(delivery.kind.clone()).or_default().push(delivery);
     }
+    let mut turns = Vec::with_capacity(kinds.len());
     for (name, deliveries) in kinds {
         match Kind::named(&name) {
             Some(kind) => {
                 let turn = Turn { kit: kit.clone(), outcomes: outcomes.clone(), deliveries };
-                // On a task of its own: apalis polls all handlers of a lane on one.
-                let _ = kit.tasks.spawn(async move { Box::pin(kind.visit(turn)).await }).await;
+                // On tasks of their own: apalis polls all handlers of a lane on one.
+                turns.push(kit.tasks.spawn(async move { Box::pin(kind.visit(turn)).await }));
             }
             None => deliveries.into_iter().for_each(|delivery| outcomes.park(delivery)),
         }
     }
+    // A turn that panicked has dropped its deliveries: they come back by their leases.
+    futures::future::join_all(turns).await;
 }
 
 /// A slice's deliveries of one kind.
