@@ -137,23 +137,25 @@ Orderfleet is ready.
   sandbox   http://{sandbox}/_sandbox/truth    (stands in for Stripe and EasyPost; mail: {smtp})
   API key   {key}
 
-Place an order:
+Place an order, from another terminal in this folder:
 
-  curl -s -X POST http://{address}/v1/order-intents \
+  ANSWER=$(curl -s -X POST http://{address}/v1/order-intents \
     -H 'Authorization: Bearer {key}' -H "Idempotency-Key: $(date +%s%N)" \
     -H 'Content-Type: application/json' -H 'Prefer: wait=10' \
     -d '{{"cart_id":"cart_'$(date +%s%N)'","customer":{{"id":"cus_7","email":"a@example.com","name":"A. Buyer"}},"currency":"USD",
          "lines":[{{"sku":"SUIT-42R","quantity":1}}],
          "shipping_address":{{"name":"A. Buyer","phone":"+9779841234567","address_line1":"123 Main St","city":"Kathmandu",
-                             "state":"Bagmati","postal_code":"44600","country":"NP"}}}}'
+                             "state":"Bagmati","postal_code":"44600","country":"NP"}}}}'); echo "$ANSWER"
 
-Pay it as a browser would (PI and SECRET: payment_intent_id and client_secret of the answer):
+Pay it, as the customer's browser would:
 
-  curl -s http://{sandbox}/v1/payment_intents/PI/confirm -u pk_test_demo: -d client_secret=SECRET -d payment_method=pm_card_visa
+  field() {{ echo "$ANSWER" | sed -n 's/.*"'$1'":"\([^"]*\)".*/\1/p'; }}
+  curl -s http://{sandbox}/v1/payment_intents/$(field payment_intent_id)/confirm -u pk_test_demo: \
+    -d client_secret=$(field client_secret) -d payment_method=pm_card_visa -o /dev/null
 
-Then see its whole life, or that of a hundred orders, from another terminal in this folder:
+A second later, see its whole life; or that of a hundred orders:
 
-  target/release/orderfleet orders show ORDER_ID
+  target/release/orderfleet orders show $(field order_id)
   target/release/orderfleet demo --orders 100
 
 Ctrl-C stops everything."#,
