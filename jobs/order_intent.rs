@@ -286,7 +286,7 @@ fn next_jobs(order: &NewOrder<'_>, held_for: Duration) -> [NewJob; 2] {
     let band = Band::numbered(order.priority.band).unwrap_or_default();
     [
         NewJob::of(&PaymentOpen { order: order.id, attempt: 1 }, cause).in_band(band),
-        NewJob::of(&ReservationExpiry { order: order.id, epoch: 1 }, cause).after(held_for),
+        ReservationExpiry { order: order.id, epoch: 1 }.at_the_end(held_for, cause),
     ]
 }
 

@@ -14,7 +14,7 @@ use super::{Called, Job, Loaded, Rules};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
 use crate::ids::{JobId, OrderId, PaymentId};
-use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::job::{Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
 use crate::store::effects::{self, EffectState, Proof};
@@ -34,6 +34,18 @@ pub struct ReservationExpiry {
     pub order: OrderId,
     /// Its first hold is 1.
     pub epoch: i32,
+}
+
+impl ReservationExpiry {
+    /// The job of a hold that was just made.
+    pub(super) fn at_the_end(&self, held_for: Duration, cause: impl std::fmt::Display) -> NewJob {
+        NewJob::of(self, cause).after(held_for).once(Self::key(self.order, self.epoch))
+    }
+
+    /// What the job of a hold is inserted under, once.
+    pub(super) fn key(order: OrderId, epoch: i32) -> String {
+        format!("hold:{order}:{epoch}")
+    }
 }
 
 impl Payload for ReservationExpiry {

@@ -42,7 +42,7 @@ pub(super) fn settings(
     let before =
         fs::read_to_string(&path).ok().and_then(|text| text.parse::<Table>().ok()).unwrap_or_default();
     let asked = load(&Sources { file, dev_file: None, environment: sources.environment.clone() })?;
-    let mut table = chosen(&before, &asked, &sources);
+    let mut table = chosen(&before, &asked, &sources, &arguments.folder);
     if servers.is_none() {
         table.remove("postgres");
         table.remove("redis");
@@ -54,7 +54,7 @@ pub(super) fn settings(
 
 /// Addresses as asked for, secrets of the last run or new ones, and providers: the sandbox, where the environment names
 /// no real one.
-fn chosen(before: &Table, asked: &Settings, sources: &Sources) -> Table {
+fn chosen(before: &Table, asked: &Settings, sources: &Sources, folder: &Path) -> Table {
     let kept = |section: &str, key: &str, prefix: &str| -> Value {
         let known = before.get(section).and_then(|section| section.get(key));
         known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", random_hex::<24>())))
@@ -73,7 +73,7 @@ fn chosen(before: &Table, asked: &Settings, sources: &Sources) -> Table {
             ("smtp_address", text(asked.sandbox.smtp_address.to_string())),
             ("stripe_webhook_url", text(format!("http://{}/webhooks/stripe", asked.intake.address))),
             ("easypost_webhook_url", text(format!("http://{}/webhooks/easypost", asked.intake.address))),
-            ("truth_file", text(".orderfleet/sandbox.jsonl".to_owned())),
+            ("truth_file", text(folder.join("sandbox.jsonl").display().to_string())),
         ]),
     );
     table.insert("postgres".into(), section([("url", text(asked.postgres.url.expose_secret().to_owned()))]));

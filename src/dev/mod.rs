@@ -37,7 +37,7 @@ pub struct DevArguments {
     /// Use the Postgres and Redis that `DATABASE_URL` and `REDIS_URL` name, and bring no samples in.
     #[arg(long, conflicts_with = "servers_only")]
     pub adopt: bool,
-    /// Where private data lies.
+    /// Where private data lies. Other commands find this fleet in `.orderfleet` only.
     #[arg(long, value_name = "FOLDER", default_value = ".orderfleet")]
     pub folder: PathBuf,
     /// What to run beside the servers.
@@ -92,7 +92,7 @@ async fn serve(
     };
     intake.ready().await;
     say(&welcome(settings, key));
-    let faulty = watch(servers, stop, &working, fleet.is_finished()).await;
+    let faulty = watch(servers, stop, &fleet).await;
     say("\nStopping: nothing new is taken, what runs is finished …");
     intake_stop.cancel();
     intake.finished().await;
@@ -105,19 +105,19 @@ async fn serve(
     Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Waits for the stop. True where a server of ours ended by itself.
-async fn watch(
+/// Waits for the stop. True where a server of ours, or the worker, ended by itself.
+async fn watch<T>(
     mut servers: Option<&mut Servers>,
     stop: &CancellationToken,
-    working: &CancellationToken,
-    ended: bool,
+    worker: &tokio::task::JoinHandle<T>,
 ) -> bool {
-    while !ended
-        && !working.is_cancelled()
-        && stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some()
-    {
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
         if let Some(Err(error)) = servers.as_mut().map(|servers| servers.check()) {
             complain(&format!("orderfleet: {error}"));
+            return true;
+        }
+        if worker.is_finished() {
+            complain("orderfleet: the worker has ended by itself");
             return true;
         }
     }

@@ -191,6 +191,20 @@ pub async fn delete(tx: &mut Tx, ids: &[JobId]) -> Stored<()> {
     Ok(())
 }
 
+/// Removes rows that have become pointless, by their dedupe keys. One that somebody holds is left: its load finds that
+/// there is nothing to do.
+pub async fn forget(tx: &mut Tx, keys: &[String]) -> Stored<()> {
+    sqlx::query!(
+        r#"/* jobs::forget */
+        delete from jobs where id in
+          (select id from jobs where dedupe_key = any($1) order by id for update skip locked)"#,
+        keys
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// Writes when this row is due again, and how many attempts it has spent.
 pub async fn postpone(tx: &mut Tx, id: JobId, delay: Duration, attempts: i32) -> Stored<()> {
     let done = sqlx::query!(
