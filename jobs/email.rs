@@ -36,7 +36,7 @@ impl Payload for Email {
         // Above the mail server's time-out of 8 s for each of a few commands.
         deadline: Duration::from_secs(30),
         // As long as mail servers try among themselves.
-        max_age: Duration::from_secs(3 * 86_400),
+        max_age: Duration::from_hours(72),
         slice: 16,
         // One by one: each receipt is written the moment it is there.
         settle: 1,

@@ -41,7 +41,7 @@ impl Payload for OrderIntent {
         attempts: 5,
         deadline: Duration::from_secs(15),
         // A buyer who was not answered in half an hour has gone.
-        max_age: Duration::from_secs(1_800),
+        max_age: Duration::from_mins(30),
         slice: 256,
         settle: 256,
         calls: 1,
@@ -286,7 +286,7 @@ fn next_jobs(order: &NewOrder<'_>, held_for: Duration) -> [NewJob; 2] {
     let band = Band::numbered(order.priority.band).unwrap_or_default();
     [
         NewJob::of(&PaymentOpen { order: order.id, attempt: 1 }, cause).in_band(band),
-        NewJob::of(&ReservationExpiry { order: order.id, epoch: 1 }, cause).after(held_for),
+        ReservationExpiry { order: order.id, epoch: 1 }.at_the_end(held_for, cause),
     ]
 }
 

@@ -32,7 +32,7 @@ impl Payload for PaymentCancel {
         // Two calls of 8 s, with room for two transactions.
         deadline: Duration::from_secs(25),
         // An open payment can take a customer's money: worth a day of trying.
-        max_age: Duration::from_secs(86_400),
+        max_age: Duration::from_hours(24),
         slice: 32,
         settle: 32,
         calls: 16,
@@ -63,17 +63,12 @@ impl Job for PaymentCancel {
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let step = match known.get(&loaded.job.payment) {
-                Some(payment) if !payment.state.is_over() => match plan(tx, payment, loaded.id).await? {
-                    Some(cancel) => Step::Call(cancel),
-                    None => {
-                        let wait = loaded.age.clamp(Duration::from_secs(1), Duration::from_secs(60));
-                        Step::Refused(Failure::snooze(
-                            wait,
-                            "not_open_yet",
-                            "the provider has not answered yet",
-                        ))
-                    }
-                },
+                Some(payment) if !payment.state.is_over() => {
+                    let wait = loaded.age.clamp(Duration::from_secs(1), Duration::from_mins(1));
+                    let early = || Failure::snooze(wait, "not_open_yet", "the provider has not answered yet");
+                    let cancel = plan(tx, payment, loaded.id).await?;
+                    cancel.map_or_else(|| Step::Refused(early()), Step::Call)
+                }
                 _ => Step::Done,
             };
             steps.push(step);

@@ -36,7 +36,7 @@ impl Payload for PaymentConfirmation {
         // One look-up of 8 s, with room for two transactions.
         deadline: Duration::from_secs(20),
         // How long an event waits for what it tells of; our own commit may be as late as its job's last attempt.
-        max_age: Duration::from_secs(1_800),
+        max_age: Duration::from_mins(30),
         slice: 128,
         settle: 32,
         calls: 16,
@@ -44,9 +44,7 @@ impl Payload for PaymentConfirmation {
 
     /// The payment: two events of one are worked on one after the other.
     fn subject(&self) -> Uuid {
-        Uuid::from_u128(self.0.object_id.bytes().fold(0_u128, |hash, byte| {
-            hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(u128::from(byte) + 1)
-        }))
+        self.0.subject()
     }
 }
 

@@ -7,6 +7,7 @@
 //! up by asking again. Only where the provider has kept a failure under the key is the payment looked for by our id, and
 //! a new key taken where there provably is none.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -44,7 +45,7 @@ impl Payload for PaymentOpen {
         deadline: Duration::from_secs(20),
         // The longest hold: later there is nothing to open a payment for. Also well inside the 24 h in which the
         // provider remembers the key.
-        max_age: Duration::from_secs(1_800),
+        max_age: Duration::from_mins(30),
         slice: 32,
         settle: 32,
         calls: 16,
@@ -55,17 +56,16 @@ impl Payload for PaymentOpen {
     }
 }
 
-/// How far the provider's clock may be from the database's, in seconds, when a payment is looked for.
+/// How far the provider's clock may be from ours, in seconds, when a payment is looked for.
 const CLOCKS_APART: i64 = 300;
 
-/// The request and its key, and since when it may have been sent.
+/// The request and its key.
 #[derive(Clone, Debug)]
 pub struct Open {
     payment: PaymentId,
     effect: String,
     key: String,
     request: CreatePayment,
-    since: i64,
 }
 
 impl Job for PaymentOpen {
@@ -77,11 +77,14 @@ impl Job for PaymentOpen {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
         let orders = orders::lock(tx, &ids).await?;
         let held = reservations::active(tx, &ids).await?;
+        let sent = sent(tx, jobs).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let waits = held.iter().any(|held| held.order == loaded.job.order && !held.is_closing);
             let step = match orders.get(&loaded.job.order) {
-                Some(order) if order.status == Status::PendingPayment && waits => {
+                Some(order)
+                    if (order.status == Status::PendingPayment && waits) || sent.contains(&order.id) =>
+                {
                     plan(tx, loaded, order).await?
                 }
                 _ => Step::Done,
@@ -94,7 +97,9 @@ impl Job for PaymentOpen {
     async fn call(&self, plan: &Open, to: &Providers) -> Result<Option<PaymentSeen>, Failure> {
         match to.stripe.create(&plan.request, &plan.key).await {
             Ok(seen) => Ok(Some(seen)),
-            Err(error) if error.says_look_first() => Ok(to.stripe.find(plan.payment, plan.since).await?),
+            Err(error) if error.says_look_first() => {
+                Ok(to.stripe.find(plan.payment, made_at(plan.payment) - CLOCKS_APART).await?)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -156,6 +161,29 @@ impl Job for PaymentOpen {
     }
 }
 
+/// When a payment's id was made, in unix seconds: nothing was asked of the provider before. An id that does not tell is
+/// looked for from the beginning.
+fn made_at(payment: PaymentId) -> i64 {
+    let told = payment.uuid().get_timestamp().map(|made| made.to_unix().0);
+    told.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(CLOCKS_APART)
+}
+
+/// The orders whose payment may be open at the provider without our knowing: asked for again under the same key, whatever
+/// became of the hold, so that it is known and can be cancelled.
+async fn sent(tx: &mut Tx, jobs: &[Loaded<PaymentOpen>]) -> Result<HashSet<OrderId>, Failure> {
+    let attempts: Vec<(OrderId, i32)> =
+        jobs.iter().map(|loaded| (loaded.job.order, loaded.job.attempt)).collect();
+    let known = payments::of_attempts(tx, &attempts).await?;
+    let names: Vec<String> = known.values().map(|payment| effect_name(*payment)).collect();
+    let unresolved = effects::unresolved(tx, &names).await?;
+    let unresolved = known.into_iter().filter(|(_, payment)| unresolved.contains(&effect_name(*payment)));
+    Ok(unresolved.map(|((order, _), _)| order).collect())
+}
+
+fn effect_name(payment: PaymentId) -> String {
+    format!("pay_create:{payment}")
+}
+
 /// The payment's row and its effect, before the call.
 async fn plan(tx: &mut Tx, loaded: &Loaded<PaymentOpen>, order: &Order) -> Result<Step<Open>, Failure> {
     let amount = (order.total_minor, order.currency.as_str());
@@ -172,13 +200,12 @@ async fn plan(tx: &mut Tx, loaded: &Loaded<PaymentOpen>, order: &Order) -> Resul
         tenant: order.tenant.clone(),
         description: format!("Order {}", order.number),
     };
-    let name = format!("pay_create:{}", payment.id);
+    let name = effect_name(payment.id);
     let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
     let wanted = NewEffect { name: name.clone(), request: frozen, job: loaded.id };
     let effect = effects::begin(tx, &[wanted]).await?.remove(&name);
     let effect = effect.ok_or_else(|| Failure::retry("no_effect", "the effect's row is gone"))?;
     let request = serde_json::from_value(effect.request)
         .map_err(|error| Failure::permanent("unreadable_request", error))?;
-    let since = effect.begun_at.saturating_sub(CLOCKS_APART);
-    Ok(Step::Call(Open { payment: payment.id, effect: name, key: effect.key, request, since }))
+    Ok(Step::Call(Open { payment: payment.id, effect: name, key: effect.key, request }))
 }

@@ -14,7 +14,7 @@ use super::{Called, Job, Loaded, Rules};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
 use crate::ids::{JobId, OrderId, PaymentId};
-use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::job::{Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
 use crate::store::effects::{self, EffectState, Proof};
@@ -36,6 +36,18 @@ pub struct ReservationExpiry {
     pub epoch: i32,
 }
 
+impl ReservationExpiry {
+    /// The job of a hold that was just made.
+    pub(super) fn at_the_end(&self, held_for: Duration, cause: impl std::fmt::Display) -> NewJob {
+        NewJob::of(self, cause).after(held_for).once(Self::key(self.order, self.epoch))
+    }
+
+    /// What the job of a hold is inserted under, once.
+    pub(super) fn key(order: OrderId, epoch: i32) -> String {
+        format!("hold:{order}:{epoch}")
+    }
+}
+
 impl Payload for ReservationExpiry {
     const KIND: &'static str = "reservation-expiry";
     const LANE: Lane = Lane::Expiry;
@@ -45,7 +57,7 @@ impl Payload for ReservationExpiry {
         deadline: Duration::from_secs(25),
         // The longest hold of 30 min, and as long again for a provider that is away: then the hold is released and the
         // rules for late payments catch the rest.
-        max_age: Duration::from_secs(3_600),
+        max_age: Duration::from_hours(1),
         slice: 128,
         settle: 32,
         calls: 16,
@@ -73,10 +85,11 @@ impl Job for ReservationExpiry {
         let open = payments::open_of(tx, &ids).await?;
         let payments: Vec<PaymentId> = open.iter().map(|(_, payment)| *payment).collect();
         let books = Books::open(tx, &ids, &payments).await?;
-        let held = reservations::active(tx, &ids).await?;
+        let active = reservations::active(tx, &ids).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
-            let hold = held.iter().find(|held| held.order == loaded.job.order && held.epoch == loaded.job.epoch);
+            let due_one = |held: &&Held| held.order == loaded.job.order && held.epoch == loaded.job.epoch;
+            let hold = active.iter().find(due_one);
             let step = match (hold, books.orders.get(&loaded.job.order)) {
                 (Some(hold), Some(_)) if hold.left_ms > 0 => {
                     let rest = Duration::from_millis(u64::try_from(hold.left_ms).unwrap_or(1));

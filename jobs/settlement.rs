@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Rules;
 use super::email::Email;
 use super::payment_cancel::PaymentCancel;
+use super::reservation_expiry::ReservationExpiry;
 use super::shipping_label::ShippingLabel;
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
@@ -104,8 +105,10 @@ async fn captured(
     let verdict = match (awaits_money, fits) {
         (true, Match::Mismatch) => Misfit::Amount,
         (true, Match::Exact) => {
-            if !reservations::active(tx, &[order.id]).await?.is_empty() {
-                return confirm(tx, rules, (order, payment), heard, cause).await;
+            if let Some(held) = reservations::active(tx, &[order.id]).await?.first() {
+                confirm(tx, rules, (order, payment), heard, cause).await?;
+                // Nothing is left to expire.
+                return Ok(jobs::forget(tx, &[ReservationExpiry::key(order.id, held.epoch)]).await?);
             }
             Misfit::Late
         }

@@ -11,14 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Called, Job, Loaded, Rules, settlement};
-use crate::domain::money::Amount;
+use super::{Called, Job, Loaded, Rules, parcel, settlement};
 use crate::domain::order::Status;
-use crate::domain::shipment::{self, Item, Package, Parcel};
+use crate::domain::shipment;
 use crate::ids::{JobId, OrderId};
 use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
-use crate::provider::easypost::{Address, CreateShipment, Customs, CustomsItem, LabelSeen, ShipmentSeen};
+use crate::provider::easypost::{CreateShipment, LabelSeen, ShipmentSeen};
 use crate::store::effects::{self, Effect, EffectState, NewEffect, Proof};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Order};
@@ -42,9 +41,9 @@ impl Payload for ShippingLabel {
     const LIMITS: Limits = Limits {
         attempts: 12,
         // Three calls of 15 s in one attempt, with room for their transactions.
-        deadline: Duration::from_secs(60),
+        deadline: Duration::from_mins(1),
         // A parcel that could not be labelled for a day needs a person.
-        max_age: Duration::from_secs(86_400),
+        max_age: Duration::from_hours(24),
         slice: 16,
         settle: 16,
         calls: 8,
@@ -85,11 +84,11 @@ impl Job for ShippingLabel {
             let step = match orders.remove(&loaded.job.order) {
                 Some(order) if order.status == Status::Packaging => plan(tx, rules, loaded, order).await?,
                 Some(order) if order.status.is_aside() => {
-                    let wait = loaded.age.clamp(Duration::from_secs(5), Duration::from_secs(300));
+                    let wait = loaded.age.clamp(Duration::from_secs(5), Duration::from_mins(5));
                     Step::Refused(Failure::snooze(wait, "order_aside", order.status))
                 }
-                // Labelled, shipped or over: nothing to buy.
-                _ => Step::Done,
+                Some(order) => look(tx, loaded, order).await?,
+                None => Step::Done,
             };
             steps.push(step);
         }
@@ -170,32 +169,45 @@ async fn plan(
 ) -> Result<Step<Recipe>, Failure> {
     let job = &loaded.job;
     let items = orders::items(tx, order.id).await?;
-    let parcel = pack(tx, &items).await?;
+    let parcel = parcel::pack(tx, &items).await?;
     let weight_g = i32::try_from(parcel.weight_g).unwrap_or(i32::MAX);
     let shipment =
         shipments::ensure(tx, order.id, (job.parcel, job.epoch), &parcel.package, weight_g).await?;
     let name = format!("label:{}:{}:{}", order.id, job.parcel, job.epoch);
-    let step = match (&shipment.provider_id, &shipment.rate_id) {
-        (Some(provider_id), Some(rate_id)) => {
-            let request = json!({ "shipment": provider_id, "rate": rate_id });
-            let effect = begin(tx, format!("{name}:buy"), request, loaded.id).await?;
-            if effect.before == EffectState::Pending {
-                shipments::set_state(tx, shipment.id, "purchasing").await?;
-                Ask::Buy { effect: effect.name, shipment: provider_id.clone(), rate: rate_id.clone() }
-            } else {
-                Ask::Look { effect: effect.name, shipment: provider_id.clone() }
-            }
+    let step = if let (Some(provider_id), Some(rate_id)) = (&shipment.provider_id, &shipment.rate_id) {
+        let request = json!({ "shipment": provider_id, "rate": rate_id });
+        let effect = begin(tx, format!("{name}:buy"), request, loaded.id).await?;
+        if effect.before == EffectState::Pending {
+            shipments::set_state(tx, shipment.id, "purchasing").await?;
+            Ask::Buy { effect: effect.name, shipment: provider_id.clone(), rate: rate_id.clone() }
+        } else {
+            Ask::Look { effect: effect.name, shipment: provider_id.clone() }
         }
-        _ => {
-            let request = request(rules, &order, &items, parcel, &name)?;
-            let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
-            let effect = begin(tx, format!("{name}:create"), frozen, loaded.id).await?;
-            let request = serde_json::from_value(effect.request)
-                .map_err(|error| Failure::permanent("unreadable_request", error))?;
-            Ask::Create { effect: effect.name, request: Box::new(request) }
-        }
+    } else {
+        let request = parcel::request(rules, &order, &items, parcel, &name)?;
+        let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
+        let effect = begin(tx, format!("{name}:create"), frozen, loaded.id).await?;
+        let request = serde_json::from_value(effect.request)
+            .map_err(|error| Failure::permanent("unreadable_request", error))?;
+        Ask::Create { effect: effect.name, request: Box::new(request) }
     };
     Ok(Step::Call(Recipe { shipment, order: Box::new(order), step }))
+}
+
+/// An order that is labelled, shipped or over has nothing to buy; but a purchase that was sent and whose answer nobody
+/// has is looked up all the same.
+async fn look(tx: &mut Tx, loaded: &Loaded<ShippingLabel>, order: Order) -> Result<Step<Recipe>, Failure> {
+    let job = &loaded.job;
+    let effect = format!("label:{}:{}:{}:buy", order.id, job.parcel, job.epoch);
+    if !effects::unresolved(tx, std::slice::from_ref(&effect)).await?.contains(&effect) {
+        return Ok(Step::Done);
+    }
+    // It was made before the purchase was sent: template and weight are those of then.
+    let shipment = shipments::ensure(tx, order.id, (job.parcel, job.epoch), "", 1).await?;
+    Ok(shipment.provider_id.clone().map_or(Step::Done, |provider_id| {
+        let step = Ask::Look { effect, shipment: provider_id };
+        Step::Call(Recipe { shipment, order: Box::new(order), step })
+    }))
 }
 
 async fn begin(tx: &mut Tx, name: String, request: Value, job: JobId) -> Result<Effect, Failure> {
@@ -216,10 +228,14 @@ async fn answered(
     }
     match &plan.step {
         Ask::Create { .. } => rated(tx, plan, seen).await,
-        // A look-up proved that there is no label: the same shipment may be bought again.
-        Ask::Look { effect, .. } => {
+        // A look-up proved that there is no label: the same shipment may be bought again, if it is still wanted.
+        Ask::Look { effect, .. } if status == Some(Status::Packaging) => {
             effects::renew_key(tx, effect).await?;
             Ok(Verdict::Again)
+        }
+        Ask::Look { effect, .. } => {
+            effects::mark(tx, effect, EffectState::Failed).await?;
+            Ok(Verdict::Done)
         }
         Ask::Buy { effect, .. } => {
             effects::mark(tx, effect, EffectState::Unknown).await?;
@@ -275,99 +291,4 @@ async fn bought(
         _ => {}
     }
     Ok(Verdict::Done)
-}
-
-/// The smallest box that everything fits in.
-async fn pack(tx: &mut Tx, items: &[orders::Item]) -> Result<Parcel, Failure> {
-    let packages: Vec<Package> = shipments::templates(tx)
-        .await?
-        .into_iter()
-        .map(|template| Package {
-            name: template.name,
-            sides_mm: sides(template.size_mm),
-            tare_g: positive(template.tare_g.into()),
-            max_weight_g: positive(template.max_weight_g.into()),
-        })
-        .collect();
-    let items: Vec<Item> = items
-        .iter()
-        .map(|item| Item {
-            weight_g: positive(item.weight_g.into()),
-            sides_mm: sides(item.size_mm),
-            quantity: positive(item.quantity),
-        })
-        .collect();
-    shipment::pack(&items, &packages).map_err(|error| Failure::permanent("cannot_pack", error))
-}
-
-fn sides((length, width, height): (i32, i32, i32)) -> [u32; 3] {
-    [positive(length.into()), positive(width.into()), positive(height.into())]
-}
-
-fn positive(number: i64) -> u32 {
-    u32::try_from(number).unwrap_or_default()
-}
-
-/// The parcel in the provider's terms, with a customs declaration where it crosses a border.
-fn request(
-    rules: &Rules,
-    order: &Order,
-    items: &[orders::Item],
-    parcel: Parcel,
-    reference: &str,
-) -> Result<CreateShipment, Failure> {
-    let text = |field: &str| order.shipping_address[field].as_str().map(str::to_owned);
-    let needed = |field| text(field).unwrap_or_default();
-    let from = &rules.ship_from;
-    let to = Address {
-        name: needed("name"),
-        street1: needed("address_line1"),
-        street2: text("address_line2"),
-        city: needed("city"),
-        state: text("state"),
-        zip: text("postal_code"),
-        country: needed("country"),
-        phone: text("phone"),
-        email: None,
-    };
-    let customs = if to.country == from.country {
-        None
-    } else {
-        Some(Customs { signer: from.name.clone(), items: declared(order, items)? })
-    };
-    let from = Address {
-        name: from.name.clone(),
-        street1: from.street1.clone(),
-        street2: None,
-        city: from.city.clone(),
-        state: Some(from.state.clone()),
-        zip: Some(from.zip.clone()),
-        country: from.country.clone(),
-        phone: Some(from.phone.clone()),
-        email: None,
-    };
-    Ok(CreateShipment {
-        reference: reference.to_owned(),
-        to,
-        from,
-        parcel,
-        customs,
-        invoice_number: order.number.clone(),
-    })
-}
-
-fn declared(order: &Order, items: &[orders::Item]) -> Result<Vec<CustomsItem>, Failure> {
-    let currency = order.currency.parse().map_err(|error| Failure::permanent("bad_currency", error))?;
-    Ok(items
-        .iter()
-        .map(|item| CustomsItem {
-            description: item.customs.2.clone(),
-            quantity: positive(item.quantity),
-            value: Amount::new(item.total_minor, currency),
-            weight_g: positive(item.quantity).saturating_mul(positive(item.weight_g.into())),
-            hs_code: item.customs.0.clone(),
-            origin: item.customs.1.clone(),
-            sku: item.sku.clone(),
-        })
-        .collect())
 }

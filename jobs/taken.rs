@@ -7,10 +7,10 @@ use super::Loaded;
 use crate::domain::webhook::WebhookPayload;
 use crate::job::Failure;
 use crate::store::Tx;
-use crate::store::inbox::{self, Event, Fate};
+use crate::store::inbox::{self, Event, EventName, Fate};
 
 /// The longest wait before a parked event is looked at again.
-const LONGEST_PARK: Duration = Duration::from_secs(60);
+const LONGEST_PARK: Duration = Duration::from_mins(1);
 /// The first wait: our own commit, which the event overtook, is a matter of milliseconds.
 const SHORTEST_PARK: Duration = Duration::from_millis(250);
 
@@ -21,19 +21,26 @@ pub(super) async fn take<J>(
     of: impl Fn(&J) -> &WebhookPayload,
 ) -> Result<Vec<bool>, Failure> {
     let events: Vec<Event> = jobs.iter().map(|loaded| remembered(of(&loaded.job))).collect();
-    let known: HashMap<(String, String), bool> = inbox::take(tx, &events).await?;
-    let settled = |event: Event| known.get(&(event.provider, event.event_id)).copied().unwrap_or_default();
+    let known: HashMap<EventName, bool> = inbox::take(tx, &events).await?;
+    let settled = |event: Event| known.get(&event.name).copied().unwrap_or_default();
     Ok(events.into_iter().map(settled).collect())
 }
 
 /// What the inbox keeps: what decided, never the customer's data that the provider's object carries.
 fn remembered(webhook: &WebhookPayload) -> Event {
     Event {
-        provider: webhook.provider.clone(),
-        event_id: webhook.event_id.clone(),
+        name: name(webhook),
         event_type: webhook.event_type.clone(),
         object_id: webhook.object_id.clone(),
-        payload: serde_json::json!({ "account": webhook.account, "created": webhook.event["created"] }),
+        payload: serde_json::json!({ "created": webhook.event["created"] }),
+    }
+}
+
+fn name(webhook: &WebhookPayload) -> EventName {
+    EventName {
+        provider: webhook.provider.clone(),
+        account: webhook.account.clone(),
+        event_id: webhook.event_id.clone(),
     }
 }
 
@@ -44,7 +51,7 @@ pub(super) async fn resolve(
     fate: Fate,
     note: &str,
 ) -> Result<(), Failure> {
-    Ok(inbox::resolve(tx, (&webhook.provider, &webhook.event_id), fate, note).await?)
+    Ok(inbox::resolve(tx, &name(webhook), fate, note).await?)
 }
 
 /// Writes that an event was given up. Its row may be gone with the load that failed, so it is remembered first.

@@ -36,7 +36,7 @@ impl Payload for Tracking {
         // Nothing outside is asked.
         deadline: Duration::from_secs(15),
         // Our own label may be as late as its job's last attempt.
-        max_age: Duration::from_secs(3_600),
+        max_age: Duration::from_hours(1),
         slice: 128,
         settle: 128,
         calls: 1,
@@ -44,9 +44,7 @@ impl Payload for Tracking {
 
     /// The tracker: two scans of a parcel are worked on one after the other.
     fn subject(&self) -> Uuid {
-        Uuid::from_u128(self.0.object_id.bytes().fold(0_u128, |hash, byte| {
-            hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(u128::from(byte) + 1)
-        }))
+        self.0.subject()
     }
 }
 

@@ -30,8 +30,9 @@ pub use truth::{Truth, TruthError};
 
 /// Offenders that are listed of one check: enough to see the pattern, few enough to read. All of them are counted.
 const LISTED: usize = 20;
-/// The longest statement. Each reads whole tables, which the ten seconds of a job's statement are not made for.
-const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '5min'";
+/// Each statement reads whole tables, which the ten seconds of a job's statement are not made for; and one session may
+/// sort in memory what the fleet's many could not.
+const SESSION: &str = "set local statement_timeout = '5min'; set local work_mem = '128MB'";
 /// One moment for all checks: two that looked at different ones could both be right and contradict each other.
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
@@ -160,7 +161,7 @@ pub struct Offender {
 pub async fn run(store: &Store, scope: Scope) -> Stored<Report> {
     let truth = scope.truth.as_ref().map(Truth::rows);
     let mut snapshot = store.pool().begin_with(SNAPSHOT).await?;
-    sqlx::raw_sql(STATEMENT_TIMEOUT).execute(&mut *snapshot).await?;
+    sqlx::raw_sql(SESSION).execute(&mut *snapshot).await?;
     let mut checks = Vec::new();
     for invariant in tables() {
         checks.push(judge(&mut snapshot, invariant, None, reason_to_skip(invariant, &scope)).await?);

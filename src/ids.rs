@@ -152,6 +152,14 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// `N` random bytes as small hexadecimal letters: names and secrets.
+#[must_use]
+pub fn random_hex<const N: usize>() -> String {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let nibbles = random_bytes::<N>().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.map(|nibble| char::from(HEX[usize::from(nibble)])).collect()
+}
+
 /// A number in `0.0..1.0` for jitter: spreads retries, decides nothing.
 #[must_use]
 pub fn jitter() -> f64 {

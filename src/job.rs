@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::ids::JobId;
 
-/// A class of kinds with its own concurrency, rate limit, breaker and pause.
+/// A class of kinds with its own concurrency, and a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// What payment providers tell us. First of all: it is money.

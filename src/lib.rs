@@ -1,4 +1,57 @@
-//! Orderfleet: a queue-driven background worker fleet for shops.
+//! Orderfleet: a queue-driven background worker fleet for shops. This is its map, for the one who changes it.
+//!
+//! `src/` says how the fleet runs; `jobs/` says what it does, one file for each kind of job, mounted here. A job needs
+//! to know nothing of queues, and the queue knows no kind: that is why both can be changed alone.
+//!
+//! # How a job lives
+//!
+//! ```text
+//! intake ──push──► queue ──claim──► worker: load (tx) ─► call (no tx) ─► settle (tx) ──finish──► gone
+//!                    ▲                        └──────────────┬─────────────┘
+//!                    └──────── relay, reaper ◄──────── rows of `jobs` (one commit with what caused them)
+//! ```
+//!
+//! Redis carries, Postgres decides. The laws that follow from it, and that no change may break:
+//!
+//! 1. **Outbox.** Work that a transaction wants done is a row of `jobs`, inserted in that commit. Nothing but the
+//!    intake pushes what has no row; its jobs get theirs when they are loaded, unless they end there.
+//! 2. **Relay.** The process that wrote rows pushes them right after the commit, and every worker sweeps for rows that
+//!    nobody marked. Pushing twice is harmless: the queue knows the id, and load decides.
+//! 3. **Fence.** Load raises `jobs.run` and commits before any call; settle writes only where it still holds that run.
+//!    A worker that was overtaken writes nothing but its receipt. The queue's lease token guards Redis alone.
+//! 4. **No call in a transaction.** What has the transaction has no provider, and what has the provider has no
+//!    transaction.
+//! 5. **Effects.** A row with the frozen request and its key stands before every outside mutation, and its receipt
+//!    after it, whatever became of the order. What may have happened is looked up before it is done again.
+//! 6. **Burial is a settle.** A job that is given up tells the world so (`buried`), and becomes a dead letter, in one
+//!    commit.
+//! 7. **Reaper.** A row that was pushed and that the queue no longer knows is pushed again: a wiped Redis loses
+//!    no row.
+//! 8. **One lock order**, everywhere: job rows by id, inbox by event, effects by name, intents, orders by cart and id,
+//!    payments, reservations by id, stock by article, as late as possible. Many rows are written in the order of the
+//!    key that others conflict on.
+//!
+//! # The rooms, from top to bottom
+//!
+//! A room uses those below it, never those above or beside it; `tests/tidy.rs` holds the walls.
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | commands | [`cli`]; [`demo`], a small web tier; [`dev`], everything on one machine; [`roles`], which hands each role its settings |
+//! | roles | [`intake`], HTTP in; [`worker`], the lanes; [`sandbox`], the counterparty; [`ops`], what operators ask |
+//! | what it does | [`jobs`] |
+//! | carriers | [`relay`], rows to queue; [`audit`], what must be true of the tables |
+//! | the three outsides | [`queue`], all Redis; [`store`], all SQL; [`provider`], all calls. None knows another |
+//! | contract | [`job`]: kind, lane, limits, failure, and what follows from it |
+//! | rules | [`domain`], pure: money, orders, payments, parcels, notices; no clock, no input or output |
+//! | tools | [`signature`], [`auth`], [`seal`], [`wording`] |
+//! | ground | [`config`], [`ids`], [`time`], [`telemetry`], [`terminal`]: the only readers of the environment, of randomness and of the clock |
+//!
+//! # Where to begin
+//!
+//! A new kind of job: [`jobs`]. A new setting: `config/default.toml`, then [`config`]. A new table or column:
+//! `migrations/`, then [`store`]. A new route: [`intake`], and `config/openapi.json`, which is compared with it. A new
+//! invariant: [`audit`]. `scripts/test` is the judge of all of them.
 
 pub mod audit;
 pub mod auth;

@@ -59,18 +59,19 @@ struct Inner {
 
 impl Relay {
     /// Starts the loops of this process on `tasks`; they end with `stop`.
+    #[must_use]
     pub fn start(
-        store: Store,
-        queue: Queue,
+        store: &Store,
+        queue: &Queue,
         settings: &WorkerSettings,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let (marks, marked) = mpsc::channel(MARKS);
         let relay = Self(Arc::new(Inner { store: store.clone(), queue: queue.clone(), marks }));
-        tasks.spawn(mark(store, marked, stop.clone()));
+        tasks.spawn(mark(store.clone(), marked, stop.clone()));
         let every = Duration::from_millis(settings.relay_ms);
-        tasks.spawn(repeat(every, stop.clone(), "relay", {
+        tasks.spawn(repeat(every, stop.clone(), {
             let relay = relay.clone();
             move || {
                 let relay = relay.clone();
@@ -167,7 +168,8 @@ impl Relay {
 async fn reap(relay: Relay, every: Duration, stop: CancellationToken) {
     // Where the walk stands in each lane.
     let mut walks: HashMap<Lane, Option<JobId>> = HashMap::new();
-    while !stopped(&stop, every).await {
+    // The first look is at once: a Redis that is new to us gets its epochs before there is work to be lost.
+    loop {
         for lane in Lane::ALL {
             match relay.reap(lane, walks.entry(lane).or_default()).await {
                 Ok(0) => {}
@@ -175,20 +177,23 @@ async fn reap(relay: Relay, every: Duration, stop: CancellationToken) {
                 Err(error) => tracing::warn!(%lane, %error, "the reaper could not look"),
             }
         }
+        if stopped(&stop, every).await {
+            return;
+        }
     }
 }
 
 /// Does something at a steady beat, spread by jitter so that many processes do not beat as one.
-async fn repeat<F, Fut>(every: Duration, stop: CancellationToken, name: &'static str, step: F)
+async fn repeat<F, Fut>(every: Duration, stop: CancellationToken, sweep: F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<usize, RelayError>>,
 {
     while !stopped(&stop, every).await {
-        match step().await {
+        match sweep().await {
             Ok(0) => {}
-            Ok(moved) => tracing::debug!(name, moved, "rows swept"),
-            Err(error) => tracing::warn!(name, %error, "the sweep could not be done"),
+            Ok(moved) => tracing::debug!(moved, "rows swept"),
+            Err(error) => tracing::warn!(%error, "the sweep could not be done"),
         }
     }
 }

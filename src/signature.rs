@@ -2,7 +2,7 @@
 //!
 //! The libraries of both providers disagree among themselves on odd headers, and several of them accept an empty secret;
 //! here what is odd is refused, and a blank secret stops the start. Every refusal has a cause, so that
-//! `orderfleet webhooks verify` can say why. Nothing here knows the time: it is a parameter. Nothing here may parse a
+//! a person can be told why. Nothing here knows the time: it is a parameter. Nothing here may parse a
 //! body, compare digests in another way than in constant time, or show a secret.
 
 use ring::hmac;

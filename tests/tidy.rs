@@ -16,7 +16,10 @@ mod planted;
 /// Rooms from top to bottom. A room may use those below it, never those above or beside.
 const FLOORS: &[&[&str]] = &[
     &["main"],
-    &["dev", "cli", "demo"],
+    &["cli"],
+    &["demo"],
+    &["dev"],
+    &["roles"],
     &["intake", "ops", "worker", "sandbox"],
     &["jobs"],
     &["relay", "schedule", "audit"],
@@ -24,7 +27,7 @@ const FLOORS: &[&[&str]] = &[
     &["job"],
     &["domain"],
     &["signature", "auth", "wording", "seal"],
-    &["ids", "time", "telemetry", "config"],
+    &["ids", "time", "telemetry", "terminal", "config"],
 ];
 /// Rooms that stand below another one and are closed to it all the same.
 const CLOSED: &[(&str, &[&str])] =

@@ -19,7 +19,8 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                 select p.provider_payment_id as id, p.state, p.currency,
                        p.amount_minor * 10 ^ (c.stripe_exponent - c.exponent) as amount,
                        p.captured_minor * 10 ^ (c.stripe_exponent - c.exponent) as captured
-                  from payments p join currencies c on c.code = p.currency where p.provider_payment_id is not null)
+                  from payments p join currencies c on c.code = p.currency
+                 where p.provider = 'stripe' and p.provider_payment_id is not null)
               select id, case when o.state is null then format('%s of %s %s is not ours', t.status, t.amount, t.currency)
                               when t.status is null then format('ours is %s, the provider has none', o.state)
                               else format('%s: %s of %s %s; ours is %s: %s of %s %s', t.status, t.amount_received, t.amount,

@@ -77,6 +77,7 @@ enum Command {
 impl Cli {
     /// Carries the command out.
     pub async fn run(self) -> ExitCode {
+        roles::tls();
         match Box::pin(self.carry_out()).await {
             Ok(status) => status,
             Err(error) => {

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::config::Settings;
 use crate::dev::read_key;
 use crate::domain::catalogue::CatalogueRow;
-use crate::ids::{OrderId, random_bytes};
+use crate::ids::{OrderId, random_hex};
 use crate::roles::{self, CommandError};
 use crate::sandbox::look;
 use crate::store::Store;
@@ -68,7 +68,6 @@ pub struct DemoArguments {
 
 /// Runs the demonstration. Ends with 1 where an order did not come to its end, or an invariant does not hold.
 pub async fn run(arguments: DemoArguments, settings: Settings) -> Result<ExitCode, CommandError> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let sandbox = look::find(&settings.stripe.api_base, FIND).await.ok_or_else(|| {
         CommandError::Refused(
             "the payment provider is not a sandbox that answers, and the demo must never move real money. Start \
@@ -98,13 +97,8 @@ pub async fn run(arguments: DemoArguments, settings: Settings) -> Result<ExitCod
     Ok(if summary.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A name for this run, so that its customers are told from those of another.
-fn run_name() -> String {
-    random_bytes::<4>().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 async fn orders(arguments: &DemoArguments, shop: &Arc<Shop>, store: &Store) -> Result<Summary, CommandError> {
-    let (watch, run, count) = (Stopwatch::start(), run_name(), arguments.orders);
+    let (watch, run, count) = (Stopwatch::start(), random_hex::<4>(), arguments.orders);
     let skus = stocked(store, &run, count).await?;
     let bar = bar(arguments, u64::try_from(count).unwrap_or(u64::MAX), "placed and paid");
     let outcomes: Vec<Outcome> = futures::stream::iter(0..count)
@@ -172,7 +166,7 @@ async fn herd(
     store: &Store,
     (buyers, stock): (usize, i64),
 ) -> Result<Summary, CommandError> {
-    let (run, sku) = (run_name(), format!("FLASH-{}", run_name().to_uppercase()));
+    let (run, sku) = (random_hex::<4>(), format!("FLASH-{}", random_hex::<4>().to_uppercase()));
     store.import_catalogue(&[flash_article(&sku, stock)]).await?;
     shop.until_known(&run, &sku).await;
     let watch = Stopwatch::start();

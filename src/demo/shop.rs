@@ -75,7 +75,7 @@ impl Shop {
         while watch.elapsed() < patience {
             let state = self.state(&intent).await.unwrap_or_default();
             if state["status"] == "paid" {
-                outcome.status = "paid".to_owned();
+                "paid".clone_into(&mut outcome.status);
                 break;
             }
             sleep(AGAIN.mul_f64(1.0 + jitter())).await;

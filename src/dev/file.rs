@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::DevArguments;
 use super::servers::Servers;
 use crate::config::{Need, Settings, Sources, load, load_for};
-use crate::ids::random_bytes;
+use crate::ids::random_hex;
 use crate::roles::CommandError;
 
 /// Names in the environment that a private server replaces.
@@ -42,7 +42,7 @@ pub(super) fn settings(
     let before =
         fs::read_to_string(&path).ok().and_then(|text| text.parse::<Table>().ok()).unwrap_or_default();
     let asked = load(&Sources { file, dev_file: None, environment: sources.environment.clone() })?;
-    let mut table = chosen(&before, &asked, &sources);
+    let mut table = chosen(&before, &asked, &sources, &arguments.folder);
     if servers.is_none() {
         table.remove("postgres");
         table.remove("redis");
@@ -54,10 +54,10 @@ pub(super) fn settings(
 
 /// Addresses as asked for, secrets of the last run or new ones, and providers: the sandbox, where the environment names
 /// no real one.
-fn chosen(before: &Table, asked: &Settings, sources: &Sources) -> Table {
+fn chosen(before: &Table, asked: &Settings, sources: &Sources, folder: &Path) -> Table {
     let kept = |section: &str, key: &str, prefix: &str| -> Value {
         let known = before.get(section).and_then(|section| section.get(key));
-        known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", hex::<24>())))
+        known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", random_hex::<24>())))
     };
     let named =
         |name: &str| sources.environment.iter().any(|(known, value)| known == name && !value.is_empty());
@@ -73,7 +73,7 @@ fn chosen(before: &Table, asked: &Settings, sources: &Sources) -> Table {
             ("smtp_address", text(asked.sandbox.smtp_address.to_string())),
             ("stripe_webhook_url", text(format!("http://{}/webhooks/stripe", asked.intake.address))),
             ("easypost_webhook_url", text(format!("http://{}/webhooks/easypost", asked.intake.address))),
-            ("truth_file", text(".orderfleet/sandbox.jsonl".to_owned())),
+            ("truth_file", text(folder.join("sandbox.jsonl").display().to_string())),
         ]),
     );
     table.insert("postgres".into(), section([("url", text(asked.postgres.url.expose_secret().to_owned()))]));
@@ -111,15 +111,11 @@ fn chosen(before: &Table, asked: &Settings, sources: &Sources) -> Table {
 
 fn kept_first(before: &Table, name: &str, prefix: &str) -> Value {
     let known = before.get(name).and_then(|section| section.get("webhook_secrets")?.get(0));
-    known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", hex::<24>())))
+    known.cloned().unwrap_or_else(|| Value::String(format!("{prefix}{}", random_hex::<24>())))
 }
 
 fn section<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
-}
-
-fn hex<const N: usize>() -> String {
-    random_bytes::<N>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where the API key of this folder's fleet lies.

@@ -37,7 +37,7 @@ pub struct DevArguments {
     /// Use the Postgres and Redis that `DATABASE_URL` and `REDIS_URL` name, and bring no samples in.
     #[arg(long, conflicts_with = "servers_only")]
     pub adopt: bool,
-    /// Where private data lies.
+    /// Where private data lies. Other commands find this fleet in `.orderfleet` only.
     #[arg(long, value_name = "FOLDER", default_value = ".orderfleet")]
     pub folder: PathBuf,
     /// What to run beside the servers.
@@ -86,18 +86,18 @@ async fn serve(
     let intake = roles::start_intake(settings, queue.clone(), metrics.clone(), intake_stop.clone()).await?;
     let working = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let worker = {
+    let fleet = {
         let (settings, queue, working) = (settings.clone(), queue.clone(), working.clone());
         tasks.spawn(async move { Box::pin(roles::start_worker(&settings, queue, metrics, working)).await })
     };
     intake.ready().await;
     say(&welcome(settings, key));
-    let faulty = watch(servers, stop, &working, worker.is_finished()).await;
+    let faulty = watch(servers, stop, &fleet).await;
     say("\nStopping: nothing new is taken, what runs is finished …");
     intake_stop.cancel();
     intake.finished().await;
     working.cancel();
-    let worked = worker.await.map_err(|error| CommandError::Refused(error.to_string()))?;
+    let worked = fleet.await.map_err(|error| CommandError::Refused(error.to_string()))?;
     queue.close().await;
     sandbox_stop.cancel();
     sandbox.join().await;
@@ -105,19 +105,19 @@ async fn serve(
     Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Waits for the stop. True where a server of ours ended by itself.
-async fn watch(
+/// Waits for the stop. True where a server of ours, or the worker, ended by itself.
+async fn watch<T>(
     mut servers: Option<&mut Servers>,
     stop: &CancellationToken,
-    working: &CancellationToken,
-    ended: bool,
+    worker: &tokio::task::JoinHandle<T>,
 ) -> bool {
-    while !ended
-        && !working.is_cancelled()
-        && stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some()
-    {
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
         if let Some(Err(error)) = servers.as_mut().map(|servers| servers.check()) {
             complain(&format!("orderfleet: {error}"));
+            return true;
+        }
+        if worker.is_finished() {
+            complain("orderfleet: the worker has ended by itself");
             return true;
         }
     }
@@ -137,23 +137,25 @@ Orderfleet is ready.
   sandbox   http://{sandbox}/_sandbox/truth    (stands in for Stripe and EasyPost; mail: {smtp})
   API key   {key}
 
-Place an order:
+Place an order, from another terminal in this folder:
 
-  curl -s -X POST http://{address}/v1/order-intents \
+  ANSWER=$(curl -s -X POST http://{address}/v1/order-intents \
     -H 'Authorization: Bearer {key}' -H "Idempotency-Key: $(date +%s%N)" \
     -H 'Content-Type: application/json' -H 'Prefer: wait=10' \
     -d '{{"cart_id":"cart_'$(date +%s%N)'","customer":{{"id":"cus_7","email":"a@example.com","name":"A. Buyer"}},"currency":"USD",
          "lines":[{{"sku":"SUIT-42R","quantity":1}}],
          "shipping_address":{{"name":"A. Buyer","phone":"+9779841234567","address_line1":"123 Main St","city":"Kathmandu",
-                             "state":"Bagmati","postal_code":"44600","country":"NP"}}}}'
+                             "state":"Bagmati","postal_code":"44600","country":"NP"}}}}'); echo "$ANSWER"
 
-Pay it as a browser would (PI and SECRET: payment_intent_id and client_secret of the answer):
+Pay it, as the customer's browser would:
 
-  curl -s http://{sandbox}/v1/payment_intents/PI/confirm -u pk_test_demo: -d client_secret=SECRET -d payment_method=pm_card_visa
+  field() {{ echo "$ANSWER" | sed -n 's/.*"'$1'":"\([^"]*\)".*/\1/p'; }}
+  curl -s http://{sandbox}/v1/payment_intents/$(field payment_intent_id)/confirm -u pk_test_demo: \
+    -d client_secret=$(field client_secret) -d payment_method=pm_card_visa -o /dev/null
 
-Then see its whole life, or that of a hundred orders, from another terminal in this folder:
+A second later, see its whole life; or that of a hundred orders:
 
-  target/release/orderfleet orders show ORDER_ID
+  target/release/orderfleet orders show $(field order_id)
   target/release/orderfleet demo --orders 100
 
 Ctrl-C stops everything."#,

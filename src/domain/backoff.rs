@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The first cap.
 const BASE: Duration = Duration::from_secs(1);
 /// The highest cap: an attempt every five minutes is soon enough for an operator, and rare enough for a provider.
-const CAP: Duration = Duration::from_secs(300);
+const CAP: Duration = Duration::from_mins(5);
 /// The shortest wait.
 const FLOOR: Duration = Duration::from_millis(100);
 

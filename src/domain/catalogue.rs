@@ -54,7 +54,7 @@ pub fn read(text: &str) -> Result<Vec<CatalogueRow>, Vec<String>> {
                 match row(&cells) {
                     Ok(row) => rows.push(row),
                     Err(found) => {
-                        faults.extend(found.into_iter().map(|fault| format!("line {line}: {fault}")))
+                        faults.extend(found.into_iter().map(|fault| format!("line {line}: {fault}")));
                     }
                 }
             }

@@ -89,9 +89,9 @@ pub struct Priced {
 }
 
 /// Prices an intent. `shipping_minor` is none where the method does not go there in this currency.
-pub fn price(
+pub fn price<S: std::hash::BuildHasher>(
     body: &OrderIntentBody,
-    articles: &HashMap<String, Article>,
+    articles: &HashMap<String, Article, S>,
     shipping_minor: Option<i64>,
 ) -> Result<Priced, Vec<Reason>> {
     let mut reasons = Vec::new();
@@ -169,7 +169,7 @@ impl Sums {
 /// One line and its tax.
 fn priced_line(
     line: &super::intent::Line,
-    articles: &HashMap<String, Article>,
+    articles: &HashMap<String, Article, impl std::hash::BuildHasher>,
 ) -> Result<(PricedLine, i64), Reason> {
     let sku = Some(line.sku.as_str());
     let article = articles

@@ -6,6 +6,7 @@
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::ids::{self, JobId};
 
@@ -62,15 +63,26 @@ impl WebhookPayload {
     /// The job of this event: the same for each delivery of it, so that the queue knows a repetition.
     #[must_use]
     pub fn job_id(&self) -> JobId {
-        let mut hash = Context::new(&SHA256);
-        for part in [&self.provider, &self.account, &self.event_id] {
-            hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        let mut bytes = [0_u8; 32];
-        bytes.copy_from_slice(hash.finish().as_ref());
-        ids::from_hash(&bytes).into()
+        named([&self.provider, &self.account, &self.event_id]).into()
     }
+
+    /// What the event is about: two events of one object are worked on one after the other.
+    #[must_use]
+    pub fn subject(&self) -> Uuid {
+        named([&self.provider, &self.account, &self.object_id])
+    }
+}
+
+/// An id made of names, which no other names make.
+fn named(parts: [&str; 3]) -> Uuid {
+    let mut hash = Context::new(&SHA256);
+    for part in parts {
+        hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut bytes = [0_u8; 32];
+    bytes.copy_from_slice(hash.finish().as_ref());
+    ids::from_hash(&bytes)
 }
 
 fn text(event: &Value, pointers: &[&str]) -> Option<String> {

@@ -99,10 +99,11 @@ impl Check {
 
 /// Looks at everything that these needs name.
 pub async fn examine(settings: &Settings, needs: &[Need]) -> Report {
+    // Boxed: three clients' handshakes are large futures.
     let (postgres, redis, providers) = tokio::join!(
-        postgres_server::examine(&settings.postgres, needs),
-        redis_server::examine(settings, needs),
-        providers::examine(settings, needs),
+        Box::pin(postgres_server::examine(&settings.postgres, needs)),
+        Box::pin(redis_server::examine(settings, needs)),
+        Box::pin(providers::examine(settings, needs)),
     );
     let mut checks = vec![configuration(settings, needs)];
     checks.extend(postgres);

@@ -34,11 +34,16 @@ pub use examine::examine;
 /// How long to wait before Redis is asked again at the start.
 const REDIS_WAIT: Duration = Duration::from_millis(500);
 
+/// Installs the TLS provider, without which no client of ours can be built.
+pub fn tls() {
+    // A second installation is refused and the first one stays: the same provider either way.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Installs what the whole process shares: the TLS provider, logs, metrics. Called once, first.
 #[must_use]
 pub fn shared() -> PrometheusHandle {
-    // A second installation is refused and the first one stays: the same provider either way.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    tls();
     crate::telemetry::logs();
     PrometheusBuilder::new()
         .install_recorder()

@@ -3,7 +3,7 @@
 //! The receipt is written unconditionally, once, whatever became of the order meanwhile. A second, different receipt (a
 //! stale worker's call) is evidence: dropping it would be money taken and nobody told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -69,8 +69,6 @@ pub struct Effect {
     pub before: EffectState,
     /// The provider's id of what was done.
     pub provider_ref: Option<String>,
-    /// When its row was made, in unix seconds of the database's clock: nothing was sent before.
-    pub begun_at: i64,
 }
 
 /// Takes effects up: makes their rows where they are new, and marks those that are not settled as in flight. What is
@@ -97,8 +95,7 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
     .await?;
     let rows = sqlx::query!(
         r#"/* effects::begin */
-        select name, id, n, request, state, provider_ref, extract(epoch from created_at)::bigint as "begun_at!"
-          from effects where name = any($1) order by name for update"#,
+        select name, id, n, request, state, provider_ref from effects where name = any($1) order by name for update"#,
         &names
     )
     .fetch_all(tx.conn())
@@ -107,14 +104,8 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
     for row in rows {
         let key = format!("{}-{}", EffectId::from(row.id), row.n);
         let before = EffectState::named(&row.state)?;
-        let effect = Effect {
-            key,
-            request: row.request,
-            before,
-            provider_ref: row.provider_ref,
-            name: row.name,
-            begun_at: row.begun_at,
-        };
+        let effect =
+            Effect { key, request: row.request, before, provider_ref: row.provider_ref, name: row.name };
         found.insert(effect.name.clone(), effect);
     }
     sqlx::query!(
@@ -124,6 +115,19 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
     .execute(tx.conn())
     .await?;
     Ok(found)
+}
+
+/// Which of these may have happened without anybody knowing: sent, and no receipt yet. Whatever became of the order
+/// meanwhile, they have to be looked up.
+pub async fn unresolved(tx: &mut Tx, names: &[String]) -> Stored<HashSet<String>> {
+    let rows = sqlx::query_scalar!(
+        r#"/* effects::unresolved */
+        select name from effects where name = any($1) and state in ('in_flight', 'unknown')"#,
+        names
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// What a provider answered to a mutation.

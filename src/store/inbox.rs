@@ -6,13 +6,22 @@ use serde_json::Value;
 
 use super::{Stored, Tx};
 
+/// What tells an event from every other one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventName {
+    /// Who sent it.
+    pub provider: String,
+    /// The connected account that it is about; empty for our own.
+    pub account: String,
+    /// The provider's id of it.
+    pub event_id: String,
+}
+
 /// An event, as the job that carries it knows it.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Who sent it.
-    pub provider: String,
-    /// The provider's id of it.
-    pub event_id: String,
+    /// What tells it from every other event.
+    pub name: EventName,
     /// The provider's name of what happened.
     pub event_type: String,
     /// What it happened to.
@@ -45,47 +54,61 @@ impl Fate {
     }
 }
 
-/// Takes events in, by provider and id, and tells which are settled already (applied or ignored).
-pub async fn take(tx: &mut Tx, events: &[Event]) -> Stored<HashMap<(String, String), bool>> {
+/// Takes events in, by name, and tells which are settled already (applied or ignored).
+pub async fn take(tx: &mut Tx, events: &[Event]) -> Stored<HashMap<EventName, bool>> {
     let mut sorted: Vec<&Event> = events.iter().collect();
-    sorted.sort_by(|a, b| (&a.provider, &a.event_id).cmp(&(&b.provider, &b.event_id)));
-    let providers: Vec<String> = sorted.iter().map(|event| event.provider.clone()).collect();
-    let ids: Vec<String> = sorted.iter().map(|event| event.event_id.clone()).collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    let providers: Vec<String> = sorted.iter().map(|event| event.name.provider.clone()).collect();
+    let accounts: Vec<String> = sorted.iter().map(|event| event.name.account.clone()).collect();
+    let ids: Vec<String> = sorted.iter().map(|event| event.name.event_id.clone()).collect();
     let types: Vec<String> = sorted.iter().map(|event| event.event_type.clone()).collect();
     let objects: Vec<String> = sorted.iter().map(|event| event.object_id.clone()).collect();
     let payloads: Vec<Value> = sorted.iter().map(|event| event.payload.clone()).collect();
     sqlx::query!(
         r#"/* inbox::take */
-        insert into inbox (provider, event_id, type, object_id, payload, state)
-        select provider, event_id, type, object_id, payload, 'received'
-          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[]) as n(provider, event_id, type, object_id, payload)
+        insert into inbox (provider, account, event_id, type, object_id, payload, state)
+        select provider, account, event_id, type, object_id, payload, 'received'
+          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
+               as n(provider, account, event_id, type, object_id, payload)
         on conflict do nothing"#,
-        &providers, &ids, &types, &objects, &payloads
+        &providers,
+        &accounts,
+        &ids,
+        &types,
+        &objects,
+        &payloads
     )
     .execute(tx.conn())
     .await?;
     let rows = sqlx::query!(
         r#"/* inbox::take */
-        select i.provider, i.event_id, i.state in ('applied', 'ignored') as "settled!"
-          from inbox i join unnest($1::text[], $2::text[]) as n(provider, event_id) on i.provider = n.provider and i.event_id = n.event_id
-         where i.account = '' order by i.provider, i.event_id for update of i"#,
+        select i.provider, i.account, i.event_id, i.state in ('applied', 'ignored') as "settled!"
+          from inbox i join unnest($1::text[], $2::text[], $3::text[]) as n(provider, account, event_id)
+            on i.provider = n.provider and i.account = n.account and i.event_id = n.event_id
+         order by i.provider, i.account, i.event_id for update of i"#,
         &providers,
+        &accounts,
         &ids
     )
     .fetch_all(tx.conn())
     .await?;
-    Ok(rows.into_iter().map(|row| ((row.provider, row.event_id), row.settled)).collect())
+    let named = rows.into_iter().map(|row| {
+        let name = EventName { provider: row.provider, account: row.account, event_id: row.event_id };
+        (name, row.settled)
+    });
+    Ok(named.collect())
 }
 
 /// Writes what became of an event. A settled one stays settled.
-pub async fn resolve(tx: &mut Tx, event: (&str, &str), fate: Fate, note: &str) -> Stored<()> {
+pub async fn resolve(tx: &mut Tx, event: &EventName, fate: Fate, note: &str) -> Stored<()> {
     sqlx::query!(
         r#"/* inbox::resolve */
-        update inbox set state = $3, note = $4,
-               resolved_at = case when $3 in ('applied', 'ignored') then clock_timestamp() end
-         where provider = $1 and account = '' and event_id = $2 and state not in ('applied', 'ignored')"#,
-        event.0,
-        event.1,
+        update inbox set state = $4, note = $5,
+               resolved_at = case when $4 in ('applied', 'ignored') then clock_timestamp() end
+         where provider = $1 and account = $2 and event_id = $3 and state not in ('applied', 'ignored')"#,
+        event.provider,
+        event.account,
+        event.event_id,
         fate.name(),
         note
     )

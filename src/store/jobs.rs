@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{JobCopy, Store, Stored, Tx, exactly, millis};
+use super::{JobCopy, Store, StoreError, Stored, Tx, exactly, millis};
 use crate::ids::JobId;
 use crate::job::NewJob;
 
 /// Inserts job rows, to be pushed after the commit. A row whose dedupe key is there already changes nothing. Returns how
 /// many are new.
+#[expect(clippy::as_conversions, reason = "sqlx's way to say that an array holds nulls")]
 pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
     if jobs.is_empty() {
         return Ok(0);
@@ -64,7 +65,7 @@ pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
 }
 
 /// Rows due later than this stay in Postgres: Redis need not hold what nobody can start.
-pub const NEAR: Duration = Duration::from_secs(60);
+pub const NEAR: Duration = Duration::from_mins(1);
 
 /// A locked job row, before its load.
 #[derive(Clone, Copy, Debug)]
@@ -136,11 +137,12 @@ pub struct Adopted {
     pub attempts: i32,
 }
 
-/// Gives rows to jobs that came from the intake and do not end in this load. The queue holds their copies already.
+/// Gives rows to jobs that came from the intake and do not end in this load. The queue holds their copies already. A row
+/// that is there by now is another delivery's: going on would put two of them behind one fence.
 pub async fn adopt(tx: &mut Tx, mut jobs: Vec<Adopted>) -> Stored<()> {
     jobs.sort_by_key(|job| job.id);
     for job in jobs {
-        sqlx::query!(
+        let done = sqlx::query!(
             r#"/* jobs::adopt */
             insert into jobs (id, kind, lane, band, payload, run_at, run, attempts, caused_by, relayed_at)
             values ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, $8, 'intake', now())
@@ -156,6 +158,9 @@ pub async fn adopt(tx: &mut Tx, mut jobs: Vec<Adopted>) -> Stored<()> {
         )
         .execute(tx.conn())
         .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Met(job.id));
+        }
     }
     Ok(())
 }
@@ -183,6 +188,20 @@ pub async fn delete(tx: &mut Tx, ids: &[JobId]) -> Stored<()> {
     sqlx::query!("/* jobs::delete */ delete from attempts where job_id = any($1)", &ids)
         .execute(tx.conn())
         .await?;
+    Ok(())
+}
+
+/// Removes rows that have become pointless, by their dedupe keys. One that somebody holds is left: its load finds that
+/// there is nothing to do.
+pub async fn forget(tx: &mut Tx, keys: &[String]) -> Stored<()> {
+    sqlx::query!(
+        r#"/* jobs::forget */
+        delete from jobs where id in
+          (select id from jobs where dedupe_key = any($1) order by id for update skip locked)"#,
+        keys
+    )
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }
 

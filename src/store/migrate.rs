@@ -25,10 +25,11 @@ pub enum MigrateError {
 impl Store {
     /// Brings the schema to this binary's version; does nothing where it is there already. Returns that version.
     pub async fn migrate(&self) -> Result<i64, MigrateError> {
-        MIGRATIONS.run(self.pool()).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::VersionMissing(found) => MigrateError::Newer(found, newest()),
-            other => MigrateError::Failed(other),
-        })?;
+        let migrated = MIGRATIONS.run(self.pool()).await;
+        if let Err(sqlx::migrate::MigrateError::VersionMissing(found)) = migrated {
+            return Err(MigrateError::Newer(found, newest()));
+        }
+        migrated?;
         Ok(newest())
     }
 

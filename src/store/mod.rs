@@ -51,6 +51,9 @@ pub enum StoreError {
     /// The statement met other work (deadlock, serialization, lock or statement time-out): the same again may succeed.
     #[error("Postgres asked to try again: {0}")]
     Contended(#[source] sqlx::Error),
+    /// Another delivery of the same job was faster: the same again finds its row.
+    #[error("another delivery of {0} has just made its row")]
+    Met(JobId),
     /// A constraint, a trigger or a conversion refused the data.
     #[error("Postgres refused the data: {0}")]
     Data(#[source] sqlx::Error),
@@ -80,27 +83,25 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let Some(refused) = error.as_database_error() else {
-            return match error {
+            let is_away = matches!(
+                error,
                 sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::Protocol(_) => Self::Unreachable(error),
-                _ => Self::Statement(error),
-            };
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+                    | sqlx::Error::Protocol(_)
+            );
+            return if is_away { Self::Unreachable(error) } else { Self::Statement(error) };
         };
         let code = refused.code().unwrap_or_default().into_owned();
-        match code.get(..2).unwrap_or_default() {
-            // 08 connection, 57 operator intervention (shutdown, cancel, time-out), 53 resources: it is away.
-            "08" | "53" => Self::Unreachable(error),
-            "57" if code == "57014" => Self::Contended(error),
-            "57" => Self::Unreachable(error),
-            // 40 rollback (serialization, deadlock), 55 lock not available, 25P03 idle in transaction.
-            "40" | "55" => Self::Contended(error),
-            _ if code == "25P03" => Self::Unreachable(error),
+        match (code.get(..2).unwrap_or_default(), code.as_str()) {
+            // 40 rollback (serialization, deadlock), 55 lock not available, 57014 statement time-out.
+            ("40" | "55", _) | (_, "57014") => Self::Contended(error),
+            // 08 connection, 53 resources, 57 operator intervention, 25P03 stood idle in a transaction: it is away.
+            ("08" | "53" | "57", _) | (_, "25P03") => Self::Unreachable(error),
             // 22 data exception, 23 integrity constraint.
-            "22" | "23" => Self::Data(error),
+            ("22" | "23", _) => Self::Data(error),
             _ => Self::Statement(error),
         }
     }
@@ -110,7 +111,9 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let (class, code) = match &error {
             StoreError::Unreachable(_) => (Class::Unavailable(Dependency::Postgres), "postgres_unreachable"),
-            StoreError::Contended(_) => (Class::Unavailable(Dependency::Postgres), "postgres_contended"),
+            StoreError::Contended(_) | StoreError::Met(_) => {
+                (Class::Unavailable(Dependency::Postgres), "postgres_contended")
+            }
             StoreError::Data(_) => (Class::Data, "data_refused"),
             StoreError::Rows { .. } => (Class::Data, "rows_changed"),
             StoreError::Unreadable { .. } => (Class::Data, "unreadable_value"),

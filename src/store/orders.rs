@@ -194,6 +194,7 @@ pub struct Move {
 
 /// Moves orders, each from the state that it is expected in: one that stands elsewhere fails the whole statement.
 /// At most one move of an order in one call.
+#[expect(clippy::as_conversions, reason = "sqlx's way to say that an array holds nulls")]
 pub async fn advance(tx: &mut Tx, moves: &[Move], cause: &str) -> Stored<()> {
     if moves.is_empty() {
         return Ok(());

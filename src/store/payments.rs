@@ -59,6 +59,26 @@ pub async fn ensure(
     found.ok_or(StoreError::Rows { statement: "payments::ensure", wanted: 1, got: 0 })
 }
 
+/// Which payments these attempts of orders have, where their rows exist.
+pub async fn of_attempts(
+    tx: &mut Tx,
+    attempts: &[(OrderId, i32)],
+) -> Stored<HashMap<(OrderId, i32), PaymentId>> {
+    let (orders, numbers): (Vec<Uuid>, Vec<i32>) =
+        attempts.iter().map(|(order, number)| (order.uuid(), *number)).unzip();
+    let rows = sqlx::query!(
+        r#"/* payments::of_attempts */
+        select p.order_id, p.attempt_no, p.id
+          from payments p join unnest($1::uuid[], $2::int[]) as a(order_id, attempt_no)
+            on a.order_id = p.order_id and a.attempt_no = p.attempt_no"#,
+        &orders,
+        &numbers
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.order_id.into(), row.attempt_no), row.id.into())).collect())
+}
+
 /// Locks payments by id.
 pub async fn lock(tx: &mut Tx, ids: &[PaymentId]) -> Stored<HashMap<PaymentId, Payment>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();

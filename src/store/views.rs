@@ -12,7 +12,7 @@ use crate::ids::{IntentId, OrderId};
 pub struct IntentState {
     /// The intent.
     pub intent: IntentId,
-    /// Grows with every public change: the order's version, 1 where there is no order.
+    /// Grows with every public change: the intent's version and its order's together.
     pub version: i64,
     /// The public fields of `GET /v1/order-intents/{id}`, with `client_secret_enc` (base64) and `customer_id`, `tenant`
     /// (whose it is) beside them for the reader.
@@ -27,7 +27,7 @@ pub(crate) async fn intent_states(
 ) -> Stored<Vec<IntentState>> {
     let rows = sqlx::query!(
         r#"/* views::intent_states */
-        select i.id as "id!", coalesce(o.version, 1) as "version!",
+        select i.id as "id!", i.version + coalesce(o.version, 0) as "version!",
           jsonb_build_object(
             'intent_id', i.id, 'tenant', i.tenant, 'customer_id', i.customer_id,
             'status', case

@@ -28,6 +28,8 @@ use crate::time::Stopwatch;
 
 /// Runs of one slice's transaction that Postgres asked to be tried again, before its jobs are handed back.
 const TRIES: u32 = 4;
+/// The shortest pause that lets another slice's commit through.
+const MOMENT: Duration = Duration::from_millis(20);
 /// How long jobs wait when Postgres is away: a slice is claimed about once a second until it is back.
 const POSTGRES_AWAY: Duration = Duration::from_millis(700);
 /// A call is begun only while this much of the lease is left.
@@ -120,7 +122,8 @@ impl<'a, J: Job> Attempt<'a, J> {
             let (kit, items) = (self.kit.clone(), Arc::clone(&items));
             self.kit.tasks.spawn(async move { Box::pin(load::load(&kit, &items, careful)).await })
         };
-        match in_transaction(step, items.len()).await {
+        // Nothing was asked yet: the jobs may as well wait in the queue.
+        match in_transaction(step, items.len(), Duration::ZERO).await {
             Ok((after, committed)) => {
                 let carried = self.carry(committed).await;
                 for (id, after) in after {
@@ -139,13 +142,15 @@ impl<'a, J: Job> Attempt<'a, J> {
             self.kit.tasks.spawn(async move { Box::pin(settle::settle(&kit, &back, careful)).await })
         };
         let mut again = Vec::new();
-        match in_transaction(step, back.len()).await {
+        // What a provider answered is worth waiting for: a receipt that is lost is a mail sent twice.
+        match in_transaction(step, back.len(), J::LIMITS.deadline / 2).await {
             Ok((after, committed)) => {
                 let carried = self.carry(committed).await;
                 for (id, after) in after {
-                    match after {
-                        After::Again(item) => again.push(item),
-                        after => self.end(id, after, carried),
+                    if let After::Again(item) = after {
+                        again.push(item);
+                    } else {
+                        self.end(id, after, carried);
                     }
                 }
             }
@@ -177,7 +182,7 @@ impl<'a, J: Job> Attempt<'a, J> {
                 }
             }
             After::Finished if carried => {
-                self.take(id, |outcomes, delivery| outcomes.finish(delivery));
+                self.take(id, Outcomes::finish);
             }
             After::Later(delay, attempts) => {
                 let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);
@@ -253,12 +258,14 @@ async fn ask<J: Job>(
     }
 }
 
-/// Runs a slice's transaction until it is written: again where Postgres asked for that, and carefully where some job's
-/// data was refused or some job's code panicked.
+/// Runs a slice's transaction until it is written: again where Postgres asked for that or, for as long as `patience`
+/// lasts, is away; and carefully where some job's data was refused or some job's code panicked.
 async fn in_transaction<J: Job>(
     step: impl Fn(bool) -> JoinHandle<Result<Outcome<J>, Failure>>,
     jobs: usize,
+    patience: Duration,
 ) -> Result<Outcome<J>, Failure> {
+    let watch = Stopwatch::start();
     let mut careful = false;
     let mut tries = 0;
     loop {
@@ -268,11 +275,14 @@ async fn in_transaction<J: Job>(
         };
         tries += 1;
         if is_postgres(&failure) {
-            if tries >= TRIES || failure.code == "postgres_unreachable" {
+            if watch.elapsed() < patience {
+                sleep(MOMENT.mul_f64(10.0 * (1.0 + jitter()))).await;
+            } else if tries >= TRIES || failure.code == "postgres_unreachable" {
                 return Err(failure);
+            } else {
+                // Two slices that met: apart by a jittered moment.
+                sleep(MOMENT.mul_f64(jitter() * f64::from(tries))).await;
             }
-            // Two slices that met: apart by a jittered moment.
-            sleep(Duration::from_millis(20).mul_f64(jitter() * f64::from(tries))).await;
         } else if careful {
             return Err(failure);
         } else {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::kit::{Item, Kit};
 use super::load::bury;
 use crate::ids::JobId;
-use crate::job::{Class, Failure, Lane};
+use crate::job::{Band, Class, Failure, Lane};
 use crate::jobs::{Job, Kind, Visitor};
 use crate::queue::{Buried, Envelope, Origin, Queue};
 use crate::store::dead_letters::{self, Dead};
@@ -70,18 +70,14 @@ impl Visitor for Dug<'_> {
         if locked.is_empty() && self.envelope.origin == Origin::Row {
             return Ok(tx.rollback().await?);
         }
-        let failure = failure(self.reason);
+        let failure = told(self.reason);
         let band = i16::from(self.envelope.band.number());
-        match serde_json::from_slice::<J>(&self.envelope.body) {
-            Ok(job) => {
-                let item = Item { id: self.id, origin: self.envelope.origin, band, job, overran: false };
-                bury(self.kit, &mut tx, &item, &failure, attempts.saturating_add(1), 0).await?;
-            }
-            Err(_) => {
-                let body = String::from_utf8_lossy(&self.envelope.body).into_owned();
-                let dead = dead(self.id, J::KIND, J::LANE, band, body);
-                dead_letters::bury(&mut tx, &dead, &failure).await?;
-            }
+        if let Ok(job) = serde_json::from_slice::<J>(&self.envelope.body) {
+            let item = Item { id: self.id, origin: self.envelope.origin, band, job, overran: false };
+            bury(self.kit, &mut tx, &item, &failure, attempts.saturating_add(1), 0).await?;
+        } else {
+            let dead = dead(self.id, J::KIND, J::LANE, band, &self.envelope.body);
+            dead_letters::bury(&mut tx, &dead, &failure).await?;
         }
         self.kit.relay.carry(tx.commit().await?).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "a burial's news could not be projected yet");
@@ -94,16 +90,15 @@ impl Visitor for Dug<'_> {
 async fn unknown(kit: &Kit, lane: Lane, buried: &Buried) -> Result<(), Failure> {
     let mut tx = kit.store.begin().await?;
     let kind = buried.envelope.as_ref().map_or("unreadable", |envelope| envelope.kind.as_str());
-    let body = String::from_utf8_lossy(&buried.raw).into_owned();
-    let dead = dead(buried.id, kind, lane, 2, body);
-    dead_letters::bury(&mut tx, &dead, &failure(&buried.reason)).await?;
+    let dead = dead(buried.id, kind, lane, i16::from(Band::default().number()), &buried.raw);
+    dead_letters::bury(&mut tx, &dead, &told(&buried.reason)).await?;
     tx.commit().await?;
     Ok(())
 }
 
-fn dead(job: JobId, kind: &str, lane: Lane, band: i16, body: String) -> Dead {
+fn dead(job: JobId, kind: &str, lane: Lane, band: i16, body: &[u8]) -> Dead {
     // Postgres's JSON can not hold a NUL character.
-    let body = body.replace('\0', "\u{fffd}");
+    let body = String::from_utf8_lossy(body).replace('\0', "\u{fffd}");
     Dead {
         job,
         kind: kind.to_owned(),
@@ -115,7 +110,7 @@ fn dead(job: JobId, kind: &str, lane: Lane, band: i16, body: String) -> Dead {
     }
 }
 
-fn failure(reason: &str) -> Failure {
+fn told(reason: &str) -> Failure {
     match reason {
         "unreadable_payload" => {
             Failure::permanent("unreadable_payload", "this version can not read its fields")

@@ -42,7 +42,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         attempts: 3,
         deadline: Duration::from_secs(1),
-        max_age: Duration::from_secs(60),
+        max_age: Duration::from_mins(1),
         slice: 1,
         settle: 1,
         calls: 1,

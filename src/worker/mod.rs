@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{LaneSettings, WorkerSettings, ms};
-use crate::ids::random_bytes;
+use crate::ids::random_hex;
 use crate::job::Lane;
 use crate::jobs::{Job, Kind, Rules, Visitor};
 use crate::provider::Providers;
@@ -90,7 +90,7 @@ pub async fn run(
     let listener = TcpListener::bind(parts.health).await.map_err(|error| WorkerError(parts.health, error))?;
     // The relay outlives the lanes: what they commit while they drain is still carried.
     let relaying = CancellationToken::new();
-    let relay = Relay::start(parts.store.clone(), parts.queue.clone(), settings, &tasks, &relaying);
+    let relay = Relay::start(&parts.store, &parts.queue, settings, &tasks, &relaying);
     let kit = Kit {
         store: parts.store,
         relay,
@@ -127,8 +127,7 @@ pub async fn run(
 /// A name that no other start of a process has.
 #[must_use]
 pub fn unique_name(host: &str) -> String {
-    let random: String = random_bytes::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{host}-{}-{random}", std::process::id())
+    format!("{host}-{}-{}", std::process::id(), random_hex::<4>())
 }
 
 fn lane_work(
@@ -179,22 +178,26 @@ async fn work_lane(kit: Kit, queue: Queue, work: LaneWork) {
     }
 }
 
-/// Works a slice, kind by kind. Its hand stays taken until every delivery of it has ended.
+/// Works a slice, its kinds beside each other: none waits for another's provider. Its hand stays taken until every
+/// delivery of it has ended.
 async fn hand_over(kit: Kit, outcomes: Outcomes, mut slice: Slice) {
     let mut kinds: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
     for delivery in slice.take() {
         kinds.entry(delivery.kind.clone()).or_default().push(delivery);
     }
+    let mut turns = Vec::with_capacity(kinds.len());
     for (name, deliveries) in kinds {
         match Kind::named(&name) {
             Some(kind) => {
                 let turn = Turn { kit: kit.clone(), outcomes: outcomes.clone(), deliveries };
-                // On a task of its own: apalis polls all handlers of a lane on one.
-                let _ = kit.tasks.spawn(async move { Box::pin(kind.visit(turn)).await }).await;
+                // On tasks of their own: apalis polls all handlers of a lane on one.
+                turns.push(kit.tasks.spawn(async move { Box::pin(kind.visit(turn)).await }));
             }
             None => deliveries.into_iter().for_each(|delivery| outcomes.park(delivery)),
         }
     }
+    // A turn that panicked has dropped its deliveries: they come back by their leases.
+    futures::future::join_all(turns).await;
 }
 
 /// A slice's deliveries of one kind.

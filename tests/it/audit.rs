@@ -25,19 +25,20 @@ const WORLD: &str = include_str!("audit/world.sql");
 async fn a_right_world_holds_and_every_plant_turns_its_check_red_and_no_other() {
     let servers = Servers::throw_away(Path::new(BASE), Durability::OneSecond).await.unwrap();
     let right = database(&servers, "right");
-    execute(&servers.database_url(), "create database \"right\"").await;
+    let mut admin = connect(&servers.database_url()).await;
+    execute(&mut admin, "create database \"right\"").await;
     let store = store(&right);
     store.migrate().await.unwrap();
-    execute(&right, &in_public_ids(WORLD)).await;
+    execute(&mut connect(&right).await, &in_public_ids(WORLD)).await;
 
-    let report = audit::run(&store, Scope { quiescent: true, truth: truth(|_| {}) }).await.unwrap();
+    let report = audit::run(&store, Scope { quiescent: true, truth: Some(truth(|_| {})) }).await.unwrap();
     assert_eq!(report.violations, 0, "{}", audit::render(&report));
     scopes(&store).await;
     store.close().await;
 
     let mut faults = Vec::new();
     for (n, plant) in PLANTS.iter().enumerate() {
-        let wrong = planted(&servers, n, plant).await;
+        let wrong = planted(&servers, &mut admin, n, plant).await;
         let (red, expected) = (violated(&wrong), BTreeSet::from([plant.check]));
         if red != expected {
             faults.push(format!("{} by {:?}: {red:?}\n{}", plant.check, plant.sql, audit::render(&wrong)));
@@ -77,16 +78,15 @@ fn what_is_not_the_truth_is_an_error() {
     }
 }
 
-async fn planted(servers: &Servers, n: usize, plant: &Plant) -> Report {
+async fn planted(servers: &Servers, admin: &mut PgConnection, n: usize, plant: &Plant) -> Report {
     let name = format!("wrong_{n}");
-    let copy = format!("create database {name} template \"right\"");
-    execute(&servers.database_url(), &copy).await;
+    execute(admin, &format!("create database {name} template \"right\"")).await;
     let wrong = database(servers, &name);
-    execute(&wrong, &format!("set session_replication_role = replica; {}", plant.sql)).await;
+    let sql = format!("set session_replication_role = replica; {}", plant.sql);
+    execute(&mut connect(&wrong).await, &sql).await;
     let store = store(&wrong);
-    let report = audit::run(&store, Scope { quiescent: true, truth: truth(plant.truth) }).await.unwrap();
+    let report = audit::run(&store, Scope { quiescent: true, truth: plant.truth.map(truth) }).await.unwrap();
     store.close().await;
-    execute(&servers.database_url(), &format!("drop database {name}")).await;
     report
 }
 
@@ -95,7 +95,7 @@ fn violated(report: &Report) -> BTreeSet<&str> {
 }
 
 /// What the sandbox says of the right world, changed by a plant.
-fn truth(change: fn(&mut Value)) -> Option<Truth> {
+fn truth(change: fn(&mut Value)) -> Truth {
     let payment = |id: &str, status: &str| {
         let received = if status == "succeeded" { 2000 } else { 0 };
         json!({"id": id, "amount": 2000, "amount_received": received, "amount_refunded": 0, "currency": "usd",
@@ -114,7 +114,7 @@ fn truth(change: fn(&mut Value)) -> Option<Truth> {
         "refunds": [], "labels": [label(2), label(3)], "mails": [mail(2), mail(3)], "webhooks": [],
     });
     change(&mut truth);
-    Some(Truth::read(truth.to_string().as_bytes()).unwrap())
+    Truth::read(truth.to_string().as_bytes()).unwrap()
 }
 
 /// Writes the ids that jobs carry in their public form: the audit's SQL must come to the same letters.
@@ -148,8 +148,10 @@ fn store(url: &SecretString) -> Store {
     .unwrap()
 }
 
-async fn execute(url: &SecretString, sql: &str) {
-    let mut connection = PgConnection::connect(url.expose_secret()).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+async fn connect(url: &SecretString) -> PgConnection {
+    PgConnection::connect(url.expose_secret()).await.unwrap()
+}
+
+async fn execute(connection: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
 }

@@ -219,6 +219,9 @@ fn what_is_missing_is_told_with_how_to_set_it() {
         ]
     );
     settings.require(&[]).unwrap();
+    let mut blank = settings.clone();
+    blank.stripe.webhook_secrets = vec![" ".into()];
+    blank.require(&[Need::StripeWebhook]).unwrap_err();
     let missing = |needs| settings.require(needs).unwrap_err().faults().len();
     assert_eq!((missing(Need::INTAKE), missing(Need::WORKER), missing(Need::OPS)), (5, 6, 2));
     for blank in ["", " ", ",", "[]", "[\"\"]"] {

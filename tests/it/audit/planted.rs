@@ -7,16 +7,16 @@ pub(super) struct Plant {
     pub(super) check: &'static str,
     /// Run without triggers and foreign keys; constraints are dropped where they stand in the way.
     pub(super) sql: &'static str,
-    /// What is done to the sandbox's truth.
-    pub(super) truth: fn(&mut Value),
+    /// What is done to the sandbox's truth. None: it is not compared, because most plants contradict it too.
+    pub(super) truth: Option<fn(&mut Value)>,
 }
 
 const fn tables(check: &'static str, sql: &'static str) -> Plant {
-    Plant { check, sql, truth: |_| {} }
+    Plant { check, sql, truth: None }
 }
 
 const fn outside(check: &'static str, truth: fn(&mut Value)) -> Plant {
-    Plant { check, sql: "", truth }
+    Plant { check, sql: "", truth: Some(truth) }
 }
 
 fn push(truth: &mut Value, kind: &str, fact: Value) {

@@ -1,0 +1,93 @@
+//! A parcel in the provider's terms: what it is packed in, where it goes, and what customs want to know.
+
+use super::Rules;
+use crate::domain::money::Amount;
+use crate::domain::shipment::{self, Item, Package, Parcel};
+use crate::job::Failure;
+use crate::provider::easypost::{Address, CreateShipment, Customs, CustomsItem};
+use crate::store::orders::{self, Order};
+use crate::store::{Tx, shipments};
+
+/// The smallest box that everything fits in.
+pub(super) async fn pack(tx: &mut Tx, items: &[orders::Item]) -> Result<Parcel, Failure> {
+    let packages: Vec<Package> = shipments::templates(tx)
+        .await?
+        .into_iter()
+        .map(|template| Package {
+            name: template.name,
+            sides_mm: sides(template.size_mm),
+            tare_g: positive(template.tare_g.into()),
+            max_weight_g: positive(template.max_weight_g.into()),
+        })
+        .collect();
+    let items: Vec<Item> = items
+        .iter()
+        .map(|item| Item {
+            weight_g: positive(item.weight_g.into()),
+            sides_mm: sides(item.size_mm),
+            quantity: positive(item.quantity),
+        })
+        .collect();
+    shipment::pack(&items, &packages).map_err(|error| Failure::permanent("cannot_pack", error))
+}
+
+fn sides((length, width, height): (i32, i32, i32)) -> [u32; 3] {
+    [positive(length.into()), positive(width.into()), positive(height.into())]
+}
+
+fn positive(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or_default()
+}
+
+/// The parcel in the provider's terms, with a customs declaration where it crosses a border.
+pub(super) fn request(
+    rules: &Rules,
+    order: &Order,
+    items: &[orders::Item],
+    parcel: Parcel,
+    reference: &str,
+) -> Result<CreateShipment, Failure> {
+    let text = |field: &str| order.shipping_address[field].as_str().map(str::to_owned);
+    let needed = |field| text(field).unwrap_or_default();
+    let from = &rules.ship_from;
+    let to = Address {
+        name: needed("name"),
+        street1: needed("address_line1"),
+        street2: text("address_line2"),
+        city: needed("city"),
+        state: text("state"),
+        zip: text("postal_code"),
+        country: needed("country"),
+        phone: text("phone"),
+        email: None,
+    };
+    let customs = if to.country == from.country {
+        None
+    } else {
+        Some(Customs { signer: from.name.clone(), items: declared(order, items)? })
+    };
+    Ok(CreateShipment {
+        reference: reference.to_owned(),
+        to,
+        from: from.into(),
+        parcel,
+        customs,
+        invoice_number: order.number.clone(),
+    })
+}
+
+fn declared(order: &Order, items: &[orders::Item]) -> Result<Vec<CustomsItem>, Failure> {
+    let currency = order.currency.parse().map_err(|error| Failure::permanent("bad_currency", error))?;
+    Ok(items
+        .iter()
+        .map(|item| CustomsItem {
+            description: item.customs.2.clone(),
+            quantity: positive(item.quantity),
+            value: Amount::new(item.total_minor, currency),
+            weight_g: positive(item.quantity).saturating_mul(positive(item.weight_g.into())),
+            hs_code: item.customs.0.clone(),
+            origin: item.customs.1.clone(),
+            sku: item.sku.clone(),
+        })
+        .collect())
+}
