@@ -77,6 +77,8 @@ enum Command {
 impl Cli {
     /// Carries the command out.
     pub async fn run(self) -> ExitCode {
+        // Every command may ask somebody over HTTP, the audit too. A second installation is refused and the first one stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         match Box::pin(self.carry_out()).await {
             Ok(status) => status,
             Err(error) => {

@@ -68,7 +68,6 @@ pub struct DemoArguments {
 
 /// Runs the demonstration. Ends with 1 where an order did not come to its end, or an invariant does not hold.
 pub async fn run(arguments: DemoArguments, settings: Settings) -> Result<ExitCode, CommandError> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let sandbox = look::find(&settings.stripe.api_base, FIND).await.ok_or_else(|| {
         CommandError::Refused(
             "the payment provider is not a sandbox that answers, and the demo must never move real money. Start \

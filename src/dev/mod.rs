@@ -92,7 +92,7 @@ async fn serve(
     };
     intake.ready().await;
     say(&welcome(settings, key));
-    let faulty = watch(servers, stop, &working, worker.is_finished()).await;
+    let faulty = watch(servers, stop, || worker.is_finished()).await;
     say("\nStopping: nothing new is taken, what runs is finished …");
     intake_stop.cancel();
     intake.finished().await;
@@ -105,17 +105,13 @@ async fn serve(
     Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Waits for the stop. True where a server of ours ended by itself.
+/// Waits for the stop, or for the worker's own end, which says why. True where a server of ours ended by itself.
 async fn watch(
     mut servers: Option<&mut Servers>,
     stop: &CancellationToken,
-    working: &CancellationToken,
-    ended: bool,
+    has_ended: impl Fn() -> bool,
 ) -> bool {
-    while !ended
-        && !working.is_cancelled()
-        && stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some()
-    {
+    while !has_ended() && stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
         if let Some(Err(error)) = servers.as_mut().map(|servers| servers.check()) {
             complain(&format!("orderfleet: {error}"));
             return true;

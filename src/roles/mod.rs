@@ -34,11 +34,9 @@ pub use examine::examine;
 /// How long to wait before Redis is asked again at the start.
 const REDIS_WAIT: Duration = Duration::from_millis(500);
 
-/// Installs what the whole process shares: the TLS provider, logs, metrics. Called once, first.
+/// Installs what a role's whole process shares: logs and metrics. Called once, first.
 #[must_use]
 pub fn shared() -> PrometheusHandle {
-    // A second installation is refused and the first one stays: the same provider either way.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     crate::telemetry::logs();
     PrometheusBuilder::new()
         .install_recorder()
