@@ -7,5 +7,6 @@
 
 mod audit;
 mod doctor;
+mod faults;
 mod intake;
 mod servers;
