@@ -22,13 +22,16 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Moved in one look: burials are rare, and a flood of them must not starve the lanes.
 const AT_ONCE: usize = 64;
 
-/// Looks at every lane, for ever.
+/// Looks at every lane, for ever; at once too, because workers that never live for long must bury as well.
 pub(super) async fn keep(kit: Kit, queue: Queue, stop: CancellationToken) {
-    while stop.run_until_cancelled(sleep(LOOK)).await.is_some() {
+    loop {
         for lane in Lane::ALL {
             if let Err(failure) = lane_once(&kit, &queue, lane).await {
                 tracing::warn!(%lane, code = failure.code, detail = failure.detail, "buried jobs could not be moved yet");
             }
+        }
+        if stop.run_until_cancelled(sleep(LOOK)).await.is_none() {
+            return;
         }
     }
 }

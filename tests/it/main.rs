@@ -12,6 +12,7 @@ mod counterparty;
 mod database;
 mod doctor;
 mod expiry;
+mod faults;
 mod house;
 mod intake;
 mod labels;

@@ -1,0 +1,276 @@
+//! A fleet of real processes: private servers, a sandbox and an intake; workers as a test wants them.
+//!
+//! It is set up by the binary's own commands, as an operator would. Only one such fleet runs at a time, whoever runs the
+//! tests: two would measure each other's hunger.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use orderfleet::dev::servers::{Durability, Servers};
+use orderfleet::ids::random_bytes;
+use reqwest::{Client, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::figures::Figures;
+use super::process::{Process, orderfleet, run, until, with};
+
+/// Below the clone, where any user who can build can also start servers.
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.orderfleet");
+const CATALOGUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/catalogue.csv");
+/// How long a demonstration follows its orders, in seconds: below [`super::process::LONG`], so that its own answer is seen.
+const PATIENCE: &str = "120";
+/// The longest answer of the intake here: nobody asks it to wait.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// Waits for its turn; the turn ends with the file, however the process ends.
+pub(super) fn alone() -> File {
+    let turn = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.lock")).unwrap();
+    turn.lock().unwrap();
+    turn
+}
+
+/// A free port, below those that the kernel hands out by itself.
+pub(super) fn free() -> SocketAddr {
+    loop {
+        let port = 20_000 + u16::from_le_bytes(random_bytes::<2>()) % 12_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// Servers, sandbox and intake. Fields end in their order: nobody loses whom it still talks to, and the turn is last.
+pub(super) struct Fleet {
+    intake: Process,
+    sandbox: Process,
+    pub(super) servers: Servers,
+    pub(super) folder: TempDir,
+    pub(super) address: SocketAddr,
+    counterparty: SocketAddr,
+    key: String,
+    client: Client,
+    workers: usize,
+    _turn: File,
+}
+
+impl Fleet {
+    /// Starts everything but a worker.
+    pub(super) async fn start() -> Self {
+        let turn = alone();
+        // A second test of the process finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let servers = Servers::throw_away(Path::new(BASE), Durability::PowerLoss).await.unwrap();
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let (address, counterparty) = (free(), free());
+        let config = configuration(&servers, address, counterparty);
+        std::fs::write(folder.path().join("fleet.toml"), config).unwrap();
+        for arguments in [&["migrate"][..], &["catalog", "import", CATALOGUE]] {
+            answer(&mut with(command(&folder), arguments));
+        }
+        let made = answer(&mut with(command(&folder), ["keys", "create", "--name", "faults"]));
+        let key = made.lines().nth(1).unwrap().to_owned();
+        let process = |role: &str| Process::start(role, folder.path(), with(command(&folder), [role]));
+        let (mut sandbox, mut intake) = (process("sandbox"), process("intake"));
+        sandbox.says("sandbox listens").await;
+        intake.says("intake listens").await;
+        let client = Client::builder().timeout(ANSWER).no_proxy().build().unwrap();
+        let fleet = Self {
+            intake,
+            sandbox,
+            servers,
+            folder,
+            address,
+            counterparty,
+            key,
+            client,
+            workers: 0,
+            _turn: turn,
+        };
+        fleet.count(KEEP_ATTEMPTS).await;
+        until("a ready intake", async || fleet.is_ready().await.then_some(())).await;
+        fleet
+    }
+
+    async fn is_ready(&self) -> bool {
+        let asked = self.client.get(format!("http://{}/readyz", self.address)).send().await;
+        asked.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// The binary with this fleet's configuration.
+    pub(super) fn command(&self) -> Command {
+        command(&self.folder)
+    }
+
+    /// Starts a worker that is not waited for.
+    pub(super) fn worker(&mut self, arguments: &[&str]) -> Process {
+        self.workers += 1;
+        let command = with(with(self.command(), ["worker"]), arguments);
+        Process::start(&format!("worker-{}", self.workers), self.folder.path(), command)
+    }
+
+    /// Starts a worker, and waits until it works.
+    pub(super) async fn working(&mut self, arguments: &[&str]) -> Process {
+        let mut worker = self.worker(arguments);
+        worker.says("worker started").await;
+        worker
+    }
+
+    /// Starts customers: each orders, pays and is followed.
+    pub(super) fn demo(&self, orders: u64) -> Process {
+        let (intake, orders) = (format!("http://{}", self.address), orders.to_string());
+        let arguments = ["demo", "--json", "--orders", &orders, "--patience", PATIENCE];
+        let arguments = with(with(self.command(), arguments), ["--intake", &intake, "--api-key", &self.key]);
+        Process::start("demo", self.folder.path(), arguments)
+    }
+
+    /// Waits for the customers, and reads what they came to.
+    pub(super) async fn figures(&self, mut demo: Process) -> Figures {
+        demo.ended().await;
+        assert!(demo.out().starts_with('{'), "the demonstration did not answer");
+        Figures::read(&demo.out())
+    }
+
+    /// Sends a wish of its own, under this key.
+    pub(super) async fn wish(&self, key: &str) -> reqwest::Response {
+        let body = json!({
+            "cart_id": key,
+            "customer": { "id": key, "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
+            "currency": "USD",
+            "lines": [{ "sku": "SUIT-42R", "quantity": 1 }],
+            "shipping_address": { "name": "A Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
+                                  "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
+        });
+        let request = self.client.post(format!("http://{}/v1/order-intents", self.address));
+        request.bearer_auth(&self.key).header("Idempotency-Key", key).json(&body).send().await.unwrap()
+    }
+
+    /// Sends the same wish until it is reserved and can be paid.
+    pub(super) async fn reserved(&self, key: &str) {
+        until("a reserved wish", async || {
+            let answer = self.wish(key).await;
+            assert!(answer.status() != StatusCode::CONFLICT, "the same wish is no other wish");
+            let state: Value = answer.json().await.unwrap();
+            (state["status"] == "reserved" && state["client_secret"].is_string()).then_some(())
+        })
+        .await;
+    }
+
+    /// Tells the sandbox what shall go wrong.
+    pub(super) async fn break_outside(&self, rules: Value) {
+        let request = self.client.post(format!("http://{}/_sandbox/faults", self.counterparty));
+        assert!(request.json(&rules).send().await.unwrap().status().is_success());
+    }
+
+    /// A number out of the database.
+    pub(super) async fn count(&self, statement: &str) -> i64 {
+        self.select(statement).await
+    }
+
+    async fn select<T>(&self, statement: &str) -> T
+    where
+        T: for<'a> sqlx::Decode<'a, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
+        use sqlx::{Connection, Row};
+        let mut connection =
+            sqlx::PgConnection::connect(self.servers.database_url().expose_secret()).await.unwrap();
+        let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+        statement.fetch_all(&mut connection).await.unwrap().last().unwrap().get(0)
+    }
+
+    /// How many outcomes counted against a job so far, and why.
+    pub(super) async fn attempts(&self) -> String {
+        let codes = "select coalesce(string_agg(code || ': ' || n, ', '), 'none')
+                       from (select code, count(*) as n from attempts_ever group by code order by code) as c";
+        self.select(codes).await
+    }
+
+    /// Waits until so many orders are paid.
+    pub(super) async fn paid(&self, orders: i64) {
+        until("paid orders", async || (self.count(PAID).await >= orders).then_some(())).await;
+    }
+
+    /// A command of Redis.
+    pub(super) async fn redis(&self, words: &[&str]) -> redis::Value {
+        let client = redis::Client::open(self.servers.redis_url().expose_secret()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut words = words.iter();
+        let mut command = redis::cmd(words.next().unwrap());
+        words.for_each(|word| {
+            command.arg(word);
+        });
+        command.query_async(&mut connection).await.unwrap()
+    }
+
+    /// Ends it in good order: none of its own has ended by itself meanwhile.
+    pub(super) async fn end(mut self) {
+        for process in [&mut self.intake, &mut self.sandbox] {
+            assert!(!process.has_ended(), "a role ended by itself");
+            process.signal("TERM");
+            assert!(process.ended().await.success());
+        }
+        self.servers.stop().await.unwrap();
+    }
+}
+
+const PAID: &str = "select count(*) from payments where role = 'primary'";
+/// The product forgets the attempts of a job that is done; a test must see each.
+const KEEP_ATTEMPTS: &str = "
+    create table attempts_ever (like attempts);
+    create function keep_attempt() returns trigger language plpgsql as
+      'begin insert into attempts_ever select new.*; return new; end';
+    create trigger keep before insert on attempts for each row execute function keep_attempt();
+    select 0::bigint";
+
+fn command(folder: &TempDir) -> Command {
+    with(orderfleet(folder.path()), ["--config", "fleet.toml"])
+}
+
+/// What a command that must succeed answers.
+pub(super) fn answer(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// As an operator would write it; what is not here has its default, leases and beats above all.
+fn configuration(servers: &Servers, intake: SocketAddr, sandbox: SocketAddr) -> String {
+    let (postgres, redis, smtp) = (servers.database_url(), servers.redis_url(), free());
+    format!(
+        r#"
+[postgres]
+url = "{postgres}"
+[redis]
+url = "{redis}"
+[intake]
+address = "{intake}"
+health_port = 0
+[worker]
+health_port = 0
+[stripe]
+secret_key = "sk_test_faults"
+webhook_secrets = ["whsec_faults"]
+api_base = "http://{sandbox}/"
+[easypost]
+api_key = "EZTK_faults"
+webhook_secrets = ["faults"]
+api_base = "http://{sandbox}/v2"
+[smtp]
+url = "smtp://{smtp}"
+[security]
+secret = "a secret of at least thirty-two characters"
+[sandbox]
+address = "{sandbox}"
+smtp_address = "{smtp}"
+stripe_webhook_url = "http://{intake}/webhooks/stripe"
+easypost_webhook_url = "http://{intake}/webhooks/easypost"
+"#,
+        postgres = postgres.expose_secret(),
+        redis = redis.expose_secret(),
+    )
+}

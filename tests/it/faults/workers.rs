@@ -1,0 +1,89 @@
+//! Workers that are killed, stopped for a while, and told to end, each in the middle of its work.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::fleet::Fleet;
+use super::process::until;
+
+/// Between two deaths. Shorter than a lease: what a worker had in its hands is still held when its successor dies.
+const DEATH_EVERY: Duration = Duration::from_secs(2);
+/// What the carrier takes for a label here, so that a worker has some in its hands at any moment.
+const SLOW_CARRIER_MS: u64 = 300;
+/// Leased jobs of the lane of labels.
+const HELD: [&str; 2] = ["ZCARD", "{of:shipping:0}:l"];
+
+#[tokio::test]
+async fn a_worker_killed_every_two_seconds_loses_and_repeats_nothing() {
+    const ORDERS: u64 = 60;
+    let mut fleet = Fleet::start().await;
+    let mut worker = fleet.working(&[]).await;
+    let mut demo = fleet.demo(ORDERS);
+    let mut deaths = 0;
+    while !demo.has_ended() {
+        tokio::time::sleep(DEATH_EVERY).await;
+        worker.kill();
+        deaths += 1;
+        worker = fleet.worker(&[]);
+    }
+    let figures = fleet.figures(demo).await;
+    eprintln!("{deaths} deaths; attempts spent: {}", fleet.attempts().await);
+    figures.must_be_whole(ORDERS, "kill -9 every two seconds");
+    fleet.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_sleeps_through_its_leases_does_nothing_twice_when_it_wakes() {
+    const ORDERS: u64 = 60;
+    let mut fleet = Fleet::start().await;
+    fleet
+        .break_outside(json!([{ "at": "easypost.buy", "what": { "delay": { "ms": SLOW_CARRIER_MS } } }]))
+        .await;
+    let mut sleeper = fleet.working(&[]).await;
+    let demo = fleet.demo(ORDERS);
+    // It is the only worker: what is held while it sleeps is in its hands.
+    let held = until("a worker with labels in its hands", async || {
+        sleeper.signal("STOP");
+        match fleet.redis(&HELD).await {
+            redis::Value::Int(held) if held > 0 => Some(held),
+            _ => {
+                sleeper.signal("CONT");
+                None
+            }
+        }
+    })
+    .await;
+    let mut other = fleet.working(&[]).await;
+    other.says("leases had ended").await;
+    sleeper.signal("CONT");
+    let figures = fleet.figures(demo).await;
+    let overtaken = sleeper.log().matches("overtaken").count();
+    eprintln!("{held} labels were held asleep, {overtaken} calls came back to a job that was another's");
+    figures.must_be_whole(ORDERS, "a stopped worker");
+    for worker in [&mut sleeper, &mut other] {
+        worker.signal("TERM");
+        assert!(worker.ended().await.success());
+    }
+    fleet.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_told_to_end_under_load_ends_well_and_spends_nothing() {
+    const ORDERS: u64 = 60;
+    let mut fleet = Fleet::start().await;
+    let mut first = fleet.working(&[]).await;
+    let demo = fleet.demo(ORDERS);
+    fleet.paid(10).await;
+    first.signal("TERM");
+    let status = first.ended().await;
+    assert!(status.success(), "{status}");
+    assert!(first.log().contains("\"drained\":true"), "the grace was enough");
+    let paid = fleet.count("select count(*) from jobs").await;
+    let _second = fleet.working(&[]).await;
+    let figures = fleet.figures(demo).await;
+    eprintln!("{paid} jobs were open when the first worker had ended");
+    figures.must_be_whole(ORDERS, "SIGTERM under load");
+    assert_eq!(fleet.attempts().await, "none", "a drain spends no attempt");
+    fleet.end().await;
+}
