@@ -28,7 +28,8 @@ pub(crate) fn signed_by_easypost(event: &Value) -> Letter {
 
 fn hex(secret: &str, text: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    hmac::sign(&key, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let tag = hmac::sign(&key, text.as_bytes());
+    tag.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 impl House {

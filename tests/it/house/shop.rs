@@ -48,6 +48,20 @@ pub(crate) fn abroad(cart: &str, sku: &str, quantity: i64) -> Value {
     wish
 }
 
+/// Reads an answer that says reserved.
+fn bought(answer: &Value) -> Bought {
+    assert_eq!((&answer["status"], &answer["success"]), (&json!("reserved"), &json!(true)), "{answer}");
+    let text =
+        |field: &str| answer[field].as_str().unwrap_or_else(|| panic!("no {field}: {answer}")).to_owned();
+    Bought {
+        intent: text("intent_id").parse().unwrap(),
+        order: text("order_id").parse().unwrap(),
+        payment: text("payment_intent_id"),
+        secret: text("client_secret"),
+        total: answer["amount_cents"].as_i64().unwrap(),
+    }
+}
+
 impl House {
     /// Posts a wish under a key; `waits` for its outcome.
     pub(crate) async fn place(&self, body: &Value, key: &str, waits: bool) -> Answer {
@@ -65,26 +79,12 @@ impl House {
     pub(crate) async fn buy_as(&self, body: &Value) -> Bought {
         let key = format!("key-{}", body["cart_id"].as_str().unwrap());
         let answer = self.place(body, &key, true).await.body;
-        self.bought(&answer)
+        bought(&answer)
     }
 
     /// The same for one suit, by its cart.
     pub(crate) async fn buy(&self, cart: &str) -> Bought {
         self.buy_as(&wish(cart, "SUIT", 1)).await
-    }
-
-    /// Reads an answer that says reserved.
-    pub(crate) fn bought(&self, answer: &Value) -> Bought {
-        assert_eq!((&answer["status"], &answer["success"]), (&json!("reserved"), &json!(true)), "{answer}");
-        let text =
-            |field: &str| answer[field].as_str().unwrap_or_else(|| panic!("no {field}: {answer}")).to_owned();
-        Bought {
-            intent: text("intent_id").parse().unwrap(),
-            order: text("order_id").parse().unwrap(),
-            payment: text("payment_intent_id"),
-            secret: text("client_secret"),
-            total: answer["amount_cents"].as_i64().unwrap(),
-        }
     }
 
     /// The public state of an intent.
