@@ -19,7 +19,7 @@ use crate::provider::smtp::Mail;
 use crate::store::communications::{self, Communication};
 use crate::store::effects::{self, EffectState, NewEffect, Proof};
 use crate::store::{Tx, orders, shipments};
-use crate::wording::{NoticeLine, NoticeFacts};
+use crate::wording::{NoticeFacts, NoticeLine};
 
 /// Which notice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -121,8 +121,8 @@ async fn plan(
     if maybe_sent {
         metrics::counter!("orderfleet_email_possible_duplicate_total").increment(1);
     }
-    let mail =
-        serde_json::from_value(effect.request).map_err(|error| Failure::permanent("unreadable_mail", error))?;
+    let mail = serde_json::from_value(effect.request)
+        .map_err(|error| Failure::permanent("unreadable_mail", error))?;
     Ok(Step::Call(Send { effect: name, mail }))
 }
 
@@ -160,7 +160,11 @@ async fn facts(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<Not
     facts.lines = orders::items(tx, id)
         .await?
         .into_iter()
-        .map(|item| NoticeLine { name: item.name, quantity: u32::try_from(item.quantity).unwrap_or(u32::MAX), total: money(item.total_minor) })
+        .map(|item| NoticeLine {
+            name: item.name,
+            quantity: u32::try_from(item.quantity).unwrap_or(u32::MAX),
+            total: money(item.total_minor),
+        })
         .collect();
     facts.order_number = Some(order.number);
     let label = shipments::label_facts(tx, id).await?;

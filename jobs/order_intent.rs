@@ -56,11 +56,7 @@ impl Job for OrderIntent {
     type Plan = Never;
     type Receipt = Never;
 
-    async fn load(
-        jobs: &[Loaded<Self>],
-        tx: &mut Tx,
-        rules: &Rules,
-    ) -> Result<Vec<Step<Never>>, Failure> {
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Never>>, Failure> {
         let intents: Vec<&AcceptedIntent> = jobs.iter().map(|loaded| &loaded.job.0).collect();
         let mut levels = stock::lock(tx, &skus(&intents)).await?;
         let fresh = undecided(tx, intents).await?;
@@ -74,11 +70,7 @@ impl Job for OrderIntent {
         match *plan {}
     }
 
-    async fn settle(
-        _back: &[Called<Self>],
-        _tx: &mut Tx,
-        _rules: &Rules,
-    ) -> Result<Vec<Verdict>, Failure> {
+    async fn settle(_back: &[Called<Self>], _tx: &mut Tx, _rules: &Rules) -> Result<Vec<Verdict>, Failure> {
         Ok(Vec::new())
     }
 
@@ -147,7 +139,11 @@ impl Desk {
     }
 
     /// Decides one intent, and takes its pieces out of `levels`: first come, first served.
-    fn decide<'a>(&mut self, intent: &'a AcceptedIntent, levels: &mut BTreeMap<String, Level>) -> Decided<'a> {
+    fn decide<'a>(
+        &mut self,
+        intent: &'a AcceptedIntent,
+        levels: &mut BTreeMap<String, Level>,
+    ) -> Decided<'a> {
         let became = self.judge(intent, levels);
         if let Ok((_, priced, _)) = &became {
             for (sku, pieces) in &priced.quantities {
@@ -197,7 +193,10 @@ fn payable(intent: &AcceptedIntent, priced: &Priced) -> Result<(), Vec<Reason>> 
     let body = &intent.body;
     let reason = |code, detail: String| Err(vec![Reason::new(code, None, detail)]);
     if body.payment_provider != "stripe" {
-        return reason("payment_provider_unavailable", format!("{} is not set up here", body.payment_provider));
+        return reason(
+            "payment_provider_unavailable",
+            format!("{} is not set up here", body.payment_provider),
+        );
     }
     if priced.total_minor == 0 {
         return Ok(());

@@ -138,7 +138,8 @@ async fn one(
         Some(heard) => {
             if event.kind == "payment_intent.payment_failed" {
                 let code = event.object.as_ref().and_then(|object| object.last_error.clone());
-                payments::attempt_failed(tx, found.0, &event.id, code.as_deref().unwrap_or("unknown")).await?;
+                payments::attempt_failed(tx, found.0, &event.id, code.as_deref().unwrap_or("unknown"))
+                    .await?;
             }
             apply(tx, rules, books, webhook, found, &heard).await?;
             Ok(Step::Done)

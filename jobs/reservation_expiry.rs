@@ -233,7 +233,8 @@ async fn answered(
             if seen.status != SeenStatus::Canceled {
                 effects::mark(tx, &plan.cancel.effect, EffectState::Failed).await?;
                 let detail = format!("the hold ended while {} was still open", plan.cancel.payment);
-                exceptions::open(tx, order.id, "released_with_open_payment", Severity::Warning, &detail).await?;
+                exceptions::open(tx, order.id, "released_with_open_payment", Severity::Warning, &detail)
+                    .await?;
             }
             expire(tx, order, called.loaded.job.epoch, &cause).await?;
             Ok(Verdict::Done)

@@ -18,11 +18,11 @@ use crate::ids::{JobId, OrderId};
 use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::easypost::{CreateShipment, LabelSeen, ShipmentSeen};
+use crate::store::Tx;
 use crate::store::effects::{self, Effect, EffectState, NewEffect, Proof};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Order};
 use crate::store::shipments::{self, NewLabel, Shipment};
-use crate::store::Tx;
 
 /// Which parcel of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]

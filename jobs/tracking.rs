@@ -74,9 +74,9 @@ impl Job for Tracking {
                         scanned(tx, loaded, &seen, *parcel).await?;
                         Step::Done
                     }
-                    None => Step::Refused(
-                        taken::park(tx, &loaded.job.0, loaded.age, "unknown parcel").await?,
-                    ),
+                    None => {
+                        Step::Refused(taken::park(tx, &loaded.job.0, loaded.age, "unknown parcel").await?)
+                    }
                 },
             };
             steps.push(step);
@@ -88,11 +88,7 @@ impl Job for Tracking {
         match *plan {}
     }
 
-    async fn settle(
-        _back: &[Called<Self>],
-        _tx: &mut Tx,
-        _rules: &Rules,
-    ) -> Result<Vec<Verdict>, Failure> {
+    async fn settle(_back: &[Called<Self>], _tx: &mut Tx, _rules: &Rules) -> Result<Vec<Verdict>, Failure> {
         Ok(Vec::new())
     }
 

@@ -225,7 +225,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         let (providers, places) = (Arc::clone(&self.kit.providers), Arc::clone(&self.places));
         self.kit.tasks.spawn(async move {
             // The semaphore is never closed.
-            let _place = places.acquire_owned().await.ok();
+            let place = places.acquire_owned().await.ok();
             let watch = Stopwatch::start();
             let answer = ask(&calling, &providers, &lease).await;
             let answer = answer.map(|receipt| Called {
@@ -233,7 +233,7 @@ impl<'a, J: Job> Attempt<'a, J> {
                 plan: Arc::clone(&calling.plan),
                 receipt: Arc::new(receipt),
             });
-            Back { calling, answer, took_ms: watch.elapsed_ms() }
+            Back { calling, answer, took_ms: watch.elapsed_ms(), _place: place }
         })
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::fate::{self, Fate};
 use super::kit::{After, Calling, Kit};
 use super::load::{Outcome, bury};
@@ -19,6 +21,8 @@ pub(super) struct Back<J: Job> {
     pub(super) answer: Result<Called<J>, Failure>,
     /// How long the call took, in milliseconds.
     pub(super) took_ms: i64,
+    /// Its place among the slice's calls: kept until it is settled, so that no more answers than places are ever unwritten.
+    pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Settles whatever came back, in one transaction.
