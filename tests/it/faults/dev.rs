@@ -93,7 +93,9 @@ async fn everything_runs_in_one_folder_without_a_setting_and_ctrl_c_ends_it() {
     let place = Place::new();
     let mut dev = place.ready().await;
     let addresses = place.addresses();
-    addresses.iter().for_each(|address| assert!(TcpStream::connect(address).is_ok(), "{address} is silent"));
+    for address in &addresses {
+        assert!(TcpStream::connect(address).is_ok(), "{address} is silent");
+    }
     let welcome = dev.out();
     let key = std::fs::read_to_string(place.folder.path().join(".orderfleet/api-key")).unwrap();
     for told in ["Orderfleet is ready.", "curl -s -X POST http://", key.trim()] {

@@ -45,13 +45,11 @@ async fn a_worker_that_sleeps_through_its_leases_does_nothing_twice_when_it_wake
     // It is the only worker: what is held while it sleeps is in its hands.
     let held = until("a worker with labels in its hands", async || {
         sleeper.signal("STOP");
-        match fleet.redis(&HELD).await {
-            redis::Value::Int(held) if held > 0 => Some(held),
-            _ => {
-                sleeper.signal("CONT");
-                None
-            }
+        if let redis::Value::Int(held @ 1..) = fleet.redis(&HELD).await {
+            return Some(held);
         }
+        sleeper.signal("CONT");
+        None
     })
     .await;
     let mut other = fleet.working(&[]).await;
