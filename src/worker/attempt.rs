@@ -188,8 +188,11 @@ impl<'a, J: Job> Attempt<'a, J> {
                 let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);
                 self.take(id, |outcomes, delivery| outcomes.delay(delivery, delay, attempts));
             }
-            // Dropped: its lease ends, and the next delivery projects what this one could not, or is another's.
-            After::Finished | After::Again(_) | After::Overtaken => {
+            // Back at once when Redis answers: the next delivery projects what this one could not. Dropped, its lease
+            // would end under a living worker, which spends an attempt that an outage must not.
+            After::Finished => self.take(id, |outcomes, delivery| outcomes.hand_back(delivery)),
+            // Dropped: it is another's.
+            After::Again(_) | After::Overtaken => {
                 self.held.remove(&id);
             }
         }
