@@ -54,7 +54,7 @@ async fn without_redis_wishes_are_sent_away_and_their_keys_work_afterwards() {
 
 #[tokio::test]
 async fn a_redis_that_forgets_everything_costs_no_paid_order_its_label_or_mails() {
-    const ORDERS: u64 = 60;
+    const ORDERS: u64 = 200;
     const WAITING: &str = "select count(*) from jobs where kind in ('shipping-label', 'email')";
     let mut fleet = Fleet::start().await;
     let mut cashier = fleet.working(&["--lanes", "payments-in,intents,payments-out,expiry"]).await;

@@ -16,7 +16,7 @@ const HELD: [&str; 2] = ["ZCARD", "{of:shipping:0}:l"];
 
 #[tokio::test]
 async fn a_worker_killed_every_two_seconds_loses_and_repeats_nothing() {
-    const ORDERS: u64 = 60;
+    const ORDERS: u64 = 200;
     let mut fleet = Fleet::start().await;
     let mut worker = fleet.working(&[]).await;
     let mut demo = fleet.demo(ORDERS);
