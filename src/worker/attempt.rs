@@ -190,7 +190,7 @@ impl<'a, J: Job> Attempt<'a, J> {
             }
             // Back at once when Redis answers: the next delivery projects what this one could not. Dropped, its lease
             // would end under a living worker, which spends an attempt that an outage must not.
-            After::Finished => self.take(id, |outcomes, delivery| outcomes.hand_back(delivery)),
+            After::Finished => self.take(id, Outcomes::hand_back),
             // Dropped: it is another's.
             After::Again(_) | After::Overtaken => {
                 self.held.remove(&id);
