@@ -59,11 +59,11 @@ async fn a_redis_that_forgets_everything_costs_no_paid_order_its_label_or_mails(
     let mut fleet = Fleet::start().await;
     let mut cashier = fleet.working(&["--lanes", "payments-in,intents,payments-out,expiry"]).await;
     let demo = fleet.demo(ORDERS);
-    fleet.paid(60).await;
+    fleet.paid(i64::try_from(ORDERS).unwrap()).await;
     cashier.signal("TERM");
     assert!(cashier.ended().await.success());
     let waiting = fleet.count(WAITING).await;
-    assert_eq!(waiting, 120, "a label and a confirmation for each");
+    assert_eq!(waiting, i64::try_from(ORDERS).unwrap() * 2, "a label and a confirmation for each");
     fleet.redis(&["FLUSHALL"]).await;
     let _worker = fleet.working(&[]).await;
     fleet.figures(demo).await.must_be_whole(ORDERS, "FLUSHALL");
