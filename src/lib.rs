@@ -29,7 +29,7 @@
 //!    no row.
 //! 8. **One lock order**, everywhere: job rows by id, inbox by event, effects by name, intents, orders by cart and id,
 //!    payments, reservations by id, stock by article, as late as possible. Many rows are written in the order of the
-//!    key that others conflict on.
+//!    key that others conflict on. One exception: a slice of intents locks stock first ([`jobs::order_intent`] says why).
 //!
 //! # The rooms, from top to bottom
 //!
