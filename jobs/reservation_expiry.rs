@@ -17,7 +17,7 @@ use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
-use crate::store::effects::{self, EffectState, Proof};
+use crate::store::effects::Proof;
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::Order;
 use crate::store::payments::Payment;
@@ -231,7 +231,6 @@ async fn answered(
                 return Ok(Verdict::Refused(Failure::retry("still_open", detail)));
             }
             if seen.status != SeenStatus::Canceled {
-                effects::mark(tx, &plan.cancel.effect, EffectState::Failed).await?;
                 let detail = format!("the hold ended while {} was still open", plan.cancel.payment);
                 exceptions::open(tx, order.id, "released_with_open_payment", Severity::Warning, &detail)
                     .await?;

@@ -22,6 +22,9 @@ const ZERO_IS_MEANT: [&str; 5] = [
 pub(super) const LARGEST_SLICE: usize = 256;
 /// A guessable secret is none; `openssl rand -base64 24` already gives as many letters.
 pub(super) const SHORTEST_SECRET: usize = 32;
+/// The longest hold that leaves its expiry (`max_age` of an hour from the beginning) a quarter of an hour to reach the
+/// provider; past it a hold would be released unasked.
+const LONGEST_HOLD: u64 = 2_700;
 /// The longest calls that fit into the deadlines of the kinds that make them, and why.
 const LONGEST_CALLS: [(&str, u64, &str); 3] = [
     ("stripe.timeout_ms", 8_000, "a payment has 20 s for two calls and its transactions"),
@@ -95,6 +98,13 @@ fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
         orders.reservation_seconds <= orders.max_hold_seconds,
         "orders.reservation_seconds",
         format!("must be at most orders.max_hold_seconds ({})", orders.max_hold_seconds),
+    );
+    demand(
+        orders.max_hold_seconds <= LONGEST_HOLD,
+        "orders.max_hold_seconds",
+        format!(
+            "must be at most {LONGEST_HOLD}: an hour after a hold began its expiry no longer waits for the provider"
+        ),
     );
 }
 

@@ -82,18 +82,6 @@ impl Queue {
         Ok(Depth { bands, suspects, delayed, leased, dead, parked, pushed, done, paused, oldest_seconds })
     }
 
-    /// Share of its memory that Redis uses, from 0 to 1; `None` if nothing bounds it. A full Redis takes nothing in, so the
-    /// intake should refuse before.
-    pub async fn fullness(&self) -> Result<Option<f64>, QueueError> {
-        let info: String = self.0.link.send(redis::cmd("INFO").arg("memory")).await?;
-        let says = |name: &str| {
-            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.and_then(|value| value.trim().parse::<f64>().ok())
-        };
-        let bound = says("maxmemory").filter(|bound| *bound > 0.0);
-        Ok(bound.zip(says("used_memory")).map(|(bound, used)| used / bound))
-    }
-
     /// Redis's clock, in milliseconds since 1970: the one that leases are judged by.
     pub async fn now_ms(&self) -> Result<i64, QueueError> {
         let (seconds, micros): (i64, i64) = self.0.link.send(&redis::cmd("TIME")).await?;
