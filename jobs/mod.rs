@@ -139,37 +139,37 @@ pub trait Visitor {
 }
 
 macro_rules! jobs {
-    ($($module:ident::$name:ident),* $(,)?) => {
-        $(pub mod $module;)*
+    ($($(#[$only:meta])? $module:ident::$name:ident),* $(,)?) => {
+        $($(#[$only])? pub mod $module;)*
 
         /// Every kind of job.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Kind {
-            $(#[doc = concat!("[`", stringify!($module), "`]")] $name,)*
+            $($(#[$only])? #[doc = concat!("[`", stringify!($module), "`]")] $name,)*
         }
 
-        $(impl Listed for $module::$name {})*
+        $($(#[$only])? impl Listed for $module::$name {})*
 
         impl Kind {
             /// Every kind.
-            pub const ALL: &[Self] = &[$(Self::$name),*];
+            pub const ALL: &[Self] = &[$($(#[$only])? Self::$name),*];
 
             /// Its stored name.
             #[must_use]
             pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => <$module::$name as Payload>::KIND),* }
+                match self { $($(#[$only])? Self::$name => <$module::$name as Payload>::KIND),* }
             }
 
             /// Its lane.
             #[must_use]
             pub const fn lane(self) -> Lane {
-                match self { $(Self::$name => <$module::$name as Payload>::LANE),* }
+                match self { $($(#[$only])? Self::$name => <$module::$name as Payload>::LANE),* }
             }
 
             /// Its bounds.
             #[must_use]
             pub const fn limits(self) -> Limits {
-                match self { $(Self::$name => <$module::$name as Payload>::LIMITS),* }
+                match self { $($(#[$only])? Self::$name => <$module::$name as Payload>::LIMITS),* }
             }
 
             /// The kind of a stored name.
@@ -180,7 +180,7 @@ macro_rules! jobs {
 
             /// Hands the kind's type to a visitor.
             pub async fn visit<V: Visitor>(self, visitor: V) -> V::Out {
-                match self { $(Self::$name => visitor.visit::<$module::$name>().await),* }
+                match self { $($(#[$only])? Self::$name => visitor.visit::<$module::$name>().await),* }
             }
         }
     };
@@ -195,6 +195,8 @@ jobs! {
     shipping_label::ShippingLabel,
     tracking::Tracking,
     email::Email,
+    #[cfg(feature = "proof")]
+    probe::Probe,
 }
 
 /// Two kinds of one name would take each other's jobs.

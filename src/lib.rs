@@ -45,7 +45,7 @@
 //! | contract | [`job`]: kind, lane, limits, failure, and what follows from it |
 //! | rules | [`domain`], pure: money, orders, payments, parcels, notices; no clock, no input or output |
 //! | tools | [`signature`], [`auth`], [`seal`], [`wording`] |
-//! | ground | [`config`], [`ids`], [`time`], [`telemetry`], [`terminal`]: the only readers of the environment, of randomness and of the clock |
+//! | ground | [`config`], [`ids`], [`time`], [`telemetry`], [`terminal`]: the only readers of the environment, of randomness and of the clock; [`proof`], where proofs can stop a process |
 //!
 //! # Where to begin
 //!
@@ -64,6 +64,7 @@ pub mod ids;
 pub mod intake;
 pub mod job;
 pub mod ops;
+pub mod proof;
 pub mod provider;
 pub mod queue;
 pub mod relay;

@@ -27,7 +27,7 @@ const FLOORS: &[&[&str]] = &[
     &["job"],
     &["domain"],
     &["signature", "auth", "wording", "seal"],
-    &["ids", "time", "telemetry", "terminal", "config"],
+    &["ids", "time", "telemetry", "terminal", "config", "proof"],
 ];
 /// Rooms that stand below another one and are closed to it all the same.
 const CLOSED: &[(&str, &[&str])] =

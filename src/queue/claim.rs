@@ -23,6 +23,7 @@ use super::slice::{Delivery, Slice};
 use super::{Queue, QueueError, job_id, raw, scripts};
 use crate::config::ms;
 use crate::ids::{JobId, jitter};
+use crate::proof::{self, Point, Turning};
 
 /// Suspects in one slice: a guilty one takes few along, and a thousand innocent ones are still through in a moment.
 const SUSPECTS: usize = 16;
@@ -94,6 +95,7 @@ impl Claimer {
         let mut pause = FIRST_PAUSE;
         while !self.stop.is_cancelled() {
             self.ear.turn();
+            proof::turn(Turning::Claim).await;
             let hand = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
@@ -133,6 +135,7 @@ impl Claimer {
         if claimed.deliveries.is_empty() {
             drop(hand);
         } else {
+            proof::pass(Point::Claimed);
             self.shelf.put(Slice { deliveries: claimed.deliveries, _hands: vec![hand] });
         }
         if lonely {

@@ -16,6 +16,7 @@ use super::{Queue, scripts};
 use crate::config::ms;
 use crate::ids::JobId;
 use crate::job::Lane;
+use crate::proof::{self, Turning};
 
 /// After a failed renewal the next try comes this much sooner: three more fit into what is left of the lease.
 const HASTE: u32 = 4;
@@ -129,6 +130,7 @@ pub(super) async fn keep(queue: Queue, lane: Lane, leases: Arc<Leases>, stop: Ca
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
+        proof::turn(Turning::Renewal).await;
         wait = every;
         for batch in leases.to_renew().chunks(queue.0.batch()) {
             if let Err(error) = renew(&queue, lane, batch).await {

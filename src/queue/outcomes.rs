@@ -21,6 +21,7 @@ use super::slice::Delivery;
 use super::{Queue, QueueError, scripts};
 use crate::ids::jitter;
 use crate::job::Lane;
+use crate::proof::{self, Point, Turning};
 
 /// Waits after failed calls: from a hiccup to an outage, well inside the five seconds in which work must go on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -183,6 +184,8 @@ pub(super) async fn flush(queue: Queue, lane: Lane, mut pending: Pending, stop: 
 type Call<'a> = (Vec<Vec<u8>>, Vec<&'a Lease>);
 
 async fn send_batch(queue: &Queue, lane: Lane, batch: &[Outcome]) {
+    proof::pass(Point::Finishing);
+    proof::turn(Turning::Outcomes).await;
     let mut calls: BTreeMap<Step, Call> = BTreeMap::new();
     for Outcome { lease, act } in batch {
         let (step, extra) = act.step();

@@ -28,6 +28,8 @@ pub mod jobs;
 mod migrate;
 pub mod orders;
 pub mod payments;
+#[cfg(feature = "proof")]
+pub mod probe;
 pub mod progress;
 pub mod reservations;
 pub mod shipments;

@@ -22,6 +22,7 @@ use super::settle::{self, Back};
 use crate::ids::{JobId, jitter};
 use crate::job::{Class, Failure};
 use crate::jobs::{Called, Job};
+use crate::proof::{self, Point};
 use crate::queue::{Delivery, Lease, Outcomes};
 use crate::store::Committed;
 use crate::time::Stopwatch;
@@ -125,6 +126,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         // Nothing was asked yet: the jobs may as well wait in the queue.
         match in_transaction(step, items.len(), Duration::ZERO).await {
             Ok((after, committed)) => {
+                proof::pass(Point::Loaded);
                 let carried = self.carry(committed).await;
                 for (id, after) in after {
                     self.end(id, after, carried);
@@ -145,6 +147,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         // What a provider answered is worth waiting for: a receipt that is lost is a mail sent twice.
         match in_transaction(step, back.len(), J::LIMITS.deadline / 2).await {
             Ok((after, committed)) => {
+                proof::pass(Point::Settled);
                 let carried = self.carry(committed).await;
                 for (id, after) in after {
                     if let After::Again(item) = after {
@@ -230,7 +233,9 @@ impl<'a, J: Job> Attempt<'a, J> {
             // The semaphore is never closed.
             let place = places.acquire_owned().await.ok();
             let watch = Stopwatch::start();
+            proof::pass(Point::Calling);
             let answer = ask(&calling, &providers, &lease).await;
+            proof::pass(Point::Called);
             let answer = answer.map(|receipt| Called {
                 loaded: Arc::clone(&calling.loaded),
                 plan: Arc::clone(&calling.plan),

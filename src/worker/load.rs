@@ -10,6 +10,7 @@ use super::phase::{self, Load};
 use crate::ids::{JobId, jitter};
 use crate::job::{Failure, Step};
 use crate::jobs::{Job, Loaded};
+use crate::proof::{self, Point};
 use crate::queue::Origin;
 use crate::store::dead_letters::{self, Dead};
 use crate::store::jobs::{self, Adopted, Locked};
@@ -40,6 +41,7 @@ pub(super) async fn load<J: Job>(kit: &Kit, items: &[Item<J>], careful: bool) ->
     }
     overran(kit, &mut tx, items, &locked, &mut after, &mut written).await?;
     written.write(&mut tx).await?;
+    proof::pass(Point::Loading);
     Ok((after, tx.commit().await?))
 }
 

@@ -12,6 +12,7 @@ use super::phase::{self, Settle};
 use crate::ids::{JobId, jitter};
 use crate::job::{Class, Failure, Verdict};
 use crate::jobs::{Called, Job};
+use crate::proof::{self, Point};
 use crate::store::effects::{self, EffectState};
 use crate::store::{Tx, dead_letters, jobs};
 
@@ -65,6 +66,7 @@ pub(super) async fn settle<J: Job>(
         after.push((back.calling.item.id, After::Overtaken));
     }
     jobs::delete(&mut tx, &done).await?;
+    proof::pass(Point::Settling);
     Ok((after, tx.commit().await?))
 }
 

@@ -6,8 +6,5 @@
 
 mod commands;
 mod dev;
-mod figures;
-mod fleet;
 mod outages;
-mod process;
 mod workers;

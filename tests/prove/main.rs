@@ -1,2 +1,42 @@
-//! stub
-fn main() {}
+//! The proofs: real processes, real faults, and one line of JSON. `scripts/prove NAME` builds and runs them.
+//!
+//! A proof is a file here and a line in [`PROOFS`]. It is given a [`Plan`] and fills a report; it must never leave a
+//! process running, and never touch a server that it did not start.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a proof that cannot go on should say so, and these are no test functions to clippy"
+)]
+
+mod commits;
+mod plan;
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use plan::Plan;
+use stage::report::Report;
+
+type Proof = fn(Plan, &mut Report) -> LocalBoxFuture<'_, ()>;
+
+/// Every proof, by its name on the command line.
+const PROOFS: &[(&str, Proof)] = &[("commits", |plan, report| commits::prove(plan, report).boxed_local())];
+
+fn main() -> ExitCode {
+    let names: Vec<&str> = PROOFS.iter().map(|(name, _)| *name).collect();
+    let Some(plan) = Plan::from_arguments(&names) else { return ExitCode::SUCCESS };
+    let (_, proof) = PROOFS.iter().find(|(name, _)| *name == plan.name).expect("the plan checked the name");
+    let mut report = Report::begin(&plan.name, plan.seed);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let proved = runtime.block_on(AssertUnwindSafe(proof(plan, &mut report)).catch_unwind());
+    if let Err(panicked) = proved {
+        let why = panicked.downcast_ref::<String>().cloned();
+        let why = why.or_else(|| panicked.downcast_ref::<&str>().map(ToString::to_string));
+        report.fail(format!("it could not go on: {}", why.unwrap_or_else(|| "it panicked".to_owned())));
+    }
+    report.end()
+}

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::fleet::{Fleet, free};
-use super::process::{orderfleet, run, with};
+use stage::fleet::{Fleet, free};
+use stage::process::{orderfleet, run, with};
 
 /// Nothing is missing, and nothing of it runs.
 const CONFIGURATION: &str = r#"

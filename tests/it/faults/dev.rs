@@ -8,9 +8,9 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::figures::Figures;
-use super::fleet::{alone, answer, free};
-use super::process::{Process, orderfleet, run, until, with};
+use stage::figures::Figures;
+use stage::fleet::{alone, answer, free};
+use stage::process::{Process, orderfleet, run, until, with};
 
 /// A folder and the ports of its fleet.
 struct Place {

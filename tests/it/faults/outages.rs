@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 
-use super::fleet::Fleet;
+use stage::fleet::Fleet;
 
 /// How long a server is away: longer than a lease, so that nothing is saved by being quick.
 const OUTAGE: Duration = Duration::from_secs(6);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fleet::Fleet;
-use super::process::until;
+use stage::fleet::Fleet;
+use stage::process::until;
 
 /// Between two deaths. Shorter than a lease: what a worker had in its hands is still held when its successor dies.
 const DEATH_EVERY: Duration = Duration::from_secs(2);

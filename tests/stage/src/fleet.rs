@@ -16,26 +16,26 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::figures::Figures;
-use super::process::{Process, orderfleet, run, until, with};
+use crate::figures::Figures;
+use crate::process::{Process, folder, orderfleet, run, scratch, until, with};
 
 /// Below the clone, where any user who can build can also start servers.
-const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.orderfleet");
-const CATALOGUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/catalogue.csv");
-/// How long a demonstration follows its orders, in seconds: below [`super::process::LONG`], so that its own answer is seen.
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.orderfleet");
+const CATALOGUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/catalogue.csv");
+/// How long a demonstration follows its orders, in seconds: below [`crate::process::LONG`], so that its own answer is seen.
 const PATIENCE: &str = "120";
 /// The longest answer of the intake here: nobody asks it to wait.
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// Waits for its turn; the turn ends with the file, however the process ends.
-pub(super) fn alone() -> File {
-    let turn = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.lock")).unwrap();
+pub fn alone() -> File {
+    let turn = File::create(scratch().join("faults.lock")).unwrap();
     turn.lock().unwrap();
     turn
 }
 
 /// A free port, below those that the kernel hands out by itself.
-pub(super) fn free() -> SocketAddr {
+pub fn free() -> SocketAddr {
     loop {
         let port = 20_000 + u16::from_le_bytes(random_bytes::<2>()) % 12_000;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -45,37 +45,79 @@ pub(super) fn free() -> SocketAddr {
     }
 }
 
+/// How a fleet differs from the usual one.
+pub struct Setup {
+    /// What Redis's acknowledged writes survive. Proofs of durability need [`Durability::PowerLoss`].
+    pub durability: Durability,
+    /// Environment of every process: settings as `ORDERFLEET__SECTION__KEY`, or a `REDIS_URL` that leads through a proxy.
+    pub environment: Vec<(String, String)>,
+    /// Servers that run already, instead of new ones.
+    pub servers: Option<Servers>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { durability: Durability::PowerLoss, environment: Vec::new(), servers: None }
+    }
+}
+
+impl Setup {
+    /// With one more setting: `section.key` as in the configuration.
+    #[must_use]
+    pub fn set(mut self, setting: &str, value: impl std::fmt::Display) -> Self {
+        let name = format!("ORDERFLEET__{}", setting.replace('.', "__").to_uppercase());
+        self.environment.push((name, value.to_string()));
+        self
+    }
+}
+
 /// Servers, sandbox and intake. Fields end in their order: nobody loses whom it still talks to, and the turn is last.
-pub(super) struct Fleet {
-    intake: Process,
+pub struct Fleet {
+    /// The intake.
+    pub intake: Process,
     sandbox: Process,
-    pub(super) servers: Servers,
-    pub(super) folder: TempDir,
-    pub(super) address: SocketAddr,
+    /// Its Postgres and its Redis.
+    pub servers: Servers,
+    /// Where its processes run, with their configuration and logs.
+    pub folder: TempDir,
+    environment: Vec<(String, String)>,
+    /// Where the intake listens.
+    pub address: SocketAddr,
     counterparty: SocketAddr,
     key: String,
     client: Client,
     workers: usize,
+    intakes: usize,
     _turn: File,
 }
 
 impl Fleet {
     /// Starts everything but a worker.
-    pub(super) async fn start() -> Self {
+    pub async fn start() -> Self {
+        Self::set_up(Setup::default()).await
+    }
+
+    /// Starts everything but a worker, with a difference.
+    pub async fn set_up(setup: Setup) -> Self {
         let turn = alone();
         // A second test of the process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let servers = Servers::throw_away(Path::new(BASE), Durability::PowerLoss).await.unwrap();
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let servers = match setup.servers {
+            Some(servers) => servers,
+            None => Servers::throw_away(Path::new(BASE), setup.durability).await.unwrap(),
+        };
+        let environment = setup.environment;
+        let folder = folder();
+        let command = || in_fleet(&folder, &environment);
         let (address, counterparty) = (free(), free());
         let config = configuration(&servers, address, counterparty);
         std::fs::write(folder.path().join("fleet.toml"), config).unwrap();
         for arguments in [&["migrate"][..], &["catalog", "import", CATALOGUE]] {
-            answer(&mut with(command(&folder), arguments));
+            answer(&mut with(command(), arguments));
         }
-        let made = answer(&mut with(command(&folder), ["keys", "create", "--name", "faults"]));
+        let made = answer(&mut with(command(), ["keys", "create", "--name", "faults"]));
         let key = made.lines().nth(1).unwrap().to_owned();
-        let process = |role: &str| Process::start(role, folder.path(), with(command(&folder), [role]));
+        let process = |role: &str| Process::start(role, folder.path(), with(command(), [role]));
         let (mut sandbox, mut intake) = (process("sandbox"), process("intake"));
         sandbox.says("sandbox listens").await;
         intake.says("intake listens").await;
@@ -85,11 +127,13 @@ impl Fleet {
             sandbox,
             servers,
             folder,
+            environment,
             address,
             counterparty,
             key,
             client,
             workers: 0,
+            intakes: 1,
             _turn: turn,
         };
         fleet.count(KEEP_ATTEMPTS).await;
@@ -97,32 +141,42 @@ impl Fleet {
         fleet
     }
 
-    async fn is_ready(&self) -> bool {
+    /// Whether the intake says that it is ready.
+    pub async fn is_ready(&self) -> bool {
         let asked = self.client.get(format!("http://{}/readyz", self.address)).send().await;
         asked.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// The binary with this fleet's configuration.
-    pub(super) fn command(&self) -> Command {
-        command(&self.folder)
+    pub fn command(&self) -> Command {
+        in_fleet(&self.folder, &self.environment)
+    }
+
+    /// Kills the intake as a crash would, and starts its successor, which is not waited for.
+    pub fn kill_intake(&mut self) {
+        self.intakes += 1;
+        let command = with(self.command(), ["intake"]);
+        // Dropped, the old one is dead before its successor wants its port.
+        self.intake.kill_now();
+        self.intake = Process::start(&format!("intake-{}", self.intakes), self.folder.path(), command);
     }
 
     /// Starts a worker that is not waited for.
-    pub(super) fn worker(&mut self, arguments: &[&str]) -> Process {
+    pub fn worker(&mut self, arguments: &[&str]) -> Process {
         self.workers += 1;
         let command = with(with(self.command(), ["worker"]), arguments);
         Process::start(&format!("worker-{}", self.workers), self.folder.path(), command)
     }
 
     /// Starts a worker, and waits until it works.
-    pub(super) async fn working(&mut self, arguments: &[&str]) -> Process {
+    pub async fn working(&mut self, arguments: &[&str]) -> Process {
         let mut worker = self.worker(arguments);
         worker.says("worker started").await;
         worker
     }
 
     /// Starts customers: each orders, pays and is followed.
-    pub(super) fn demo(&self, orders: u64) -> Process {
+    pub fn demo(&self, orders: u64) -> Process {
         let (intake, orders) = (format!("http://{}", self.address), orders.to_string());
         let arguments = ["demo", "--json", "--orders", &orders, "--patience", PATIENCE];
         let arguments = with(with(self.command(), arguments), ["--intake", &intake, "--api-key", &self.key]);
@@ -130,14 +184,19 @@ impl Fleet {
     }
 
     /// Waits for the customers, and reads what they came to.
-    pub(super) async fn figures(&self, mut demo: Process) -> Figures {
+    pub async fn figures(&self, mut demo: Process) -> Figures {
         demo.ended().await;
         assert!(demo.out().starts_with('{'), "the demonstration did not answer");
         Figures::read(&demo.out())
     }
 
     /// Sends a wish of its own, under this key.
-    pub(super) async fn wish(&self, key: &str) -> reqwest::Response {
+    pub async fn wish(&self, key: &str) -> reqwest::Response {
+        self.try_wish(key).await.unwrap()
+    }
+
+    /// Sends a wish of its own, under this key, to an intake that may be dead.
+    pub async fn try_wish(&self, key: &str) -> reqwest::Result<reqwest::Response> {
         let body = json!({
             "cart_id": key,
             "customer": { "id": key, "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
@@ -147,11 +206,11 @@ impl Fleet {
                                   "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
         });
         let request = self.client.post(format!("http://{}/v1/order-intents", self.address));
-        request.bearer_auth(&self.key).header("Idempotency-Key", key).json(&body).send().await.unwrap()
+        request.bearer_auth(&self.key).header("Idempotency-Key", key).json(&body).send().await
     }
 
     /// Sends the same wish until it is reserved and can be paid.
-    pub(super) async fn reserved(&self, key: &str) {
+    pub async fn reserved(&self, key: &str) {
         until("a reserved wish", async || {
             let answer = self.wish(key).await;
             assert!(answer.status() != StatusCode::CONFLICT, "the same wish is no other wish");
@@ -162,17 +221,18 @@ impl Fleet {
     }
 
     /// Tells the sandbox what shall go wrong.
-    pub(super) async fn break_outside(&self, rules: Value) {
+    pub async fn break_outside(&self, rules: Value) {
         let request = self.client.post(format!("http://{}/_sandbox/faults", self.counterparty));
         assert!(request.json(&rules).send().await.unwrap().status().is_success());
     }
 
     /// A number out of the database.
-    pub(super) async fn count(&self, statement: &str) -> i64 {
+    pub async fn count(&self, statement: &str) -> i64 {
         self.select(statement).await
     }
 
-    async fn select<T>(&self, statement: &str) -> T
+    /// The first column of the last row of what a statement selects.
+    pub async fn select<T>(&self, statement: &str) -> T
     where
         T: for<'a> sqlx::Decode<'a, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
     {
@@ -184,19 +244,19 @@ impl Fleet {
     }
 
     /// How many outcomes counted against a job so far, and why.
-    pub(super) async fn attempts(&self) -> String {
+    pub async fn attempts(&self) -> String {
         let codes = "select coalesce(string_agg(code || ': ' || n, ', '), 'none')
                        from (select code, count(*) as n from attempts_ever group by code order by code) as c";
         self.select(codes).await
     }
 
     /// Waits until so many orders are paid.
-    pub(super) async fn paid(&self, orders: i64) {
+    pub async fn paid(&self, orders: i64) {
         until("paid orders", async || (self.count(PAID).await >= orders).then_some(())).await;
     }
 
     /// A command of Redis.
-    pub(super) async fn redis(&self, words: &[&str]) -> redis::Value {
+    pub async fn redis(&self, words: &[&str]) -> redis::Value {
         let client = redis::Client::open(self.servers.redis_url().expose_secret()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut words = words.iter();
@@ -208,7 +268,7 @@ impl Fleet {
     }
 
     /// Ends it in good order: none of its own has ended by itself meanwhile.
-    pub(super) async fn end(mut self) {
+    pub async fn end(mut self) {
         for process in [&mut self.intake, &mut self.sandbox] {
             assert!(!process.has_ended(), "a role ended by itself");
             process.signal("TERM");
@@ -227,12 +287,14 @@ const KEEP_ATTEMPTS: &str = "
     create trigger keep before insert on attempts for each row execute function keep_attempt();
     select 0::bigint";
 
-fn command(folder: &TempDir) -> Command {
-    with(orderfleet(folder.path()), ["--config", "fleet.toml"])
+fn in_fleet(folder: &TempDir, environment: &[(String, String)]) -> Command {
+    let mut command = with(orderfleet(folder.path()), ["--config", "fleet.toml"]);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command
 }
 
 /// What a command that must succeed answers.
-pub(super) fn answer(command: &mut Command) -> String {
+pub fn answer(command: &mut Command) -> String {
     let output = run(command);
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

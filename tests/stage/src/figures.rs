@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 /// The demonstration's answer.
 #[derive(Debug, Deserialize)]
-pub(super) struct Figures {
+pub struct Figures {
     ok: bool,
     paid: u64,
     labelled: u64,
@@ -20,13 +20,14 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn read(json: &str) -> Self {
+    /// Reads it.
+    pub fn read(json: &str) -> Self {
         serde_json::from_str(json).unwrap()
     }
 
     /// Each order once: paid, labelled, two mails. The audit compares payments, labels and mails with the sandbox's own
     /// books; only a mail whose outcome nobody could know may have been sent again, and then it was counted before.
-    pub(super) fn must_be_whole(&self, orders: u64, fault: &str) {
+    pub fn must_be_whole(&self, orders: u64, fault: &str) {
         eprintln!("{fault}: {self:?}");
         let Self { paid, labelled, confirmation_mails, shipping_mails, .. } = *self;
         assert_eq!([paid, labelled, confirmation_mails, shipping_mails], [orders; 4], "{fault}");

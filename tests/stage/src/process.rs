@@ -9,30 +9,49 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use orderfleet::time::Stopwatch;
+use tempfile::TempDir;
 
 /// Far longer than anything that is waited for takes, on a machine that builds at the same time.
-pub(super) const LONG: Duration = Duration::from_mins(3);
+pub const LONG: Duration = Duration::from_mins(3);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(50);
 /// Lines of a log that are shown when a test fails.
 const TAIL: usize = 25;
 
+/// Where the build put the binary: beside the folder of the program that runs. Cargo builds it before that program.
+fn built() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    program.parent().and_then(Path::parent).unwrap().to_owned()
+}
+
+/// The build's own folder for what tests write.
+pub fn scratch() -> PathBuf {
+    let folder = built().parent().unwrap().join("tmp");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A new folder for a test's files, below [`scratch`]; it goes with its value.
+pub fn folder() -> TempDir {
+    tempfile::tempdir_in(scratch()).unwrap()
+}
+
 /// The binary, in `folder` and with nothing of our environment: a stray `DATABASE_URL` must not lead a test to another's
 /// data.
-pub(super) fn orderfleet(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orderfleet"));
+pub fn orderfleet(folder: &Path) -> Command {
+    let mut command = Command::new(built().join("orderfleet"));
     command.current_dir(folder).env_clear().stdin(Stdio::null());
     command.envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
     command
 }
 
 /// Runs a command that answers and ends.
-pub(super) fn run(command: &mut Command) -> Output {
+pub fn run(command: &mut Command) -> Output {
     command.output().unwrap()
 }
 
 /// A process that runs until it is told to stop.
-pub(super) struct Process {
+pub struct Process {
     name: String,
     child: Child,
     folder: PathBuf,
@@ -40,52 +59,72 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts it; what it writes goes to `NAME.out` and `NAME.log` in `folder`.
-    pub(super) fn start(name: &str, folder: &Path, mut command: Command) -> Self {
+    pub fn start(name: &str, folder: &Path, mut command: Command) -> Self {
         let file = |end: &str| File::create(folder.join(format!("{name}.{end}"))).unwrap();
         let child = command.stdout(file("out")).stderr(file("log")).spawn().unwrap();
         Self { name: name.to_owned(), child, folder: folder.to_owned() }
     }
 
     /// Its number.
-    pub(super) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal by its name. The process is ours and not yet waited for, so its number is nobody else's.
-    pub(super) fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let status = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status();
         assert!(status.unwrap().success(), "{} could not be sent {signal}", self.name);
     }
 
     /// `kill -9`, and waits until it is gone.
-    pub(super) fn kill(mut self) {
+    pub fn kill(mut self) {
+        self.kill_now();
+    }
+
+    /// `kill -9`, and waits until it is gone; its output can still be read.
+    pub fn kill_now(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
+    /// Whether it is stopped (SIGSTOP), as the kernel says.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    }
+
+    /// Resident memory in bytes, as the kernel says; 0 of a process that has ended.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+    }
+
     /// Whether it has ended.
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for its end.
-    pub(super) async fn ended(&mut self) -> ExitStatus {
+    pub async fn ended(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);
         until(&what, async || self.child.try_wait().unwrap()).await
     }
 
     /// What it wrote to standard output so far.
-    pub(super) fn out(&self) -> String {
+    pub fn out(&self) -> String {
         self.read("out")
     }
 
     /// What it wrote to standard error so far.
-    pub(super) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         self.read("log")
     }
 
     /// Waits until its log says this.
-    pub(super) async fn says(&mut self, words: &str) {
+    pub async fn says(&mut self, words: &str) {
         let what = format!("{words:?} of {}", self.name);
         until(&what, async || {
             let said = self.log().contains(words);
@@ -118,7 +157,7 @@ impl Drop for Process {
 }
 
 /// Looks until there is something to see; fails after [`LONG`].
-pub(super) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let since = Stopwatch::start();
     loop {
         if let Some(seen) = look().await {
@@ -130,7 +169,7 @@ pub(super) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
 }
 
 /// `name=value` arguments of a command, for reading.
-pub(super) fn with<'a>(
+pub fn with<'a>(
     mut command: Command,
     arguments: impl IntoIterator<Item = &'a (impl AsRef<OsStr> + ?Sized + 'a)>,
 ) -> Command {

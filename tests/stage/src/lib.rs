@@ -1,0 +1,11 @@
+//! The stage: what tests, proofs and benches stand on.
+//!
+//! Real processes of the built binary ([`process`]), set up by its own commands around private servers ([`fleet`]), jobs
+//! that write themselves into a ledger which no unique key protects ([`probes`]), and the one line of JSON that a proof or
+//! a bench ends with ([`report`]). Nothing here knows a proof. It panics where a test would: who stands on it is one.
+
+pub mod figures;
+pub mod fleet;
+pub mod probes;
+pub mod process;
+pub mod report;
