@@ -263,8 +263,12 @@ fn undeclared(files: &[File]) -> Vec<String> {
         else {
             continue;
         };
-        if matches!((folder, name), ("src", "lib" | "main") | ("tests/it", "main") | ("tests" | "src/bin", _))
-        {
+        if matches!(
+            (folder, name),
+            ("src" | "tests/stage/src", "lib" | "main")
+                | ("tests/it" | "tests/prove" | "tests/bench", "main")
+                | ("tests" | "src/bin", _)
+        ) {
             continue;
         }
         let parents = [
