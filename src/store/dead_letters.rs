@@ -80,3 +80,31 @@ pub async fn attempted(
     .await?;
     exactly("dead_letters::attempted", 1, done.rows_affected())
 }
+
+/// Replays dead letters: an insert of each job under a new id, its attempts at none, in the same commit that marks the
+/// dead letter. One that was replayed before is left out, so that twice is once. Answers how many there were.
+pub async fn replay(tx: &mut Tx, ids: &[DeadLetterId], actor: &str) -> Stored<u64> {
+    let (mut letters, mut jobs) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
+    for id in ids {
+        letters.push(id.uuid());
+        jobs.push(JobId::new().uuid());
+    }
+    let done = sqlx::query!(
+        r#"/* dead_letters::replay */
+        with wanted as (select * from unnest($1::uuid[], $2::uuid[]) as w (letter, job)),
+        locked as (
+          select d.id, d.job_id, d.kind, d.lane, d.band, d.payload, d.traceparent, w.job
+            from dead_letters as d join wanted as w on w.letter = d.id
+           where d.replayed_at is null order by d.id for no key update of d),
+        marked as (
+          update dead_letters as d set replayed_at = now(), replayed_by = $3 from locked as l where d.id = l.id)
+        insert into jobs (id, kind, lane, band, payload, run_at, caused_by, traceparent)
+        select job, kind, lane, band, payload, now(), job_id::text, traceparent from locked"#,
+        &letters,
+        &jobs,
+        actor
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orderfleet::domain::intent::AcceptedIntent;
 use orderfleet::domain::webhook::WebhookPayload;
-use orderfleet::ids::{IntentId, JobId};
+use orderfleet::ids::{DeadLetterId, IntentId, JobId};
 use orderfleet::job::{Band, Listed, NewJob};
 use orderfleet::jobs::Kind;
 use orderfleet::jobs::order_intent::OrderIntent;
@@ -16,7 +16,7 @@ use orderfleet::jobs::payment_cancel::PaymentCancel;
 use orderfleet::jobs::payment_confirmation::PaymentConfirmation;
 use orderfleet::jobs::tracking::Tracking;
 use orderfleet::queue::{Copy, Origin, Pushed};
-use orderfleet::store::jobs;
+use orderfleet::store::{dead_letters, jobs};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -54,6 +54,48 @@ async fn every_job_done_twice_is_done_once() {
     house.execute("insert into jobs select gen_random_uuid(), kind, lane, band, payload, now(), 0, 0, null, 'twice' from met").await.unwrap();
     house.settled().await;
     assert_eq!(dump(&house).await, before, "by its row");
+    house.end().await;
+}
+
+/// Dead letters of jobs that were done long ago by another way: a thousand, each kind among them.
+const SUPERSEDED: &str = "
+    insert into dead_letters (id, job_id, kind, lane, band, payload, attempts, code, detail, fingerprint, caused_by)
+    select gen_random_uuid(), gen_random_uuid(), kind, lane, band, payload, 12, 'superseded', 'test', kind, 'test'
+      from (select * from met, generate_series(1, 1000) order by generate_series, met.id limit 1000) as many";
+
+/// W05: replayed, and replayed again at the same time, they find that everything is done.
+#[tokio::test]
+async fn w05_a_thousand_superseded_dead_letters_replayed_twice_at_once_change_nothing() {
+    let house = house::open().await;
+    house.execute(KEEP_ROWS).await.unwrap();
+    whole_lives(
+        &house,
+        &[wish("whole", "SUIT", 1), wish("expires", "SUIT", 2), wish("cancelled", "SHIRT", 1)],
+    )
+    .await;
+    house.execute("drop trigger keep_row on jobs").await.unwrap();
+    house.execute(SUPERSEDED).await.unwrap();
+    let letters: Vec<DeadLetterId> = house
+        .rows("select id from dead_letters")
+        .await
+        .iter()
+        .map(|row| row["id"].as_str().unwrap().parse::<Uuid>().unwrap().into())
+        .collect();
+    let before = dump(&house).await;
+    let replay = async || {
+        let mut tx = house.store.begin().await.unwrap();
+        let replayed = dead_letters::replay(&mut tx, &letters, "test").await.unwrap();
+        tx.commit().await.unwrap();
+        replayed
+    };
+    let (first, second) = tokio::join!(replay(), replay());
+    assert_eq!((first.max(second), first.min(second)), (1000, 0), "twice is once");
+    house.settled().await;
+    let mut after = dump(&house).await;
+    assert_eq!(house.count("dead_letters where replayed_at is null").await, 0);
+    after.insert("dead_letters".to_owned(), before["dead_letters"].clone());
+    assert_eq!(after, before);
+    house.execute("delete from dead_letters").await.unwrap();
     house.end().await;
 }
 
