@@ -46,8 +46,8 @@ const LAST_PAUSE: Duration = Duration::from_millis(800);
 const SPREAD: f64 = 0.125;
 const SPREAD_ALONE: f64 = 0.25;
 /// Values before the first job in the answer of claim.lua, and values of each job.
-const HEAD: usize = 6;
-const WIDTH: usize = 7;
+pub(super) const HEAD: usize = 7;
+pub(super) const WIDTH: usize = 3;
 
 pub(super) struct Claimer {
     pub(super) queue: Queue,
@@ -179,6 +179,7 @@ impl Claimer {
         let before = Instant::now();
         let mut answer: Vec<Value> = self.queue.0.call(self.work.lane, &scripts::CLAIM, args).await?;
         let jobs = answer.split_off(answer.len().min(HEAD));
+        let token: Arc<[u8]> = bytes(answer.pop().unwrap_or(Value::Nil))?.into();
         let head: Vec<i64> = answer.into_iter().map(number).collect::<Result<_, _>>()?;
         let &[paused, waiting, alone, parked, due, lease_end] = head.as_slice() else {
             return Err(QueueError::answer("a claim of another shape"));
@@ -196,13 +197,11 @@ impl Claimer {
         let (mut deliveries, mut jobs) = (Vec::with_capacity(count), jobs.into_iter());
         while let Some(id) = jobs.next() {
             let mut next = || jobs.next().unwrap_or(Value::Nil);
-            let (id, token) = (job_id(&bytes(id)?)?, bytes(next())?);
-            let (handed, strikes, _stage, overran) =
-                (number(next())?, number(next())?, number(next())?, number(next())?);
-            let envelope = bytes(next())?;
-            if let Some(mut delivery) = self.accept(id, token, &envelope, before) {
-                delivery.deliveries = u32::try_from(handed).unwrap_or(u32::MAX);
-                delivery.strikes = u32::try_from(strikes).unwrap_or(u32::MAX);
+            let (id, past, envelope) = (job_id(&bytes(id)?)?, bytes(next())?, bytes(next())?);
+            if let Some(mut delivery) = self.accept(id, Arc::clone(&token), &envelope, before) {
+                let [handed, strikes, _stage, overran] = read_past(&past)?;
+                delivery.deliveries = handed;
+                delivery.strikes = strikes;
                 delivery.overran = overran == 1;
                 deliveries.push(delivery);
             }
@@ -213,7 +212,7 @@ impl Claimer {
     }
 
     /// Reads an envelope. What nobody can read is buried, what this worker does not know is parked: neither is delivered.
-    fn accept(&self, id: JobId, token: Vec<u8>, envelope: &[u8], before: Instant) -> Option<Delivery> {
+    fn accept(&self, id: JobId, token: Arc<[u8]>, envelope: &[u8], before: Instant) -> Option<Delivery> {
         let lane = self.work.lane;
         let lease = |deadline| Lease::new(id, token, before + ms(self.queue.0.settings.lease_ms), deadline);
         match Envelope::decode(envelope) {
@@ -357,6 +356,18 @@ impl Claimer {
         }
         Ok(())
     }
+}
+
+/// What claim.lua says of a job's past: deliveries (this one included), strikes, stage, whether it overran.
+pub(super) fn read_past(past: &[u8]) -> Result<[u32; 4], QueueError> {
+    if past.is_empty() {
+        return Ok([1, 0, 0, 0]);
+    }
+    let numbers = past.split(|byte| *byte == b'|').map(|part| std::str::from_utf8(part).ok()?.parse().ok());
+    let numbers: Option<Vec<u32>> = numbers.collect();
+    numbers
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| QueueError::answer("a job's past of another shape"))
 }
 
 /// The instant `ms` from now; none if it is negative.

@@ -28,8 +28,8 @@ pub struct Lease(pub(super) Arc<Held>);
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) id: JobId,
-    /// `sequence:worker`: proof of holding this lease and no other.
-    pub(super) token: Vec<u8>,
+    /// `sequence:worker`: proof of having been handed the job by one claim and no other. Shared by all that it handed over.
+    pub(super) token: Arc<[u8]>,
     ends: Mutex<Instant>,
     /// The kind's deadline: no renewal past it, so that a hung handler loses its job.
     deadline: Instant,
@@ -39,7 +39,7 @@ pub(super) struct Held {
 }
 
 impl Lease {
-    pub(super) fn new(id: JobId, token: Vec<u8>, ends: Instant, deadline: Instant) -> Self {
+    pub(super) fn new(id: JobId, token: Arc<[u8]>, ends: Instant, deadline: Instant) -> Self {
         let (ends, lost) = (Mutex::new(ends), CancellationToken::new());
         Self(Arc::new(Held { id, token, ends, deadline, lost, ended: AtomicBool::new(false) }))
     }
@@ -121,6 +121,22 @@ impl Leases {
     }
 }
 
+/// Adds leases as the scripts take many of them: neighbours of one token together, as (token, how many, id…).
+pub(super) fn add_by_token<'a>(args: &mut Vec<Vec<u8>>, leases: impl Iterator<Item = &'a Held>) {
+    let mut leases = leases.peekable();
+    while let Some(first) = leases.next() {
+        let start = args.len();
+        args.extend([first.token.to_vec(), Vec::new(), first.id.uuid().as_bytes().to_vec()]);
+        while let Some(next) = leases.next_if(|next| next.token == first.token) {
+            args.push(next.id.uuid().as_bytes().to_vec());
+        }
+        let count = args.len() - start - 2;
+        if let Some(place) = args.get_mut(start + 1) {
+            *place = arg(count);
+        }
+    }
+}
+
 /// Renews until `stop`, whatever the handlers are doing.
 pub(super) async fn keep(queue: Queue, lane: Lane, leases: Arc<Leases>, stop: CancellationToken) {
     let every = ms(queue.0.settings.renew_ms);
@@ -145,9 +161,7 @@ async fn renew(queue: &Queue, lane: Lane, batch: &[Arc<Held>]) -> Result<(), sup
     let lease = queue.0.settings.lease_ms;
     let ends = Instant::now() + ms(lease);
     let mut args = vec![arg(lease)];
-    for held in batch {
-        args.extend([held.id.uuid().as_bytes().to_vec(), held.token.clone()]);
-    }
+    add_by_token(&mut args, batch.iter().map(AsRef::as_ref));
     let answers: Vec<i64> = queue.0.call(lane, &scripts::RENEW, args).await?;
     for (held, kept) in batch.iter().zip(answers) {
         if kept == 1 {

@@ -166,15 +166,20 @@ impl Queue {
         places: &[usize],
     ) -> Result<Vec<(usize, Pushed)>, QueueError> {
         let pushed_at = self.0.seconds();
-        let mut args = Vec::with_capacity(places.len() * 3);
-        for copy in places.iter().filter_map(|at| copies.get(*at)) {
+        let is_due = |at: &usize| copies.get(*at).is_none_or(|copy| copy.delay.is_zero());
+        let (due, later): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(is_due);
+        let mut args = Vec::with_capacity(1 + due.len() * 2 + later.len() * 3);
+        args.push(arg(due.len()));
+        for copy in due.iter().chain(&later).filter_map(|at| copies.get(*at)) {
             args.push(copy.id.uuid().as_bytes().to_vec());
-            args.push(arg(copy.delay.as_millis()));
             args.push(copy.envelope(pushed_at).encode());
+            if !copy.delay.is_zero() {
+                args.push(arg(copy.delay.as_millis()));
+            }
         }
         let answers: Vec<i64> = self.0.call(lane, &scripts::PUSH, args).await?;
         let became = answers.into_iter().map(|new| if new == 1 { Pushed::Queued } else { Pushed::Duplicate });
-        Ok(places.iter().copied().zip(became).collect())
+        Ok(due.into_iter().chain(later).zip(became).collect())
     }
 
     /// Hands nothing more of a lane over, in the whole fleet, until [`Queue::resume`].

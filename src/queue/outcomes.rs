@@ -16,7 +16,7 @@ use tracing::{error, warn};
 
 use super::client::arg;
 use super::envelope::attempts_byte;
-use super::lease::Lease;
+use super::lease::{Lease, add_by_token};
 use super::slice::Delivery;
 use super::{Queue, QueueError, scripts};
 use crate::ids::jitter;
@@ -75,17 +75,25 @@ impl Step {
 }
 
 impl Act {
-    /// Its script, and what that needs beside id and token.
-    fn step(&self) -> (Step, Vec<Vec<u8>>) {
+    fn step(&self) -> Step {
         match self {
-            Self::Finish => (Step::Finish, Vec::new()),
+            Self::Finish => Step::Finish,
+            Self::Delay(..) => Step::Delay,
+            Self::HandBack => Step::HandBack,
+            Self::Park => Step::Park,
+            Self::Bury(_) => Step::Bury,
+        }
+    }
+
+    /// What its script needs beside id and token.
+    fn add_to(&self, args: &mut Vec<Vec<u8>>) {
+        match self {
+            Self::Finish | Self::HandBack | Self::Park => {}
             Self::Delay(delay, attempts) => {
-                (Step::Delay, vec![arg(delay.as_millis()), vec![attempts_byte(*attempts)]])
+                args.extend([arg(delay.as_millis()), vec![attempts_byte(*attempts)]]);
             }
-            Self::HandBack => (Step::HandBack, Vec::new()),
-            Self::Park => (Step::Park, Vec::new()),
             // The first line of what is kept is the reason.
-            Self::Bury(reason) => (Step::Bury, vec![reason.replace('\n', " ").into_bytes()]),
+            Self::Bury(reason) => args.push(reason.replace('\n', " ").into_bytes()),
         }
     }
 }
@@ -180,31 +188,39 @@ pub(super) async fn flush(queue: Queue, lane: Lane, mut pending: Pending, stop: 
     pending.open.send_replace(0);
 }
 
-/// What one script is called with, and for which leases.
-type Call<'a> = (Vec<Vec<u8>>, Vec<&'a Lease>);
-
 async fn send_batch(queue: &Queue, lane: Lane, batch: &[Outcome]) {
     proof::pass(Point::Finishing);
     proof::turn(Turning::Outcomes).await;
-    let mut calls: BTreeMap<Step, Call> = BTreeMap::new();
-    for Outcome { lease, act } in batch {
-        let (step, extra) = act.step();
-        let (args, leases) = calls.entry(step).or_default();
-        args.extend([lease.0.id.uuid().as_bytes().to_vec(), lease.0.token.clone()]);
-        args.extend(extra);
-        leases.push(lease);
+    let mut calls: BTreeMap<Step, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in batch {
+        calls.entry(outcome.act.step()).or_default().push(outcome);
     }
-    // At once: different scripts never have the same token.
-    join_all(calls.iter().map(|(step, call)| send(queue, lane, *step, call))).await;
+    // At once: no job has two outcomes.
+    join_all(calls.iter().map(|(step, outcomes)| send(queue, lane, *step, outcomes))).await;
+}
+
+/// What a script is called with. The one that every job ends with takes many under one token; the others are rare.
+fn arguments(step: Step, outcomes: &[&Outcome]) -> Vec<Vec<u8>> {
+    let mut args = Vec::with_capacity(outcomes.len() * 2);
+    if step == Step::Finish {
+        add_by_token(&mut args, outcomes.iter().map(|outcome| &*outcome.lease.0));
+        return args;
+    }
+    for Outcome { lease, act } in outcomes {
+        args.extend([lease.0.id.uuid().as_bytes().to_vec(), lease.0.token.to_vec()]);
+        act.add_to(&mut args);
+    }
+    args
 }
 
 /// Until Redis answers. A second try may find its own first one done: only the first can tell a stale token.
-async fn send(queue: &Queue, lane: Lane, step: Step, (args, leases): &Call<'_>) {
+async fn send(queue: &Queue, lane: Lane, step: Step, outcomes: &[&Outcome]) {
     let (mut pause, mut tries, mut refusals) = (FIRST_PAUSE, 0, 0);
     loop {
-        match queue.0.call::<Vec<i64>>(lane, step.script(), args.clone()).await {
+        match queue.0.call::<Vec<i64>>(lane, step.script(), arguments(step, outcomes)).await {
             Ok(answers) => {
-                for (lease, _) in leases.iter().zip(answers).filter(|(_, took)| *took == 0 && tries == 0) {
+                let told = outcomes.iter().zip(answers).filter(|(_, took)| *took == 0 && tries == 0);
+                for (Outcome { lease, .. }, _) in told {
                     warn!(%lane, job = %lease.0.id, token = lease.token(), "stale outcome refused");
                 }
                 return;
@@ -213,10 +229,10 @@ async fn send(queue: &Queue, lane: Lane, step: Step, (args, leases): &Call<'_>) 
                 tries += 1;
                 refusals += u32::from(matches!(error, QueueError::Answer(_)));
                 if refusals == REFUSALS {
-                    error!(%lane, %error, outcomes = leases.len(), "outcomes refused: their leases will end");
+                    error!(%lane, %error, outcomes = outcomes.len(), "outcomes refused: their leases will end");
                     return;
                 }
-                warn!(%lane, %error, outcomes = leases.len(), tries, "outcomes not recorded yet");
+                warn!(%lane, %error, outcomes = outcomes.len(), tries, "outcomes not recorded yet");
                 tokio::time::sleep(pause.mul_f64(0.5 + jitter() / 2.0)).await;
                 pause = (pause * 2).min(LAST_PAUSE);
             }

@@ -30,12 +30,10 @@ mod burial;
 mod fate;
 mod kit;
 mod load;
-mod pace;
 mod phase;
 mod settle;
 
 use kit::Kit;
-use pace::Pace;
 
 /// What a worker works with.
 pub struct Parts {
@@ -99,7 +97,6 @@ pub async fn run(
         providers: parts.providers,
         rules: parts.rules,
         worker: Arc::from(name),
-        pace: Pace::default(),
         tasks: tasks.clone(),
     };
     let ready = Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned() });

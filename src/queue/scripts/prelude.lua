@@ -32,28 +32,55 @@ local function write(token, deliveries, strikes, stage, overran)
   return string.format('%s|%d|%d|%d|%d', token, deliveries, strikes, stage, overran)
 end
 
+-- What a job's record is during its first delivery: nearly always, so it is compared before anything is taken apart.
+local function first_record(token) return token .. '|1|0|0|0' end
+
+-- Whether the record says that this token holds the job. A stale call proves that its owner lives: the strikes fall to 0.
+local function holds(token, id, record)
+  if not record then return false end
+  if #token > 0 and string.sub(record, 1, #token + 1) == token .. '|' then return true end
+  local current, deliveries, strikes, stage, overran = read(record)
+  if strikes > 0 then call('HSET', T, id, write(current, deliveries, 0, stage, overran)) end
+  return false
+end
+
 -- Walks ARGV from `from` in groups of `step` (id, token, …) and calls each(id, at, record) for every id whose token is
--- the current one. Answers 1 or 0 for each group. A stale call proves that its owner lives: the strikes fall to 0.
+-- the current one. Answers 1 or 0 for each group.
 local function owned(from, step, each)
   local ids, answers, seen = {}, {}, {}
   for at = from, #ARGV, step do ids[#ids + 1] = ARGV[at] end
   if #ids == 0 then return answers end
   local records = call('HMGET', T, unpack(ids))
   for k = 1, #ids do
-    local id, record, at = ids[k], records[k], from + (k - 1) * step
-    local held = ARGV[at + 1] .. '|'
-    if record and not seen[id] and #held > 1 and string.sub(record, 1, #held) == held then
+    local id, at = ids[k], from + (k - 1) * step
+    answers[k] = 0
+    if not seen[id] and holds(ARGV[at + 1], id, records[k]) then
       seen[id], answers[k] = true, 1
-      each(id, at, record)
-    else
-      answers[k] = 0
-      if record and not seen[id] then
-        local token, deliveries, strikes, stage, overran = read(record)
-        if strikes > 0 then call('HSET', T, id, write(token, deliveries, 0, stage, overran)) end
-      end
+      each(id, at, records[k])
     end
   end
   return answers
+end
+
+-- The same for what comes in numbers: (token, how many, id…)… from `from`. Answers the ids that are held, and 1 or 0 for
+-- each id.
+local function held_of(from)
+  local held, answers = {}, {}
+  while from < #ARGV do
+    local token, count = ARGV[from], tonumber(ARGV[from + 1])
+    local first, before = first_record(token), from + 1
+    local records = call('HMGET', T, unpack(ARGV, from + 2, before + count))
+    for k = 1, count do
+      local id, record = ARGV[before + k], records[k]
+      if record == first or holds(token, id, record) then
+        held[#held + 1], answers[#answers + 1] = id, 1
+      else
+        answers[#answers + 1] = 0
+      end
+    end
+    from = before + count + 1
+  end
+  return held, answers
 end
 
 -- Keeps what only Redis can keep: the reason and the whole envelope, until a worker has moved them to Postgres.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use redis::{Script, Value};
 
-use super::client::{arg, bytes, number};
+use super::claim::{HEAD, WIDTH, read_past};
+use super::client::{arg, bytes};
 use super::{Copy, Origin, Queue, scripts};
 use crate::config::QueueSettings;
 use crate::ids::JobId;
@@ -57,10 +58,10 @@ fn copy(lane: Lane, body: &str) -> Copy {
 struct Handed {
     id: Vec<u8>,
     token: Vec<u8>,
-    deliveries: i64,
-    strikes: i64,
-    stage: i64,
-    overran: i64,
+    deliveries: u32,
+    strikes: u32,
+    stage: u32,
+    overran: u32,
     envelope: Vec<u8>,
 }
 
@@ -80,16 +81,20 @@ async fn claim(
 ) -> Vec<Handed> {
     let args = vec![worker.into(), arg(lease_ms), arg(most), mode.into(), arg(16)];
     let mut answer: Vec<Value> = queue.0.call(lane, &scripts::CLAIM, args).await.unwrap();
-    let jobs = answer.split_off(6);
-    jobs.chunks(7)
-        .map(|job| Handed {
-            id: bytes(job[0].clone()).unwrap(),
-            token: bytes(job[1].clone()).unwrap(),
-            deliveries: number(job[2].clone()).unwrap(),
-            strikes: number(job[3].clone()).unwrap(),
-            stage: number(job[4].clone()).unwrap(),
-            overran: number(job[5].clone()).unwrap(),
-            envelope: bytes(job[6].clone()).unwrap(),
+    let jobs = answer.split_off(HEAD);
+    let token = bytes(answer[HEAD - 1].clone()).unwrap();
+    jobs.chunks(WIDTH)
+        .map(|job| {
+            let [deliveries, strikes, stage, overran] = read_past(&bytes(job[1].clone()).unwrap()).unwrap();
+            Handed {
+                id: bytes(job[0].clone()).unwrap(),
+                token: token.clone(),
+                deliveries,
+                strikes,
+                stage,
+                overran,
+                envelope: bytes(job[2].clone()).unwrap(),
+            }
         })
         .collect()
 }
@@ -100,7 +105,18 @@ async fn each(queue: &Queue, lane: Lane, script: &Script, args: Vec<Vec<u8>>) ->
 }
 
 async fn finish(queue: &Queue, lane: Lane, handed: &[Handed]) -> i64 {
-    each(queue, lane, &scripts::FINISH, handed.iter().flat_map(Handed::pair).collect()).await.iter().sum()
+    each(queue, lane, &scripts::FINISH, by_token(handed)).await.iter().sum()
+}
+
+/// As the scripts take many: (token, how many, id…), in the given order.
+fn by_token(handed: &[Handed]) -> Vec<Vec<u8>> {
+    let groups = handed.chunk_by(|one, next| one.token == next.token);
+    groups
+        .flat_map(|group| {
+            let ids = group.iter().map(|job| job.id.clone());
+            [group[0].token.clone(), arg(group.len())].into_iter().chain(ids)
+        })
+        .collect()
 }
 
 /// Sweeps until something was swept: leases end by Redis's clock.

@@ -108,7 +108,7 @@ async fn outcome(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
     let pairs: Vec<Vec<u8>> = jobs.iter().flat_map(Handed::pair).collect();
     let what = rng.random_range(0..100);
     let (script, args): (&Script, Vec<Vec<u8>>) = match what {
-        0..50 => (&scripts::FINISH, pairs),
+        0..50 => (&scripts::FINISH, by_token(&jobs)),
         50..65 => {
             let delay = arg(rng.random_range(0..25));
             (
@@ -122,7 +122,7 @@ async fn outcome(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
             &scripts::BURY,
             jobs.iter().flat_map(|job| [job.pair(), vec![b"why".to_vec()]].concat()).collect(),
         ),
-        _ => (&scripts::RENEW, [vec![arg(LEASE)], pairs].concat()),
+        _ => (&scripts::RENEW, [vec![arg(LEASE)], by_token(&jobs)].concat()),
     };
     for (job, took) in jobs.iter().zip(each(queue, LANE, script, args).await) {
         if (0..50).contains(&what) && took == 1 {
@@ -139,12 +139,12 @@ async fn stale(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
     for _ in 0..4 {
         let Some(job) = model.stale.choose(rng).cloned() else { return };
         let (script, args): (&Script, Vec<Vec<u8>>) = match rng.random_range(0..6) {
-            0 => (&scripts::FINISH, job.pair()),
+            0 => (&scripts::FINISH, by_token(std::slice::from_ref(&job))),
             1 => (&scripts::DELAY, [job.pair(), vec![arg(1), vec![1]]].concat()),
             2 => (&scripts::HAND_BACK, job.pair()),
             3 => (&scripts::PARK, job.pair()),
             4 => (&scripts::BURY, [job.pair(), vec![b"z".to_vec()]].concat()),
-            _ => (&scripts::RENEW, [vec![arg(LEASE)], job.pair()].concat()),
+            _ => (&scripts::RENEW, [vec![arg(LEASE)], by_token(std::slice::from_ref(&job))].concat()),
         };
         model.stale_tried += 1;
         assert_eq!(each(queue, LANE, script, args).await, [0], "a stale token was accepted");

@@ -117,7 +117,7 @@ async fn only_the_poison_job_is_quarantined() {
         if let Some(job) = handed.iter().find(|job| job.id == poison) {
             let expected = if job.stage == 2 { alone } else { 0 };
             assert_eq!(job.strikes, expected, "only a death alone counts");
-            alone += i64::from(job.stage == 2);
+            alone += u32::from(job.stage == 2);
             // The worker dies, and takes its whole slice along.
             quarantined += sweep(&queue, LANE, &[]).await.1;
         } else {
@@ -184,7 +184,7 @@ async fn a_full_redis_takes_nothing_in_and_lets_everything_out() {
     assert!(matches!(refused, Err(QueueError::Full(_))), "{refused:?}");
     let handed = claim(&queue, LANE, "w", LONG, 4, "any").await;
     assert_eq!(handed.len(), 4);
-    let renew = [vec![arg(LONG)], handed.iter().flat_map(Handed::pair).collect()].concat();
+    let renew = [vec![arg(LONG)], by_token(&handed)].concat();
     assert_eq!(each(&queue, LANE, &scripts::RENEW, renew).await, [1, 1, 1, 1]);
     assert_eq!(each(&queue, LANE, &scripts::HAND_BACK, handed[0].pair()).await, [1]);
     assert_eq!(each(&queue, LANE, &scripts::PARK, handed[1].pair()).await, [1]);

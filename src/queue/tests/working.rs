@@ -277,7 +277,7 @@ async fn what_a_worker_does_not_know_waits_and_what_nobody_can_read_is_buried() 
     let unknown = Copy { kind: "of-tomorrow".to_owned(), ..copy(LANE, "x") };
     queue.push(std::slice::from_ref(&unknown)).await.unwrap();
     let broken = JobId::new();
-    let args = vec![broken.uuid().as_bytes().to_vec(), arg(0), b"2rub".to_vec()];
+    let args = vec![arg(1), broken.uuid().as_bytes().to_vec(), b"2rub".to_vec()];
     each(&queue, LANE, &scripts::PUSH, args).await;
     run(&queue, "old", &seen, &stop, &tasks);
     until("one is parked, one buried", async || {
