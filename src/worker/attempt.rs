@@ -51,7 +51,7 @@ pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<D
     // At most one job of a subject in a transaction; the others take the next turn.
     while !waiting.is_empty() {
         let mut subjects = HashSet::new();
-        let limit = J::LIMITS.slice;
+        let limit = kit.pace.slice(J::KIND, J::LIMITS.slice);
         let (turn, rest): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .partition(|(_, item)| subjects.len() < limit && subjects.insert(item.job.subject()));
@@ -123,8 +123,11 @@ impl<'a, J: Job> Attempt<'a, J> {
             let (kit, items) = (self.kit.clone(), Arc::clone(&items));
             self.kit.tasks.spawn(async move { Box::pin(load::load(&kit, &items, careful)).await })
         };
+        let watch = Stopwatch::start();
         // Nothing was asked yet: the jobs may as well wait in the queue.
-        match in_transaction(step, items.len(), Duration::ZERO).await {
+        let loaded = in_transaction(step, items.len(), Duration::ZERO).await;
+        self.kit.pace.took(J::KIND, J::LIMITS.slice, items.len(), watch.elapsed());
+        match loaded {
             Ok((after, committed)) => {
                 proof::pass(Point::Loaded);
                 let carried = self.carry(committed).await;

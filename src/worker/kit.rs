@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use super::pace::Pace;
 use crate::ids::JobId;
 use crate::jobs::{Job, Loaded, Rules};
 use crate::provider::Providers;
@@ -21,6 +22,8 @@ pub(super) struct Kit {
     pub(super) rules: Arc<Rules>,
     /// This worker's name: unique for each start of a process.
     pub(super) worker: Arc<str>,
+    /// How much one transaction takes.
+    pub(super) pace: Pace,
     pub(super) tasks: TaskTracker,
 }
 

@@ -30,10 +30,12 @@ mod burial;
 mod fate;
 mod kit;
 mod load;
+mod pace;
 mod phase;
 mod settle;
 
 use kit::Kit;
+use pace::Pace;
 
 /// What a worker works with.
 pub struct Parts {
@@ -97,6 +99,7 @@ pub async fn run(
         providers: parts.providers,
         rules: parts.rules,
         worker: Arc::from(name),
+        pace: Pace::default(),
         tasks: tasks.clone(),
     };
     let ready = Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned() });
