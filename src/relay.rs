@@ -134,10 +134,12 @@ impl Relay {
         }
     }
 
-    /// One step of the reaper for a lane: without an epoch the queue has lost all of it, so that every row wants a copy
-    /// again before a new epoch begins; else one page of rows is compared with what the queue knows.
+    /// One step of the reaper for a lane that this process works: without an epoch the queue has lost all of it, so that
+    /// every row wants a copy again before a new epoch begins; else one page of rows is compared with what the queue knows.
     async fn reap(&self, lane: Lane, after: &mut Option<JobId>) -> Result<u64, RelayError> {
-        if self.0.queue.epoch(lane).await?.is_none() {
+        let Some(had_epoch) = self.0.queue.had_epoch(lane) else { return Ok(0) };
+        // What the last claim saw may have been mended since, here or elsewhere.
+        if !had_epoch && self.0.queue.epoch(lane).await?.is_none() {
             let mut lost = 0;
             // Pages, so that no transaction is long; each page is gone from the next look.
             loop {

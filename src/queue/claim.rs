@@ -46,7 +46,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(800);
 const SPREAD: f64 = 0.125;
 const SPREAD_ALONE: f64 = 0.25;
 /// Values before the first job in the answer of claim.lua, and values of each job.
-pub(super) const HEAD: usize = 7;
+pub(super) const HEAD: usize = 9;
 pub(super) const WIDTH: usize = 3;
 
 pub(super) struct Claimer {
@@ -181,9 +181,10 @@ impl Claimer {
         let jobs = answer.split_off(answer.len().min(HEAD));
         let token: Arc<[u8]> = bytes(answer.pop().unwrap_or(Value::Nil))?.into();
         let head: Vec<i64> = answer.into_iter().map(number).collect::<Result<_, _>>()?;
-        let &[paused, waiting, alone, parked, due, lease_end] = head.as_slice() else {
+        let &[paused, waiting, alone, parked, due, lease_end, buried, epoch] = head.as_slice() else {
             return Err(QueueError::answer("a claim of another shape"));
         };
+        self.queue.0.news.tell(self.work.lane, epoch == 1, buried > 0);
         let now = Instant::now();
         self.clock.due = after(now, due);
         self.clock.lease_end = after(now, lease_end);

@@ -25,6 +25,7 @@ mod intents;
 mod keys;
 mod lease;
 mod looks;
+mod news;
 mod outcomes;
 mod scripts;
 mod slice;
@@ -74,6 +75,7 @@ struct Inner {
     settings: QueueSettings,
     keys: BTreeMap<Lane, LaneKeys>,
     clock: Clock,
+    news: news::News,
     /// One for each worker name that runs lanes in this process (one, outside tests).
     hubs: Mutex<HashMap<String, Arc<Hub>>>,
     /// One lone suspect at a time in this process: two of them would accuse each other.
@@ -123,6 +125,7 @@ impl Queue {
             settings: queue.clone(),
             keys: Lane::ALL.into_iter().map(|lane| (lane, LaneKeys::new(&redis.prefix, lane))).collect(),
             clock: Clock::real(),
+            news: news::News::default(),
             hubs: Mutex::default(),
             solitude: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),

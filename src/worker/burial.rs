@@ -17,15 +17,15 @@ use crate::queue::{Buried, Envelope, Origin, Queue};
 use crate::store::dead_letters::{self, Dead};
 use crate::store::jobs;
 
-/// How often the lanes are looked at: an operator who waits for a dead letter waits no longer.
-const LOOK: Duration = Duration::from_secs(2);
-/// Moved in one look: burials are rare, and a flood of them must not starve the lanes.
+/// Between two looks: a flood of burials must not starve the lanes.
+const LOOK: Duration = Duration::from_millis(250);
+/// Moved in one look; the next claim tells of the rest.
 const AT_ONCE: usize = 64;
 
-/// Looks at every lane, for ever; at once too, because workers that never live for long must bury as well.
+/// Moves them whenever a claim has seen some, until `stop`.
 pub(super) async fn keep(kit: Kit, queue: Queue, stop: CancellationToken) {
-    loop {
-        for lane in Lane::ALL {
+    while let Some(lanes) = stop.run_until_cancelled(queue.lanes_with_buried()).await {
+        for lane in lanes {
             if let Err(failure) = lane_once(&kit, &queue, lane).await {
                 tracing::warn!(%lane, code = failure.code, detail = failure.detail, "buried jobs could not be moved yet");
             }

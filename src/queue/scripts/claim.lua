@@ -1,10 +1,10 @@
 -- claim: hands a slice over, each job under a lease; all of one claim have one token, which no other claim ever has.
 -- KEYS: the partition's. ARGV: worker, lease ms, jobs at most, mode ('any' | 'alone'), suspects in a slice at most.
 -- Returns {paused, more waiting, waiting to go alone, parked, ms to the next due job, ms to the next lease's end
--- (-1: none), token, then (id, past, envelope)…}. Past: '' for a first delivery, else 'deliveries|strikes|stage|overran'.
+-- (-1: none), buried, whether there is an epoch, token, then (id, past, envelope)…}. Past: '' for a first delivery, else 'deliveries|strikes|stage|overran'.
 allow_when_full()
 local worker, lease, most, mode, suspects = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local out = { 0, 0, 0, 0, -1, -1, '' }
+local out = { 0, 0, 0, 0, -1, -1, 0, 0, '' }
 local HEAD, BAR = #out, 124
 -- Shares of sixteen for the four bands: the last two are the ageing, so that nothing starves.
 local SHARES = { 8, 4, 2, 2 }
@@ -100,6 +100,7 @@ elseif take(S, math.min(suspects, most)) == 0 then
 end
 for k = 2, 6 do if call('EXISTS', KEYS[k]) == 1 then out[2] = 1 end end
 out[3], out[4] = call('LLEN', A), call('ZCARD', PK)
+out[7], out[8] = call('ZCARD', X), call('HEXISTS', M, 'epoch')
 -- Somebody else may help. A lone job wakes others only when one was just taken: else all would wake each other in turn.
 if out[1] == 0 and (out[2] == 1 or (mode == 'alone' and out[3] > 0 and #out > HEAD)) then wake() end
 local due, ending = call('ZRANGE', D, 0, 0, 'WITHSCORES'), call('ZRANGE', L, 0, 0, 'WITHSCORES')
