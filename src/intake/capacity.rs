@@ -1,167 +1,351 @@
-//! Whether there is room for one more intent, and if not, when there will be.
+//! Whether there is room for one more job, and if not, when there will be.
 //!
-//! A look at the intents' lane each second, in the background, tells how much is open and how fast it is worked off; what
-//! this process pushed since then is added. Replays never come here: whoever holds a place keeps it.
+//! A look at each lane that the intake feeds, twice a second and in the background, tells how much is open, how fast it
+//! is worked off and how full the memory is; no request asks. What was pushed since then, by whatever door, stands in
+//! the sequence that each push answers. Where the intents' lane is crowded, the push itself passes a [`Gate`] that books
+//! a place for whoever is sent away: callers who wait as told get in, and newcomers do not take their places.
+//!
+//! Webhooks are money and parcels that exist: intents are refused long before them, both for memory and, in lanes of
+//! their own, for depth.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::config::LaneSettings;
 use crate::ids::jitter;
 use crate::job::Lane;
-use crate::queue::{Depth, Queue};
+use crate::queue::{Gate, Gauge, Queue};
 use crate::time::Stopwatch;
 
-/// Between two looks: a look is one short script, and a lane of 200,000 does not fill in a second.
-const LOOK: Duration = Duration::from_secs(1);
+/// The lanes that the intake feeds.
+pub(super) const FED: [Lane; 3] = [Lane::Intents, Lane::PaymentsIn, Lane::ShippingIn];
+/// Between two looks: a look is one short script for each lane, and no lane fills in half a second.
+const LOOK: Duration = Duration::from_millis(500);
 /// Without an answer for this long, the process does not call itself ready.
 const FRESH: Duration = Duration::from_secs(5);
-/// What a caller is told to wait where nobody knows how fast the lane drains.
-const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
+/// How long it takes a measured second to lose most of its weight: long enough for the clumps in which slices end, short
+/// enough for a fleet that grows or breaks.
+const MEMORY: f64 = 10.0;
+/// Busy seconds that have to be seen before a speed is believed: a first slice takes longer than all that follow.
+const EVIDENCE: f64 = 2.0;
+/// Where fewer seconds of work are open, newcomers come in whatever is promised: a late caller must not idle the fleet.
+const BUSY: Duration = Duration::from_secs(1);
 /// No caller is sent away for longer: more workers may come.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
-/// Open intents below which the lane is not full: two slices. What waits then is gone at the next turn, and how fast it
-/// went says how fast it came, not how fast the fleet is.
-const BACKLOG: u64 = 512;
-/// How much of the new measurement goes into the average, of ten.
-const NEW_PART: u32 = 3;
+/// The least that is told where memory is short: it empties with the backlog, and more slowly.
+const SHORTEST_MEMORY_WAIT: Duration = Duration::from_secs(5);
+/// What is told a provider whose lane is full; it comes back when it likes.
+const WEBHOOK_WAIT: Duration = Duration::from_secs(10);
+/// Percents of Redis's memory above which no intent is taken in: the rest is for webhooks and for the fleet's own work.
+const MEMORY_FOR_INTENTS: u64 = 80;
+
+/// What the intents' lane has to say to a new intent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Room {
+    /// It may be pushed.
+    Free,
+    /// It may be pushed through this gate.
+    Crowded(Gate),
+    /// Memory is short: this long to stay away.
+    NoMemory(Duration),
+}
 
 pub(super) struct Capacity {
-    max_depth: u64,
     max_wait: Duration,
-    pushed_since: AtomicU64,
-    gauge: Mutex<Gauge>,
+    lanes: BTreeMap<Lane, View>,
+}
+
+/// What is known of one lane.
+struct View {
+    limits: LaneSettings,
+    /// The highest push sequence that was answered since the last look.
+    heard: AtomicU64,
+    seen: Mutex<Seen>,
 }
 
 #[derive(Default)]
-struct Gauge {
+struct Seen {
     /// When the queue answered last.
     answered: Option<Stopwatch>,
-    open: u64,
-    done: u64,
-    /// How long one job takes the fleet, on average; unknown until it was seen at work.
-    each: Option<Duration>,
+    gauge: Gauge,
+    pace: Pace,
+}
+
+/// How fast a lane is worked off: jobs done and busy seconds, both weighted by their age.
+#[derive(Default)]
+struct Pace {
+    done: f64,
+    seconds: f64,
+}
+
+impl Pace {
+    fn age(&mut self, by: Duration) {
+        let kept = (-by.as_secs_f64() / MEMORY).exp();
+        self.done *= kept;
+        self.seconds *= kept;
+    }
+
+    fn add(&mut self, done: u64, over: Duration) {
+        self.done += f64::from(u32::try_from(done).unwrap_or(u32::MAX));
+        self.seconds += over.as_secs_f64();
+    }
+
+    /// How long one job takes the fleet; unknown until it was seen at work, and again when that is long ago.
+    fn each(&self) -> Option<Duration> {
+        let each = (self.seconds / self.done).min(LONGEST_WAIT.as_secs_f64());
+        (self.seconds >= EVIDENCE).then(|| Duration::from_secs_f64(each))
+    }
 }
 
 impl Capacity {
-    pub(super) fn new(max_depth: u64, max_wait: Duration) -> Self {
-        Self { max_depth, max_wait, pushed_since: AtomicU64::new(0), gauge: Mutex::default() }
+    /// `limits` are the lanes' settings by name; a lane without has no limit.
+    pub(super) fn new(limits: &BTreeMap<String, LaneSettings>, max_wait: Duration) -> Self {
+        let view = |lane: Lane| View {
+            limits: limits.get(lane.name()).cloned().unwrap_or(LaneSettings {
+                concurrency: 1,
+                slice: 1,
+                max_depth: u64::MAX,
+            }),
+            heard: AtomicU64::default(),
+            seen: Mutex::default(),
+        };
+        Self { max_wait, lanes: FED.into_iter().map(|lane| (lane, view(lane))).collect() }
     }
 
-    /// Counts a push of this process, until the next look sees it.
-    pub(super) fn pushed(&self) {
-        self.pushed_since.fetch_add(1, Ordering::Relaxed);
+    /// Counts pushes until the next look sees them: `sequence` is what the last of them answered.
+    pub(super) fn pushed(&self, lane: Lane, sequence: u64) {
+        self.view(lane).heard.fetch_max(sequence, Ordering::Relaxed);
     }
 
-    /// Where there is no room: how long to stay away.
-    pub(super) fn refusal(&self) -> Option<Duration> {
-        let gauge = self.gauge();
-        let open = gauge.open.saturating_add(self.pushed_since.load(Ordering::Relaxed));
-        let wait = gauge.each.map(|each| each.saturating_mul(u32::try_from(open).unwrap_or(u32::MAX)));
-        if open < BACKLOG.min(self.max_depth) {
-            return None;
+    /// Whether a new intent finds room.
+    pub(super) fn intents(&self) -> Room {
+        let view = self.view(Lane::Intents);
+        let seen = view.seen();
+        let Gauge { pushed, promised, used_bytes, allowed_bytes, .. } = seen.gauge;
+        let heard = view.heard.load(Ordering::Relaxed).saturating_sub(pushed);
+        let open = seen.gauge.open().saturating_add(heard);
+        let each = seen.pace.each();
+        if allowed_bytes > 0
+            && used_bytes.saturating_mul(100) >= allowed_bytes.saturating_mul(MEMORY_FOR_INTENTS)
+        {
+            let drained = each.map_or(Duration::ZERO, |each| times(each, open));
+            // Nothing can be booked where nothing can be written: up to double, so that they do not come back together.
+            return Room::NoMemory(drained.clamp(SHORTEST_MEMORY_WAIT, LONGEST_WAIT).mul_f64(1.0 + jitter()));
         }
-        if open < self.max_depth && wait.is_none_or(|wait| wait <= self.max_wait) {
-            return None;
-        }
-        // Up to a fifth later, or all that were refused together come back together.
-        let wait = wait.unwrap_or(UNKNOWN_WAIT).min(LONGEST_WAIT);
-        Some(wait.mul_f64(1.0 + jitter() / 5.0))
+        let gate = view.gate(each, self.max_wait);
+        if promised == 0 && open < gate.full { Room::Free } else { Room::Crowded(gate) }
+    }
+
+    /// Where there is no room for another webhook: how long to stay away.
+    pub(super) fn webhooks(&self, lane: Lane) -> Option<Duration> {
+        let view = self.view(lane);
+        (view.seen().gauge.open() >= view.limits.max_depth).then(|| WEBHOOK_WAIT.mul_f64(1.0 + jitter()))
     }
 
     /// Whether the queue answered lately.
     pub(super) fn is_fresh(&self) -> bool {
-        self.gauge().answered.is_some_and(|answered| answered.elapsed() < FRESH)
+        self.lanes
+            .values()
+            .all(|view| view.seen().answered.is_some_and(|answered| answered.elapsed() < FRESH))
     }
 
-    /// Looks at the lane until `stop`.
+    /// Looks at the lanes until `stop`.
     pub(super) async fn measure(&self, queue: Queue, stop: CancellationToken) {
         loop {
-            // What was pushed before the look is in its answer; what is pushed meanwhile may be counted twice, never lost.
-            let seen = self.pushed_since.load(Ordering::Relaxed);
-            match queue.depth(Lane::Intents).await {
-                Ok(depth) => {
-                    let since = self.gauge().answered.map(|answered| answered.elapsed());
-                    self.take(&depth, since);
-                    self.pushed_since.fetch_sub(seen, Ordering::Relaxed);
+            join_all(self.lanes.iter().map(async |(lane, view)| match queue.gauge(*lane).await {
+                Ok(gauge) => {
+                    let since = view.seen().answered.map(|answered| answered.elapsed());
+                    view.take(gauge, since);
                 }
-                Err(error) => warn!(%error, "the depth of the intents' lane is not known"),
-            }
+                Err(error) => warn!(%lane, %error, "how full the lane is is not known"),
+            }))
+            .await;
             if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
                 return;
             }
         }
     }
 
-    fn take(&self, depth: &Depth, since: Option<Duration>) {
-        let mut gauge = self.gauge();
-        let open = depth.waiting().saturating_add(depth.leased);
-        let finished = u32::try_from(depth.done.saturating_sub(gauge.done)).unwrap_or(u32::MAX);
-        // Idle time says nothing of the speed: both looks must find a backlog.
-        let busy = gauge.open >= BACKLOG && open >= BACKLOG;
-        if let Some(since) = since
-            && busy
-            && finished > 0
-        {
-            let now = since / finished;
-            gauge.each =
-                Some(gauge.each.map_or(now, |average| (average * (10 - NEW_PART) + now * NEW_PART) / 10));
+    fn view(&self, lane: Lane) -> &View {
+        // Nothing but the lanes that are fed is asked for.
+        &self.lanes[&lane]
+    }
+}
+
+impl View {
+    fn take(&self, gauge: Gauge, since: Option<Duration>) {
+        let mut seen = self.seen();
+        if let Some(since) = since {
+            seen.pace.age(since);
+            // Idle time says nothing of the speed: at both looks a whole slice must have waited for a free hand.
+            let slice = self.slice();
+            if seen.gauge.waiting >= slice && gauge.waiting >= slice {
+                let done = gauge.done.saturating_sub(seen.gauge.done);
+                seen.pace.add(done, since);
+            }
         }
-        gauge.open = open;
-        gauge.done = depth.done;
-        gauge.answered = Some(Stopwatch::start());
+        // A push that was answered since is in the next one's sequence. Not the highest: Redis may have been wiped.
+        self.heard.store(gauge.pushed, Ordering::Relaxed);
+        seen.gauge = gauge;
+        seen.answered = Some(Stopwatch::start());
     }
 
-    fn gauge(&self) -> std::sync::MutexGuard<'_, Gauge> {
-        self.gauge.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The gate at this speed. Where nobody knows it, a lane that is full is taken to need the longest wait allowed.
+    fn gate(&self, each: Option<Duration>, max_wait: Duration) -> Gate {
+        let most = self.limits.max_depth;
+        let each = each.unwrap_or_else(|| max_wait / u32::try_from(most).unwrap_or(u32::MAX).max(1));
+        let within = |time: Duration| time.as_nanos() / each.as_nanos().max(1);
+        let jobs = |time: Duration| u64::try_from(within(time)).unwrap_or(u64::MAX);
+        Gate {
+            // Two slices are gone at the next turn: no lane is full with less.
+            full: jobs(max_wait).max(2 * self.slice()).min(most),
+            busy: jobs(BUSY).max(self.slice()).min(most),
+            most,
+            each,
+            longest: LONGEST_WAIT,
+        }
     }
+
+    fn slice(&self) -> u64 {
+        u64::try_from(self.limits.slice).unwrap_or(u64::MAX / 2)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn times(each: Duration, jobs: u64) -> Duration {
+    each.saturating_mul(u32::try_from(jobs).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn depth(waiting: u64, done: u64) -> Depth {
-        Depth { bands: [0, 0, waiting, 0], done, ..Depth::default() }
+    const MINUTE: Duration = Duration::from_mins(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn capacity(max_depth: u64, slice: usize) -> Capacity {
+        let limits =
+            FED.map(|lane| (lane.name().to_owned(), LaneSettings { concurrency: 1, slice, max_depth }));
+        Capacity::new(&limits.into(), MINUTE)
+    }
+
+    fn gauge(waiting: u64, done: u64) -> Gauge {
+        Gauge { waiting, done, pushed: waiting + done, ..Gauge::default() }
+    }
+
+    /// Looks once a second at a lane in which so many wait and so many are done.
+    fn look(capacity: &Capacity, looks: &[(u64, u64)]) {
+        for (waiting, done) in looks {
+            capacity.view(Lane::Intents).take(gauge(*waiting, *done), Some(SECOND));
+        }
+    }
+
+    fn crowded(capacity: &Capacity) -> Option<Gate> {
+        match capacity.intents() {
+            Room::Crowded(gate) => Some(gate),
+            Room::Free | Room::NoMemory(_) => None,
+        }
     }
 
     #[test]
-    fn a_full_lane_refuses_and_pushes_since_the_last_look_count() {
-        let capacity = Capacity::new(10, Duration::from_mins(1));
-        capacity.take(&depth(9, 0), None);
-        assert_eq!(capacity.refusal(), None);
-        capacity.pushed();
-        assert!(capacity.refusal().is_some_and(|wait| wait >= UNKNOWN_WAIT));
+    fn pushes_since_the_last_look_count_whoever_made_them() {
+        let capacity = capacity(10, 1);
+        look(&capacity, &[(8, 0)]);
+        capacity.pushed(Lane::Intents, 9);
+        assert_eq!(capacity.intents(), Room::Free);
+        // Another door's push lies between.
+        capacity.pushed(Lane::Intents, 11);
+        assert_eq!(crowded(&capacity).map(|gate| (gate.full, gate.most)), Some((10, 10)));
     }
 
     #[test]
-    fn a_wait_that_would_be_too_long_is_refused_and_told() {
-        let capacity = Capacity::new(1_000_000, Duration::from_mins(1));
-        capacity.take(&depth(1_000, 0), None);
-        capacity.take(&depth(1_000, 10), Some(Duration::from_secs(1)));
-        let wait = capacity.refusal().unwrap();
-        assert!((100..=120).contains(&wait.as_secs()), "{wait:?}");
-        capacity.take(&depth(100, 1_000), Some(Duration::from_secs(1)));
-        assert_eq!(capacity.refusal(), None);
+    fn a_wait_that_would_be_too_long_closes_the_gate_at_that_depth() {
+        let capacity = capacity(1_000_000, 8);
+        look(&capacity, &[(1_000, 0), (1_000, 10), (1_000, 20), (1_000, 30)]);
+        let gate = crowded(&capacity).unwrap();
+        assert_eq!((gate.full, gate.busy), (600, 10));
+        assert_eq!(gate.each.as_millis(), 100);
+        look(&capacity, &[(599, 40)]);
+        assert_eq!(capacity.intents(), Room::Free);
     }
 
     #[test]
-    fn a_trickle_says_nothing_of_the_speed() {
-        let capacity = Capacity::new(1_000_000, Duration::from_mins(1));
-        capacity.take(&depth(3, 0), None);
-        capacity.take(&depth(3, 2), Some(Duration::from_secs(1)));
-        capacity.take(&depth(300, 4), Some(Duration::from_secs(1)));
-        assert_eq!(capacity.refusal(), None);
+    fn a_promised_place_keeps_the_gate_even_where_there_is_room() {
+        let capacity = capacity(1_000, 1);
+        let promised = Gauge { promised: 1, ..gauge(1, 0) };
+        capacity.view(Lane::Intents).take(promised, None);
+        assert!(crowded(&capacity).is_some());
     }
 
     #[test]
-    fn idle_time_says_nothing_of_the_speed() {
-        let capacity = Capacity::new(1_000_000, Duration::from_mins(1));
-        capacity.take(&depth(0, 0), None);
-        capacity.take(&depth(5_000, 1), Some(Duration::from_hours(1)));
-        assert_eq!(capacity.refusal(), None);
+    fn idle_time_a_trickle_and_one_slice_say_nothing_of_the_speed() {
+        for looks in [
+            // Idle for hours, then a burst.
+            &[(0, 0), (5_000, 1), (5_000, 2)][..],
+            // Less than a slice waits.
+            &[(3, 0), (3, 2), (3, 4), (3, 6), (5_000, 8)],
+        ] {
+            let capacity = capacity(1_000_000, 256);
+            look(&capacity, looks);
+            assert_eq!(capacity.intents(), Room::Free, "{looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_that_stops_is_noticed_and_an_old_speed_forgotten() {
+        let capacity = capacity(1_000_000, 8);
+        look(&capacity, &[(9_000, 0), (9_000, 1_000), (9_000, 2_000), (9_000, 3_000)]);
+        assert_eq!(capacity.intents(), Room::Free, "a thousand a second");
+        look(&capacity, &[(9_000, 3_000); 30]);
+        assert!(crowded(&capacity).unwrap().full < 9_000, "nothing was done for half a minute");
+        look(&capacity, &[(0, 12_000); 30]);
+        look(&capacity, &[(9_000, 12_000)]);
+        assert_eq!(capacity.intents(), Room::Free, "the lane was empty for half a minute");
+    }
+
+    #[test]
+    fn short_memory_refuses_intents_alone() {
+        let capacity = capacity(1_000, 1);
+        let filled = |used_bytes| Gauge { used_bytes, allowed_bytes: 1_000, ..gauge(1, 0) };
+        for lane in FED {
+            capacity.view(lane).take(filled(799), None);
+        }
+        assert_eq!(capacity.intents(), Room::Free);
+        for lane in FED {
+            capacity.view(lane).take(filled(800), None);
+        }
+        let Room::NoMemory(wait) = capacity.intents() else { panic!("{:?}", capacity.intents()) };
+        assert!((5..=10).contains(&wait.as_secs()), "{wait:?}");
+        assert_eq!(capacity.webhooks(Lane::PaymentsIn), None);
+        capacity.view(Lane::Intents).take(Gauge { allowed_bytes: 0, ..filled(u64::MAX) }, None);
+        assert_eq!(capacity.intents(), Room::Free, "no limit is set");
+    }
+
+    #[test]
+    fn webhooks_have_the_depth_of_their_own_lane() {
+        let capacity = capacity(10, 1);
+        look(&capacity, &[(1_000, 0)]);
+        assert!(crowded(&capacity).is_some());
+        assert_eq!(capacity.webhooks(Lane::PaymentsIn), None);
+        capacity.view(Lane::PaymentsIn).take(gauge(10, 0), None);
+        assert!(capacity.webhooks(Lane::PaymentsIn).is_some());
+        assert_eq!(capacity.webhooks(Lane::ShippingIn), None);
+    }
+
+    #[test]
+    fn a_wiped_redis_does_not_leave_its_sequence_behind() {
+        let capacity = capacity(100, 1);
+        capacity.pushed(Lane::Intents, 1_000_000);
+        look(&capacity, &[(1, 0)]);
+        assert_eq!(capacity.intents(), Room::Free);
     }
 }

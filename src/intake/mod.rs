@@ -17,6 +17,7 @@ mod tests;
 mod watch;
 mod webhooks;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use crate::auth::{self, Action, Principal, Reach};
-use crate::config::{IntakeSettings, ms};
+use crate::config::{IntakeSettings, LaneSettings, ms};
 use crate::domain::key::IntentNames;
 use crate::queue::Queue;
 use crate::seal::Seal;
@@ -69,8 +70,8 @@ pub struct Parts {
     pub easypost: EasyPostSignature,
     /// What is known at the start: nothing, outside tests.
     pub snapshots: Snapshots,
-    /// Open intents above which new ones are refused.
-    pub max_depth: u64,
+    /// How deep the lanes may be that the intake feeds, by name.
+    pub lanes: BTreeMap<String, LaneSettings>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
 }
@@ -165,7 +166,7 @@ fn door(settings: IntakeSettings, parts: Parts, stop: CancellationToken) -> Door
         stripe: parts.stripe,
         easypost: parts.easypost,
         snapshots: parts.snapshots,
-        capacity: Capacity::new(parts.max_depth, max_wait),
+        capacity: Capacity::new(&parts.lanes, max_wait),
         watch: Watch::new(),
         stop,
     }

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tracing::{debug, error};
 
+use super::capacity::Room;
 use super::outcome::{Known, queued};
 use super::problem::{Code, Problem};
 use super::watch::Follow;
@@ -24,12 +25,14 @@ use crate::auth::{Action, Principal, Reach};
 use crate::domain::intent::{AcceptedIntent, OrderIntentBody};
 use crate::domain::key::{IdempotencyKey, fingerprint, hex};
 use crate::domain::priority::Priority;
-use crate::ids::{IntentId, JobId};
-use crate::job::{Band, Payload};
+use crate::ids::{IntentId, JobId, jitter};
+use crate::job::{Band, Lane, Payload};
 use crate::jobs::order_intent::OrderIntent;
-use crate::queue::{IntentPush, IntentPushed};
+use crate::queue::{Gate, IntentPush, IntentPushed};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// How far apart callers come back who were given places in the same second.
+const SPREAD: Duration = Duration::from_secs(1);
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// A judged wish, on its way to the queue.
@@ -94,18 +97,19 @@ struct Taken {
 
 async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
     let intent = wish.intent;
-    // The push looks the key up by itself; only where new wishes are refused it is asked before, because a holder of a
-    // place is not refused. So a herd costs one call each.
-    if let Some(wait) = door.capacity.refusal()
-        && door.queue.intent(intent).await?.is_none()
-    {
-        let detail = "nothing was taken in; repeat with the same key once the time has passed";
-        return Err(Problem::new(Code::OverCapacity, detail).retry_after(wait));
-    }
+    // The push looks the key up by itself, before it passes the gate: a holder of an intent is never refused. So a herd
+    // costs one call each. Only where nothing may be written the key is asked for first.
+    let gate = match door.capacity.intents() {
+        Room::Crowded(gate) => Some(gate),
+        Room::NoMemory(wait) if door.queue.intent(intent).await?.is_none() => {
+            return Err(refused("memory", wait));
+        }
+        Room::Free | Room::NoMemory(_) => None,
+    };
     let first = queued(intent, &wish.tenant, &wish.customer).to_string();
-    match door.queue.push_intent(parcel(wish, first.clone())?).await? {
+    match door.queue.push_intent(parcel(wish, first.clone(), gate)?).await? {
         IntentPushed::Accepted { sequence, .. } => {
-            door.capacity.pushed();
+            door.capacity.pushed(Lane::Intents, sequence);
             debug!(%intent, sequence, "intent accepted");
             Ok(Taken { intent, known: Known::read(0, &first)?, is_replay: false })
         }
@@ -117,10 +121,21 @@ async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
             let detail = "this key already names another wish of this customer; a new wish needs a new key";
             Err(Problem::new(Code::KeyReused, detail))
         }
+        IntentPushed::Later { wait, booked } => {
+            // Places differ by moments, times by whole seconds: chance spreads who shares one. Without a place, more.
+            let spread = if booked { SPREAD } else { wait / 5 };
+            Err(refused("wait", wait + spread.mul_f64(jitter())))
+        }
     }
 }
 
-fn parcel(wish: Wish, public: String) -> Result<IntentPush, Problem> {
+fn refused(reason: &'static str, wait: Duration) -> Problem {
+    metrics::counter!("orderfleet_intake_refused_total", "reason" => reason).increment(1);
+    let detail = "nothing was taken in; repeat with the same key once the time has passed";
+    Problem::new(Code::OverCapacity, detail).because(reason).retry_after(wait)
+}
+
+fn parcel(wish: Wish, public: String, gate: Option<Gate>) -> Result<IntentPush, Problem> {
     let band = Priority::named(&wish.body.priority).and_then(|priority| Band::numbered(priority.band));
     let accepted = OrderIntent(AcceptedIntent {
         intent_id: wish.intent,
@@ -142,6 +157,7 @@ fn parcel(wish: Wish, public: String) -> Result<IntentPush, Problem> {
         traceparent: Some(wish.traceparent),
         fingerprint: wish.fingerprint,
         public,
+        gate,
     })
 }
 

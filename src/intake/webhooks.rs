@@ -55,6 +55,10 @@ async fn take_in<J: Listed>(
     job: &J,
     headers: &HeaderMap,
 ) -> Result<Json<Value>, Problem> {
+    if let Some(wait) = door.capacity.webhooks(J::LANE) {
+        let detail = "nothing was taken in: too many events wait";
+        return Err(Problem::new(Code::OverCapacity, detail).retry_after(wait));
+    }
     let body = serde_json::to_vec(job).map_err(|fault| {
         error!(%fault, "an event can not be written");
         Problem::new(Code::Internal, "the event can not be written")

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::client::{arg, bytes, number};
 use super::envelope::{Envelope, Origin};
+use super::gate::Gate;
 use super::{Queue, QueueError, keys, scripts};
 use crate::ids::{IntentId, JobId};
 use crate::job::{Band, Lane};
@@ -43,6 +44,8 @@ pub struct IntentPush {
     pub fingerprint: [u8; FINGERPRINT],
     /// The public state `queued`, as JSON.
     pub public: String,
+    /// What it has to pass, where the lane is crowded. Whoever holds a place passes it.
+    pub gate: Option<Gate>,
 }
 
 /// What became of it.
@@ -66,6 +69,13 @@ pub enum IntentPushed {
     },
     /// The key is known, with another request.
     Mismatch,
+    /// The gate did not let it in; nothing was taken in.
+    Later {
+        /// When there will be room.
+        wait: Duration,
+        /// Whether a place is kept for it then.
+        booked: bool,
+    },
 }
 
 /// An intent's state, as Redis has it.
@@ -115,14 +125,15 @@ impl Queue {
         };
         let lane = self.0.keys(Lane::Intents);
         let mut keys = lane.all().to_vec();
-        keys.push(lane.intent(intent.intent));
-        let args = vec![
+        keys.extend([lane.intent(intent.intent), lane.promises()]);
+        let mut args = vec![
             intent.job.uuid().as_bytes().to_vec(),
             envelope.encode(),
             intent.fingerprint.to_vec(),
             intent.public.into_bytes(),
             arg(self.intent_ttl_ms()),
         ];
+        args.extend(intent.gate.iter().flat_map(Gate::args));
         let answer: Vec<Value> = self.0.link.call(&scripts::PUSH_INTENT, &keys, args).await?;
         read_pushed(answer)
     }
@@ -198,6 +209,10 @@ fn read_pushed(answer: Vec<Value>) -> Result<IntentPushed, QueueError> {
         b"accepted" => Ok(IntentPushed::Accepted {
             sequence: u64::try_from(number(next())?).unwrap_or_default(),
             position: u64::try_from(number(next())?).unwrap_or_default(),
+        }),
+        b"later" => Ok(IntentPushed::Later {
+            wait: Duration::from_millis(u64::try_from(number(next())?).unwrap_or_default()),
+            booked: number(next())? == 1,
         }),
         b"replayed" => Ok(IntentPushed::Replayed {
             version: number(next())?,

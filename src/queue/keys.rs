@@ -97,6 +97,11 @@ impl LaneKeys {
         self.key("wake")
     }
 
+    /// Sorted set: when a caller who was sent away may come back, in ms → its intent. Intents' lane only.
+    pub(super) fn promises(&self) -> String {
+        self.key("p")
+    }
+
     /// String: fingerprint, version and public state of an intent. In this slot, so that it is written with its copy.
     pub(super) fn intent(&self, id: IntentId) -> String {
         self.key(&format!("i:{}", id.uuid().simple()))

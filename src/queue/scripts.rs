@@ -36,6 +36,7 @@ scripts! {
     DROP_BURIED = "scripts/drop_buried.lua";
     KNOWS = "scripts/knows.lua";
     DEPTH = "scripts/depth.lua";
+    GAUGE = "scripts/gauge.lua";
 }
 
 /// The only one that works on the fleet's keys, without the prelude.

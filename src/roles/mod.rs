@@ -133,7 +133,7 @@ pub async fn start_intake(
         easypost: EasyPostSignature::new(plain(&settings.easypost.webhook_secrets))
             .map_err(|error| refused("easypost.webhook_secrets", &error))?,
         snapshots: intake::Snapshots::default(),
-        max_depth: settings.lanes.get("intents").map_or(u64::MAX, |lane| lane.max_depth),
+        lanes: settings.lanes.clone(),
         metrics,
     };
     intake::serve(settings.intake.clone(), parts, stop).await.map_err(|error| {

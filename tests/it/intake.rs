@@ -1,5 +1,6 @@
 //! The intake beside a real Postgres: keys that are made and revoked while it runs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
         stripe: StripeSignature::new(["whsec_test"], 300).unwrap(),
         easypost: EasyPostSignature::new(["test"]).unwrap(),
         snapshots: Snapshots::default(),
-        max_depth: 100,
+        lanes: BTreeMap::default(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
     serve(settings, parts, stop.clone()).await.unwrap()

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Intake, Parts, Snapshots, serve};
+use super::webhooks::stripe_header;
 use crate::auth::{self, Role};
-use crate::config::{IntakeSettings, PostgresSettings, QueueSettings};
+use crate::config::{IntakeSettings, LaneSettings, PostgresSettings, QueueSettings};
 use crate::ids::ApiKeyId;
 use crate::queue::Queue;
 use crate::queue::tests::server::Server;
@@ -71,7 +72,7 @@ pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
         stripe: StripeSignature::new([STRIPE_SECRET], 300).unwrap(),
         easypost: EasyPostSignature::new([EASYPOST_SECRET]).unwrap(),
         snapshots,
-        max_depth,
+        lanes: [("intents".to_owned(), LaneSettings { concurrency: 1, slice: 1, max_depth })].into(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
     let intake = serve(settings(), parts, stop.clone()).await.unwrap();
@@ -116,6 +117,27 @@ impl House {
         let answer = self.intent(idempotency_key, &wish()).send().await.unwrap();
         assert_eq!(answer.status(), 202);
         answer.json::<Value>().await.unwrap()["intent_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends new wishes until one is refused for capacity: the door looks twice a second.
+    pub(super) async fn refused(&self, name: &str) -> Value {
+        for at in 0..400 {
+            let answer = self.intent(&format!("{name}-{at}"), &wish()).send().await.unwrap();
+            if answer.status() == 503 {
+                assert!(answer.headers().contains_key("retry-after"));
+                return answer.json().await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("nothing was refused");
+    }
+
+    /// Sends a signed event of Stripe's; answers the status.
+    pub(super) async fn event(&self, id: &str) -> u16 {
+        let body = json!({"id": id, "type": "payment_intent.succeeded", "data": {"object": {"id": "pi_1"}}});
+        let header = stripe_header(&body.to_string(), NOW);
+        let sent = self.post("/webhooks/stripe").header("stripe-signature", header).body(body.to_string());
+        sent.send().await.unwrap().status().as_u16()
     }
 
     /// A secret as the store keeps it, broken into lines as Postgres breaks its base64.

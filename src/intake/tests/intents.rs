@@ -156,7 +156,7 @@ async fn without_keys_nobody_is_let_in_and_the_process_is_not_ready() {
 async fn a_full_lane_refuses_new_wishes_and_keeps_old_ones() {
     let house = open_with(1, true).await;
     let id = house.placed("k-1").await;
-    let answer = house.intent("k-2", &wish()).send().await.unwrap();
+    let answer = house.intent("k-3", &wish()).send().await.unwrap();
     assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
     let (status, code, body) = problem(answer).await;
     assert_eq!((status, code.as_str(), &body["retryable"]), (503, "over_capacity", &json!(true)));
@@ -190,4 +190,36 @@ async fn a_request_keeps_its_name() {
     assert_eq!(named.headers()["x-request-id"], "req-7");
     let unnamed = house.intent("k-1", &wish()).send().await.unwrap();
     assert!(unnamed.headers()["x-request-id"].to_str().unwrap().starts_with("req_"));
+}
+
+#[tokio::test]
+async fn from_four_fifths_of_the_memory_on_only_known_wishes_and_webhooks_are_taken_in() {
+    let house = open().await;
+    let id = house.placed("k-1").await;
+    let used: String = house.redis.ask(&["INFO", "memory"]);
+    let used: u64 = used.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().parse().unwrap();
+    house.redis.ask::<String>(&["CONFIG", "SET", "maxmemory", &(used * 10 / 9).to_string()]);
+    let refused = house.refused("k-2").await;
+    let taken = house.queue.depth(Lane::Intents).await.unwrap().waiting();
+    assert_eq!(
+        (refused["code"].as_str(), refused["reason"].as_str()),
+        (Some("over_capacity"), Some("memory"))
+    );
+    assert_eq!(house.placed("k-1").await, id);
+    assert_eq!(house.event("evt_1").await, 200);
+    // At the limit webhooks too: their provider repeats them.
+    house.redis.ask::<String>(&["CONFIG", "SET", "maxmemory", &(used / 2).to_string()]);
+    assert_eq!(house.event("evt_2").await, 503);
+    assert_eq!(house.placed("k-1").await, id);
+    assert_eq!(house.queue.depth(Lane::Intents).await.unwrap().waiting(), taken);
+    // Room again: in by themselves.
+    house.redis.ask::<String>(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(house.event("evt_2").await, 200);
+    for _ in 0..200 {
+        if house.intent("k-3", &wish()).send().await.unwrap().status() == 202 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("nothing came in any more");
 }

@@ -16,7 +16,7 @@ fn sign(secret: &str, bytes: &[u8]) -> String {
     hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), bytes).as_ref())
 }
 
-fn stripe_header(body: &str, at: i64) -> String {
+pub(super) fn stripe_header(body: &str, at: i64) -> String {
     format!("t={at},v1={}", sign(STRIPE_SECRET, format!("{at}.{body}").as_bytes()))
 }
 

@@ -3,7 +3,7 @@
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{IntentPush, IntentPushed, Projection};
+use super::super::{Gate, Gauge, IntentPush, IntentPushed, Projection, QueueError};
 use super::*;
 use crate::ids::IntentId;
 
@@ -19,6 +19,7 @@ fn intent(id: IntentId, fingerprint: u8) -> IntentPush {
         traceparent: None,
         fingerprint: [fingerprint; 32],
         public: r#"{"status":"queued"}"#.to_owned(),
+        gate: None,
     }
 }
 
@@ -83,4 +84,116 @@ async fn only_a_newer_state_is_shown_and_it_is_told() {
     stop.cancel();
     listening.close();
     listening.wait().await;
+}
+
+/// As after a burst: a hundred open in a lane that takes a second for each and is full with a hundred.
+async fn crowd(queue: &Queue) -> Gate {
+    for _ in 0..100 {
+        queue.push_intent(intent(IntentId::new(), 1)).await.unwrap();
+    }
+    Gate { full: 100, busy: 0, most: 200, each: Duration::from_secs(1), longest: Duration::from_mins(5) }
+}
+
+async fn through(queue: &Queue, gate: Gate, id: IntentId) -> Option<(Duration, bool)> {
+    match queue.push_intent(IntentPush { gate: Some(gate), ..intent(id, 1) }).await.unwrap() {
+        IntentPushed::Accepted { .. } => None,
+        IntentPushed::Later { wait, booked } => Some((wait, booked)),
+        other @ (IntentPushed::Replayed { .. } | IntentPushed::Mismatch) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn each_caller_who_is_sent_away_is_told_another_moment_and_keeps_its_place() {
+    let (_server, queue) = start().await;
+    let gate = crowd(&queue).await;
+    let callers: Vec<_> = (0..20).map(|_| IntentId::new()).collect();
+    let mut told = Vec::new();
+    for caller in &callers {
+        let (wait, booked) = through(&queue, gate, *caller).await.unwrap();
+        assert!(booked);
+        told.push(wait);
+    }
+    // A hundred seconds of work, and a second more for each place before.
+    assert!(told[0] > Duration::from_secs(90) && told[0] < Duration::from_secs(100), "{told:?}");
+    let apart = |pair: &[Duration]| pair[1].saturating_sub(pair[0]) > Duration::from_millis(500);
+    assert!(told.windows(2).all(apart), "{told:?}");
+    let (again, _) = through(&queue, gate, callers[7]).await.unwrap();
+    assert!(again <= told[7], "whoever asks early stays where it was");
+    assert_eq!(queue.gauge(LANE).await.unwrap().promised, 20);
+    // Known keys never meet the gate.
+    let known = IntentId::new();
+    queue.push_intent(intent(known, 1)).await.unwrap();
+    let replayed = queue.push_intent(IntentPush { gate: Some(gate), ..intent(known, 1) }).await.unwrap();
+    assert!(matches!(replayed, IntentPushed::Replayed { .. }), "{replayed:?}");
+}
+
+#[tokio::test]
+async fn a_promised_place_is_kept_while_newcomers_are_sent_away() {
+    let (_server, queue) = start().await;
+    let gate = Gate { each: Duration::from_millis(10), ..crowd(&queue).await };
+    let promised = IntentId::new();
+    let (wait, _) = through(&queue, gate, promised).await.unwrap();
+    assert!(
+        wait < Duration::from_millis(50),
+        "a second of work, and the second that callers are late: {wait:?}"
+    );
+    until("its time has come", async || {
+        assert!(through(&queue, gate, IntentId::new()).await.is_some(), "a newcomer took the place");
+        through(&queue, gate, promised).await.is_none()
+    })
+    .await;
+    // It was used: nobody comes in by it twice.
+    let replayed = queue.push_intent(IntentPush { gate: Some(gate), ..intent(promised, 1) }).await.unwrap();
+    assert!(matches!(replayed, IntentPushed::Replayed { .. }), "{replayed:?}");
+}
+
+#[tokio::test]
+async fn a_fleet_that_would_be_idle_takes_newcomers_and_a_lane_that_is_full_takes_nobody() {
+    let (_server, queue) = start().await;
+    let gate = Gate { each: Duration::from_millis(1), ..crowd(&queue).await };
+    let promised = IntentId::new();
+    through(&queue, gate, promised).await.unwrap();
+    assert_eq!(through(&queue, Gate { busy: 101, ..gate }, IntentId::new()).await, None);
+    // One more than that came in: a hundred and one.
+    assert!(through(&queue, Gate { busy: 101, ..gate }, IntentId::new()).await.is_some());
+    assert!(through(&queue, Gate { most: 101, ..gate }, promised).await.is_some(), "deeper than allowed");
+    // Beyond the longest wait nothing is kept, and the longest wait is what is told.
+    let short = Gate { longest: Duration::from_millis(1), each: Duration::from_secs(1), ..gate };
+    assert_eq!(through(&queue, short, IntentId::new()).await, Some((Duration::from_millis(1), false)));
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_the_push_books_nothing_and_still_knows_its_intents() {
+    let (server, queue) = start().await;
+    let gate = crowd(&queue).await;
+    let (known, waits) = (IntentId::new(), IntentId::new());
+    queue.push_intent(intent(known, 1)).await.unwrap();
+    let immediate = Gate { each: Duration::from_millis(1), ..gate };
+    through(&queue, immediate, waits).await.unwrap();
+    server.ask::<String>(&["CONFIG", "SET", "maxmemory", "1mb"]);
+    let gauge = queue.gauge(LANE).await.unwrap();
+    assert_eq!((gauge.open(), gauge.pushed, gauge.allowed_bytes), (101, 101, 1 << 20));
+    assert!(gauge.used_bytes > gauge.allowed_bytes, "{gauge:?}");
+    for (what, gate) in [
+        ("no gate", None),
+        ("a closed gate", Some(gate)),
+        ("an open gate", Some(Gate { full: 1_000, ..gate })),
+    ] {
+        let refused = queue.push_intent(IntentPush { gate, ..intent(IntentId::new(), 1) }).await;
+        assert!(matches!(refused, Err(QueueError::Full(_))), "{what}: {refused:?}");
+    }
+    until("its time has come", async || {
+        matches!(
+            queue.push_intent(IntentPush { gate: Some(immediate), ..intent(waits, 1) }).await,
+            Err(QueueError::Full(_))
+        )
+    })
+    .await;
+    let replayed = queue.push_intent(intent(known, 1)).await.unwrap();
+    assert!(matches!(replayed, IntentPushed::Replayed { healed: false, .. }), "{replayed:?}");
+    // Nothing half done: with room again, both come in.
+    server.ask::<String>(&["CONFIG", "SET", "maxmemory", "0"]);
+    let after = queue.gauge(LANE).await.unwrap();
+    assert_eq!(after, Gauge { used_bytes: after.used_bytes, allowed_bytes: 0, ..gauge });
+    assert_eq!(through(&queue, immediate, waits).await, None);
 }
