@@ -12,6 +12,7 @@
 
 mod commits;
 mod plan;
+mod retry_after;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -24,7 +25,10 @@ use stage::report::Report;
 type Proof = fn(Plan, &mut Report) -> LocalBoxFuture<'_, ()>;
 
 /// Every proof, by its name on the command line.
-const PROOFS: &[(&str, Proof)] = &[("commits", |plan, report| commits::prove(plan, report).boxed_local())];
+const PROOFS: &[(&str, Proof)] = &[
+    ("commits", |plan, report| commits::prove(plan, report).boxed_local()),
+    ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
+];
 
 fn main() -> ExitCode {
     let names: Vec<&str> = PROOFS.iter().map(|(name, _)| *name).collect();

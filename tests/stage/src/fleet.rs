@@ -197,6 +197,19 @@ impl Fleet {
 
     /// Sends a wish of its own, under this key, to an intake that may be dead.
     pub async fn try_wish(&self, key: &str) -> reqwest::Result<reqwest::Response> {
+        self.wish_at(self.address, key).await
+    }
+
+    /// Starts one more intake of this fleet, on the same servers; it is not waited for.
+    pub fn another_intake(&mut self) -> (Process, SocketAddr) {
+        self.intakes += 1;
+        let (address, mut command) = (free(), with(self.command(), ["intake"]));
+        command.env("ORDERFLEET__INTAKE__ADDRESS", address.to_string());
+        (Process::start(&format!("intake-{}", self.intakes), self.folder.path(), command), address)
+    }
+
+    /// Sends a wish of its own, under this key, to one of several intakes.
+    pub async fn wish_at(&self, door: SocketAddr, key: &str) -> reqwest::Result<reqwest::Response> {
         let body = json!({
             "cart_id": key,
             "customer": { "id": key, "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
@@ -205,7 +218,7 @@ impl Fleet {
             "shipping_address": { "name": "A Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
                                   "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
         });
-        let request = self.client.post(format!("http://{}/v1/order-intents", self.address));
+        let request = self.client.post(format!("http://{door}/v1/order-intents"));
         request.bearer_auth(&self.key).header("Idempotency-Key", key).json(&body).send().await
     }
 
