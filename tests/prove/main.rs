@@ -13,6 +13,7 @@
 mod commits;
 mod plan;
 mod retry_after;
+mod recovery;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ type Proof = fn(Plan, &mut Report) -> LocalBoxFuture<'_, ()>;
 const PROOFS: &[(&str, Proof)] = &[
     ("commits", |plan, report| commits::prove(plan, report).boxed_local()),
     ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
+    ("recovery", |plan, report| recovery::prove(plan, report).boxed_local()),
 ];
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,9 +15,11 @@ use reqwest::{Client, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::figures::Figures;
 use crate::process::{Process, folder, orderfleet, run, scratch, until, with};
+use crate::proxy::Proxy;
 
 /// Below the clone, where any user who can build can also start servers.
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.orderfleet");
@@ -175,6 +177,55 @@ impl Fleet {
         worker
     }
 
+    /// Starts a worker in a folder of its own, so that what it finds in `proof/` is for it alone, with more environment.
+    /// Waits until it works.
+    pub async fn working_apart(&mut self, environment: &[(&str, &str)]) -> (Process, PathBuf) {
+        self.workers += 1;
+        let name = format!("worker-{}", self.workers);
+        let folder = self.folder.path().join(&name);
+        std::fs::create_dir_all(folder.join("proof")).unwrap();
+        let mut command = orderfleet(&folder);
+        command.args(["--config", "../fleet.toml", "worker"]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(environment.iter().copied());
+        let mut worker = Process::start(&name, self.folder.path(), command);
+        worker.says("worker started").await;
+        (worker, folder.join("proof"))
+    }
+
+    /// Jobs of the probes' lane that a worker holds, by its process's number.
+    pub async fn held_by(&self, pid: u32) -> Vec<Uuid> {
+        let records = self.redis(&["HGETALL", "{of:housekeeping:0}:t"]).await;
+        let records: Vec<(Vec<u8>, Vec<u8>)> = redis::from_redis_value(records).unwrap();
+        let holder = format!("-{pid}-");
+        let is_its = |record: &[u8]| {
+            let token = record.split(|byte| *byte == b'|').next().unwrap_or_default();
+            String::from_utf8_lossy(token).contains(&holder)
+        };
+        let held = records.iter().filter(|(_, record)| is_its(record));
+        held.map(|(id, _)| Uuid::from_slice(id).unwrap()).collect()
+    }
+
+    /// Where Postgres listens.
+    pub fn postgres_address(&self) -> SocketAddr {
+        place(self.servers.database_url().expose_secret())
+    }
+
+    /// Where Redis listens.
+    pub fn redis_address(&self) -> SocketAddr {
+        place(self.servers.redis_url().expose_secret())
+    }
+
+    /// The address of Postgres by way of a proxy.
+    pub fn database_url_through(&self, proxy: &Proxy) -> String {
+        through(self.servers.database_url().expose_secret(), proxy)
+    }
+
+    /// The address of Redis by way of a proxy.
+    pub fn redis_url_through(&self, proxy: &Proxy) -> String {
+        through(self.servers.redis_url().expose_secret(), proxy)
+    }
+
     /// Starts customers: each orders, pays and is followed.
     pub fn demo(&self, orders: u64) -> Process {
         let (intake, orders) = (format!("http://{}", self.address), orders.to_string());
@@ -289,6 +340,16 @@ impl Fleet {
         }
         self.servers.stop().await.unwrap();
     }
+}
+
+/// `host:port` of a URL with a login.
+fn place(url: &str) -> SocketAddr {
+    let (_, after) = url.rsplit_once('@').unwrap();
+    after.split('/').next().unwrap().parse().unwrap()
+}
+
+fn through(url: &str, proxy: &Proxy) -> String {
+    url.replace(&place(url).to_string(), &proxy.address().to_string())
 }
 
 const PAID: &str = "select count(*) from payments where role = 'primary'";

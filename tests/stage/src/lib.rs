@@ -8,4 +8,5 @@ pub mod figures;
 pub mod fleet;
 pub mod probes;
 pub mod process;
+pub mod proxy;
 pub mod report;
