@@ -50,6 +50,8 @@ pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<D
     }
     // At most one job of a subject in a transaction; the others take the next turn.
     while !waiting.is_empty() {
+        // What was held up past its lease is another's by now: to load it would be to overtake the successor.
+        waiting.retain(|(delivery, _)| !delivery.lease.is_lost());
         let mut subjects = HashSet::new();
         let limit = kit.pace.slice(J::KIND, J::LIMITS.slice);
         let (turn, rest): (Vec<_>, Vec<_>) = waiting

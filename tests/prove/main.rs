@@ -11,6 +11,7 @@
 )]
 
 mod commits;
+mod fence;
 mod plan;
 mod retry_after;
 mod recovery;
@@ -29,6 +30,7 @@ type Proof = fn(Plan, &mut Report) -> LocalBoxFuture<'_, ()>;
 const PROOFS: &[(&str, Proof)] = &[
     ("commits", |plan, report| commits::prove(plan, report).boxed_local()),
     ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
+    ("fence", |plan, report| fence::prove(plan, report).boxed_local()),
     ("recovery", |plan, report| recovery::prove(plan, report).boxed_local()),
 ];
 
