@@ -11,10 +11,11 @@
 )]
 
 mod commits;
+mod crash;
 mod fence;
 mod plan;
-mod retry_after;
 mod recovery;
+mod retry_after;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ type Proof = fn(Plan, &mut Report) -> LocalBoxFuture<'_, ()>;
 const PROOFS: &[(&str, Proof)] = &[
     ("commits", |plan, report| commits::prove(plan, report).boxed_local()),
     ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
+    ("crash", |plan, report| crash::prove(plan, report).boxed_local()),
     ("fence", |plan, report| fence::prove(plan, report).boxed_local()),
     ("recovery", |plan, report| recovery::prove(plan, report).boxed_local()),
 ];

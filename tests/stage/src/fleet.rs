@@ -7,16 +7,16 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use orderfleet::dev::servers::{Durability, Servers};
 use orderfleet::ids::random_bytes;
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::door::Door;
 use crate::figures::Figures;
 use crate::process::{Process, folder, orderfleet, run, scratch, until, with};
 use crate::proxy::Proxy;
@@ -26,8 +26,6 @@ const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.orderfleet");
 const CATALOGUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/catalogue.csv");
 /// How long a demonstration follows its orders, in seconds: below [`crate::process::LONG`], so that its own answer is seen.
 const PATIENCE: &str = "120";
-/// The longest answer of the intake here: nobody asks it to wait.
-const ANSWER: Duration = Duration::from_secs(20);
 
 /// Waits for its turn; the turn ends with the file, however the process ends.
 pub fn alone() -> File {
@@ -87,7 +85,7 @@ pub struct Fleet {
     pub address: SocketAddr,
     counterparty: SocketAddr,
     key: String,
-    client: Client,
+    door: Door,
     workers: usize,
     intakes: usize,
     _turn: File,
@@ -123,7 +121,7 @@ impl Fleet {
         let (mut sandbox, mut intake) = (process("sandbox"), process("intake"));
         sandbox.says("sandbox listens").await;
         intake.says("intake listens").await;
-        let client = Client::builder().timeout(ANSWER).no_proxy().build().unwrap();
+        let door = Door::new(address, &key);
         let fleet = Self {
             intake,
             sandbox,
@@ -133,20 +131,14 @@ impl Fleet {
             address,
             counterparty,
             key,
-            client,
+            door,
             workers: 0,
             intakes: 1,
             _turn: turn,
         };
         fleet.count(KEEP_ATTEMPTS).await;
-        until("a ready intake", async || fleet.is_ready().await.then_some(())).await;
+        until("a ready intake", async || fleet.door.is_ready().await.then_some(())).await;
         fleet
-    }
-
-    /// Whether the intake says that it is ready.
-    pub async fn is_ready(&self) -> bool {
-        let asked = self.client.get(format!("http://{}/readyz", self.address)).send().await;
-        asked.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// The binary with this fleet's configuration.
@@ -243,12 +235,7 @@ impl Fleet {
 
     /// Sends a wish of its own, under this key.
     pub async fn wish(&self, key: &str) -> reqwest::Response {
-        self.try_wish(key).await.unwrap()
-    }
-
-    /// Sends a wish of its own, under this key, to an intake that may be dead.
-    pub async fn try_wish(&self, key: &str) -> reqwest::Result<reqwest::Response> {
-        self.wish_at(self.address, key).await
+        self.door.wish(key).await.unwrap()
     }
 
     /// Starts one more intake of this fleet, on the same servers; it is not waited for.
@@ -261,16 +248,12 @@ impl Fleet {
 
     /// Sends a wish of its own, under this key, to one of several intakes.
     pub async fn wish_at(&self, door: SocketAddr, key: &str) -> reqwest::Result<reqwest::Response> {
-        let body = json!({
-            "cart_id": key,
-            "customer": { "id": key, "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
-            "currency": "USD",
-            "lines": [{ "sku": "SUIT-42R", "quantity": 1 }],
-            "shipping_address": { "name": "A Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
-                                  "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
-        });
-        let request = self.client.post(format!("http://{door}/v1/order-intents"));
-        request.bearer_auth(&self.key).header("Idempotency-Key", key).json(&body).send().await
+        self.door.at(door).wish(key).await
+    }
+
+    /// The front door, for those who come at the same time.
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// Sends the same wish until it is reserved and can be paid.
@@ -286,8 +269,20 @@ impl Fleet {
 
     /// Tells the sandbox what shall go wrong.
     pub async fn break_outside(&self, rules: Value) {
-        let request = self.client.post(format!("http://{}/_sandbox/faults", self.counterparty));
-        assert!(request.json(&rules).send().await.unwrap().status().is_success());
+        self.door.break_outside(self.counterparty, &rules).await;
+    }
+
+    /// Whether the product's own audit finds every invariant held.
+    pub fn audit_holds(&self) -> bool {
+        let output = run(&mut with(self.command(), ["audit"]));
+        if !output.status.success() {
+            eprintln!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        output.status.success()
     }
 
     /// A number out of the database.

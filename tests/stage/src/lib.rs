@@ -4,9 +4,11 @@
 //! that write themselves into a ledger which no unique key protects ([`probes`]), and the one line of JSON that a proof or
 //! a bench ends with ([`report`]). Nothing here knows a proof. It panics where a test would: who stands on it is one.
 
+pub mod door;
 pub mod figures;
 pub mod fleet;
 pub mod probes;
 pub mod process;
 pub mod proxy;
 pub mod report;
+pub mod rounds;

@@ -88,6 +88,22 @@ impl Fleet {
         self.count("select count(*) from jobs").await
     }
 
+    /// The same, without deadlines of holds, which are minutes away.
+    pub async fn open_work(&self) -> i64 {
+        self.count("select count(*) from jobs where kind <> 'reservation-expiry'").await
+    }
+
+    /// Jobs in workers' hands, in the lanes of wishes and of probes; none while Redis is away.
+    pub async fn leased(&self) -> i64 {
+        let mut leased = 0;
+        for lane in ["intents", "housekeeping"] {
+            if let redis::Value::Int(count) = self.redis(&["ZCARD", &format!("{{of:{lane}:0}}:l")]).await {
+                leased += count;
+            }
+        }
+        leased
+    }
+
     /// Commits of the whole database so far, as Postgres counts them. Backends tell them when they are idle for a moment.
     pub async fn commits(&self) -> i64 {
         self.count("select xact_commit from pg_stat_database where datname = current_database()").await
