@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use redis::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -45,6 +46,9 @@ const LAST_PAUSE: Duration = Duration::from_millis(800);
 /// death accuses, gets the larger share.
 const SPREAD: f64 = 0.125;
 const SPREAD_ALONE: f64 = 0.25;
+/// Claims that are on their way at once, at most, when there is a backlog: Redis works at one while the others travel, and
+/// one flush of its log serves all of them.
+const CLAIMS: usize = 4;
 /// Values before the first job in the answer of claim.lua, and values of each job.
 pub(super) const HEAD: usize = 9;
 pub(super) const WIDTH: usize = 3;
@@ -70,6 +74,14 @@ pub(super) struct LaneClock {
     parked: Option<Instant>,
     parked_from: usize,
     was_alone: bool,
+    /// The last claim left something behind.
+    backlog: bool,
+}
+
+/// A claim's answer, and when it was asked for: this side must never believe longer than Redis does.
+struct Answer {
+    values: Vec<Value>,
+    asked: Instant,
 }
 
 /// What a claim found.
@@ -103,7 +115,7 @@ impl Claimer {
                     self.look().await;
                     continue;
                 }
-                hand = Arc::clone(&self.hands).acquire_owned() => hand,
+                hand = self.free_hand() => hand,
             };
             // The semaphore is never closed.
             let Ok(hand) = hand else { break };
@@ -126,22 +138,47 @@ impl Claimer {
         self.outcomes.hand_back_all(self.shelf.close().into_iter().flat_map(|mut slice| slice.take()));
     }
 
-    /// Fills one hand; answers whether to look again at once.
+    /// A hand is free once its slice has ended, and what slices ended with has to reach Redis in time: else jobs that are
+    /// done would pile up here, leased.
+    async fn free_hand(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        self.outcomes.room().await;
+        Arc::clone(&self.hands).acquire_owned().await
+    }
+
+    /// Fills a hand, and under a backlog every free one in the same round trip; answers whether to look again at once.
     async fn round(&mut self, hand: OwnedSemaphorePermit) -> Result<bool, QueueError> {
-        let claimed = self.claim("any", self.work.slice).await?;
-        let again = claimed.more || (claimed.count > 0 && claimed.deliveries.is_empty());
-        let lonely = claimed.alone && !self.clock.was_alone;
-        self.clock.was_alone = false;
-        if claimed.deliveries.is_empty() {
-            drop(hand);
-        } else {
-            proof::pass(Point::Claimed);
-            self.shelf.put(Slice { deliveries: claimed.deliveries, _hands: vec![hand] });
+        let mut hands = vec![hand];
+        while self.clock.backlog
+            && hands.len() < CLAIMS
+            && let Ok(hand) = Arc::clone(&self.hands).try_acquire_owned()
+        {
+            hands.push(hand);
         }
-        if lonely {
+        let answers = join_all(hands.iter().map(|_| self.ask("any", self.work.slice))).await;
+        let (mut again, mut alone, mut failed) = (false, false, None);
+        for (hand, answer) in hands.into_iter().zip(answers) {
+            match answer.and_then(|answer| self.read(answer)) {
+                Ok(claimed) => {
+                    again = claimed.more || (claimed.count > 0 && claimed.deliveries.is_empty());
+                    alone = claimed.alone;
+                    self.clock.backlog = claimed.more;
+                    if !claimed.deliveries.is_empty() {
+                        proof::pass(Point::Claimed);
+                        self.shelf.put(Slice { deliveries: claimed.deliveries, _hands: vec![hand] });
+                    }
+                }
+                // What the others brought is worked all the same.
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if alone && !std::mem::take(&mut self.clock.was_alone) {
             return Ok(self.lone_round().await? || again);
         }
-        Ok(again || claimed.alone)
+        self.clock.was_alone = false;
+        Ok(again || alone)
     }
 
     /// One suspect with nothing else in flight: waits for every hand of the lane first.
@@ -162,7 +199,7 @@ impl Claimer {
             }
         };
         let Ok(hands) = hands else { return Ok(false) };
-        let claimed = self.claim("alone", 1).await?;
+        let claimed = self.ask("alone", 1).await.and_then(|answer| self.read(answer))?;
         self.clock.was_alone = true;
         if !claimed.deliveries.is_empty() {
             self.shelf.put(Slice { deliveries: claimed.deliveries, _hands: vec![hands, solitude] });
@@ -170,17 +207,19 @@ impl Claimer {
         Ok(true)
     }
 
-    async fn claim(&mut self, mode: &str, most: usize) -> Result<Claimed, QueueError> {
+    async fn ask(&self, mode: &str, most: usize) -> Result<Answer, QueueError> {
         let spread = if mode == "alone" { SPREAD_ALONE } else { SPREAD };
         let lease = ms(self.queue.0.settings.lease_ms).mul_f64(1.0 + spread * jitter()).as_millis();
         let most = most.clamp(1, self.queue.0.batch());
         let args = vec![self.work.worker.clone().into(), arg(lease), arg(most), mode.into(), arg(SUSPECTS)];
-        // Before it is sent: this side must never believe longer than Redis does.
-        let before = Instant::now();
-        let mut answer: Vec<Value> = self.queue.0.call(self.work.lane, &scripts::CLAIM, args).await?;
-        let jobs = answer.split_off(answer.len().min(HEAD));
-        let token: Arc<[u8]> = bytes(answer.pop().unwrap_or(Value::Nil))?.into();
-        let head: Vec<i64> = answer.into_iter().map(number).collect::<Result<_, _>>()?;
+        let asked = Instant::now();
+        Ok(Answer { values: self.queue.0.call(self.work.lane, &scripts::CLAIM, args).await?, asked })
+    }
+
+    fn read(&mut self, Answer { values: mut head, asked }: Answer) -> Result<Claimed, QueueError> {
+        let jobs = head.split_off(head.len().min(HEAD));
+        let token: Arc<[u8]> = bytes(head.pop().unwrap_or(Value::Nil))?.into();
+        let head: Vec<i64> = head.into_iter().map(number).collect::<Result<_, _>>()?;
         let &[paused, waiting, alone, parked, due, lease_end, buried, epoch] = head.as_slice() else {
             return Err(QueueError::answer("a claim of another shape"));
         };
@@ -199,7 +238,7 @@ impl Claimer {
         while let Some(id) = jobs.next() {
             let mut next = || jobs.next().unwrap_or(Value::Nil);
             let (id, past, envelope) = (job_id(&bytes(id)?)?, bytes(next())?, bytes(next())?);
-            if let Some(mut delivery) = self.accept(id, Arc::clone(&token), &envelope, before) {
+            if let Some(mut delivery) = self.accept(id, Arc::clone(&token), &envelope, asked) {
                 let [handed, strikes, _stage, overran] = read_past(&past)?;
                 delivery.deliveries = handed;
                 delivery.strikes = strikes;

@@ -30,6 +30,12 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// hold up the outcomes behind them for ever.
 const REFUSALS: u32 = 5;
 
+/// Batches of outcomes on their way at once: Redis works at one while the others travel, and one flush of its log serves
+/// all of them.
+const BATCHES: usize = 4;
+/// Outcomes that have not reached Redis, above which nothing more is claimed.
+const MOST_OPEN: usize = BATCHES * super::MAX_BATCH;
+
 /// Where a worker's deliveries of one lane end.
 #[derive(Clone)]
 pub struct Outcomes {
@@ -150,6 +156,11 @@ impl Outcomes {
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
     }
 
+    /// Waits until what ended before has mostly reached Redis.
+    pub(super) async fn room(&self) {
+        let _ = self.open.subscribe().wait_for(|open| *open < MOST_OPEN).await;
+    }
+
     fn end(&self, lease: Lease, act: Act) {
         lease.0.end();
         self.open.send_modify(|open| *open += 1);
@@ -172,14 +183,14 @@ pub(super) async fn flush(queue: Queue, lane: Lane, mut pending: Pending, stop: 
     loop {
         let count = tokio::select! {
             () = stop.cancelled() => break,
-            count = pending.receive.recv_many(&mut batch, queue.0.batch()) => count,
+            count = pending.receive.recv_many(&mut batch, BATCHES * queue.0.batch()) => count,
         };
         if count == 0 {
             break;
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            () = send_batch(&queue, lane, &batch) => {}
+            () = send_all(&queue, lane, &batch) => {}
         }
         batch.clear();
         pending.open.send_modify(|open| *open = open.saturating_sub(count));
@@ -188,7 +199,7 @@ pub(super) async fn flush(queue: Queue, lane: Lane, mut pending: Pending, stop: 
     pending.open.send_replace(0);
 }
 
-async fn send_batch(queue: &Queue, lane: Lane, batch: &[Outcome]) {
+async fn send_all(queue: &Queue, lane: Lane, batch: &[Outcome]) {
     proof::pass(Point::Finishing);
     proof::turn(Turning::Outcomes).await;
     let mut calls: BTreeMap<Step, Vec<&Outcome>> = BTreeMap::new();
@@ -196,7 +207,19 @@ async fn send_batch(queue: &Queue, lane: Lane, batch: &[Outcome]) {
         calls.entry(outcome.act.step()).or_default().push(outcome);
     }
     // At once: no job has two outcomes.
-    join_all(calls.iter().map(|(step, outcomes)| send(queue, lane, *step, outcomes))).await;
+    join_all(calls.iter().map(|(step, outcomes)| send_step(queue, lane, *step, outcomes))).await;
+}
+
+async fn send_step(queue: &Queue, lane: Lane, step: Step, outcomes: &[&Outcome]) {
+    let batches = outcomes.chunks(queue.0.batch());
+    if step == Step::Finish {
+        join_all(batches.map(|batch| send(queue, lane, step, batch))).await;
+        return;
+    }
+    // What goes back has an order.
+    for batch in batches {
+        send(queue, lane, step, batch).await;
+    }
 }
 
 /// What a script is called with. The one that every job ends with takes many under one token; the others are rare.

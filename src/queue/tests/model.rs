@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
 use super::super::client::arg;
@@ -104,7 +104,11 @@ async fn push(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
 
 /// An outcome for some of what is held. What turns out to be stale may be: its lease can have ended.
 async fn outcome(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
-    let jobs: Vec<Handed> = model.held.values().take(rng.random_range(1..12)).cloned().collect();
+    let mut jobs: Vec<Handed> = model.held.values().take(rng.random_range(1..12)).cloned().collect();
+    // Among them, under whatever tokens, some that are no longer held, and some under the token of another's claim.
+    jobs.extend((0..3).filter_map(|_| model.stale.choose(rng).cloned()));
+    jobs.extend(foreign(model, rng));
+    jobs.shuffle(rng);
     let pairs: Vec<Vec<u8>> = jobs.iter().flat_map(Handed::pair).collect();
     let what = rng.random_range(0..100);
     let (script, args): (&Script, Vec<Vec<u8>>) = match what {
@@ -125,6 +129,11 @@ async fn outcome(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
         _ => (&scripts::RENEW, [vec![arg(LEASE)], by_token(&jobs)].concat()),
     };
     for (job, took) in jobs.iter().zip(each(queue, LANE, script, args).await) {
+        if model.held.get(&job.id).is_none_or(|held| held.token != job.token) {
+            assert_eq!(took, 0, "a token was accepted that does not hold the job");
+            model.stale_tried += 1;
+            continue;
+        }
         if (0..50).contains(&what) && took == 1 {
             assert!(model.open.remove(&job.id), "finished twice");
         }
@@ -133,6 +142,13 @@ async fn outcome(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
             model.stale.push(job.clone());
         }
     }
+}
+
+/// A job that is held, with the token of a claim that did not hand it over.
+fn foreign(model: &Model, rng: &mut StdRng) -> Option<Handed> {
+    let held: Vec<&Handed> = model.held.values().collect();
+    let (job, other) = (held.choose(rng)?, held.choose(rng)?);
+    (job.token != other.token).then(|| Handed { token: other.token.clone(), ..(*job).clone() })
 }
 
 async fn stale(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
