@@ -266,7 +266,7 @@ fn undeclared(files: &[File]) -> Vec<String> {
         if matches!(
             (folder, name),
             ("src" | "tests/stage/src", "lib" | "main")
-                | ("tests/it" | "tests/prove" | "tests/bench", "main")
+                | ("tests/it" | "tests/prove" | "tests/bench" | "tests/bench/peers/bullmq-rust/src", "main")
                 | ("tests" | "src/bin", _)
         ) {
             continue;

@@ -115,3 +115,37 @@ ensure_venv() {
         .tools/venv/bin/pip install --quiet --disable-pip-version-check --retries 1 --timeout 20 --requirement "$wanted" &&
         cp "$wanted" "$done"
 }
+
+# Peers of the benches, each pinned by its own lock in tests/bench/peers/ and installed once. What cannot be had is said
+# here and again in the report; the bench runs without it.
+ensure_bullmq() {
+    local from=tests/bench/peers/bullmq to=.tools/peers/bullmq
+    cmp --silent "$from/package-lock.json" "$to/installed.json" && cmp --silent "$from/driver.js" "$to/driver.js" && return
+    rm -rf "$to"
+    has npm || {
+        loud 'bullmq: npm is not here (Debian: apt-get install npm)'
+        return 0
+    }
+    say 'installing bullmq into .tools/peers'
+    mkdir -p "$to"
+    cp "$from"/package.json "$from"/package-lock.json "$to"
+    npm ci --prefix "$to" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 ||
+        {
+            loud 'bullmq: npm could not install it'
+            return 0
+        }
+    cp "$from/driver.js" "$to"
+    cp "$from/package-lock.json" "$to/installed.json"
+}
+
+ensure_bullmq_rust() {
+    local from=tests/bench/peers/bullmq-rust to=.tools/peers/bullmq-rust
+    mkdir -p "$to"
+    say "building BullMQ's Rust crate into .tools/peers (once; takes minutes)"
+    rm -f "$to/bench-bullmq-rust"
+    if CARGO_TARGET_DIR=.tools/peers/target cargo build --release --locked --manifest-path "$from/Cargo.toml" >&2; then
+        cp .tools/peers/target/release/bench-bullmq-rust "$to"
+    else
+        loud 'bullmq-rust: it could not be built'
+    fi
+}
