@@ -129,11 +129,11 @@ ensure_bullmq() {
     say 'installing bullmq into .tools/peers'
     mkdir -p "$to"
     cp "$from"/package.json "$from"/package-lock.json "$to"
-    npm ci --prefix "$to" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 ||
-        {
-            loud 'bullmq: npm could not install it'
-            return 0
-        }
+    # Not `npm ci`: that wants the lock to know the native parts of every platform, which some registries do not serve.
+    npm install --prefix "$to" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || {
+        loud 'bullmq: npm could not install it'
+        return 0
+    }
     cp "$from/driver.js" "$to"
     cp "$from/package-lock.json" "$to/installed.json"
 }
