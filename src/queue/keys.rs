@@ -87,7 +87,7 @@ impl LaneKeys {
         self.key("pk")
     }
 
-    /// Hash: counters `lease`, `pushed`, `done`; `paused`; `epoch`.
+    /// Hash: counters `lease`, `pushed`, `done`, and `promoted` (what was done at the last promotion); `paused`; `epoch`.
     pub(super) fn meter(&self) -> String {
         self.key("m")
     }

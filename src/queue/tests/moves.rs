@@ -85,6 +85,25 @@ async fn a_delayed_job_is_never_early_and_keeps_its_attempts() {
 }
 
 #[tokio::test]
+async fn due_jobs_keep_step_with_the_fleet_and_are_never_shut_out() {
+    let (_server, queue) = start().await;
+    let delay = Duration::from_millis(1);
+    let copies: Vec<Copy> = (0..100).map(|n| Copy { delay, ..copy(LANE, &n.to_string()) }).collect();
+    queue.push(&copies).await.unwrap();
+    let promote =
+        async || queue.0.call::<(u64, i64)>(LANE, &scripts::PROMOTE, vec![arg(10)]).await.unwrap().0;
+    until("they are due", async || promote().await == 10).await;
+    assert_eq!((promote().await, promote().await), (10, 0), "two batches wait: that is enough");
+    let handed = claim(&queue, LANE, "w", LONG, 7, "any").await;
+    assert_eq!((promote().await, promote().await), (7, 0), "as much as was taken");
+    // A backlog of others fills the lane: due jobs follow as fast as it is worked off.
+    queue.push(&(0..50).map(|n| copy(LANE, &n.to_string())).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(promote().await, 0);
+    finish(&queue, LANE, &handed).await;
+    assert_eq!((promote().await, promote().await), (7, 0), "as much as was done");
+}
+
+#[tokio::test]
 async fn handed_back_jobs_stand_in_front_in_their_order() {
     let (_server, queue) = start().await;
     let copies: Vec<Copy> = (0..6).map(|n| copy(LANE, &n.to_string())).collect();

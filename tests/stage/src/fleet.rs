@@ -141,6 +141,12 @@ impl Fleet {
         fleet
     }
 
+    /// The key with which its wishes are sent.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The binary with this fleet's configuration.
     pub fn command(&self) -> Command {
         in_fleet(&self.folder, &self.environment)
