@@ -96,10 +96,11 @@ impl Pace {
         self.seconds += over.as_secs_f64();
     }
 
-    /// How long one job takes the fleet; unknown until it was seen at work, and again when that is long ago.
+    /// How long one job takes the fleet; unknown until it was seen at work, and again when that is long ago. A fleet that
+    /// was never seen is about to start: its lane fills to its depth.
     fn each(&self) -> Option<Duration> {
         let each = (self.seconds / self.done).min(LONGEST_WAIT.as_secs_f64());
-        (self.seconds >= EVIDENCE).then(|| Duration::from_secs_f64(each))
+        (self.seconds >= EVIDENCE && self.done > 0.0).then(|| Duration::from_secs_f64(each))
     }
 }
 
@@ -291,6 +292,8 @@ mod tests {
         for looks in [
             // Idle for hours, then a burst.
             &[(0, 0), (5_000, 1), (5_000, 2)][..],
+            // No worker has started yet.
+            &[(5_000, 0), (6_000, 0), (7_000, 0), (8_000, 0), (9_000, 0)],
             // Less than a slice waits.
             &[(3, 0), (3, 2), (3, 4), (3, 6), (5_000, 8)],
         ] {

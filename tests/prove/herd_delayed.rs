@@ -127,7 +127,9 @@ async fn push(queue: &Queue, mut copies: Vec<Copy>, due: i64) {
     for copies in copies.chunks_mut(5_000) {
         let left = due - queue.now_ms().await.unwrap();
         let delay = Duration::from_millis(u64::try_from(left).unwrap_or_default());
-        copies.iter_mut().for_each(|copy| copy.delay = delay);
+        for copy in copies.iter_mut() {
+            copy.delay = delay;
+        }
         queue.push(copies).await.unwrap();
     }
 }

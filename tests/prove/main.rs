@@ -13,6 +13,7 @@
 mod commits;
 mod crash;
 mod fence;
+mod full;
 mod herd_delayed;
 mod plan;
 mod recovery;
@@ -31,6 +32,7 @@ type Proof = fn(Plan, &mut Report) -> LocalBoxFuture<'_, ()>;
 /// Every proof, by its name on the command line.
 const PROOFS: &[(&str, Proof)] = &[
     ("commits", |plan, report| commits::prove(plan, report).boxed_local()),
+    ("full", |plan, report| full::prove(plan, report).boxed_local()),
     ("herd-delayed", |plan, report| herd_delayed::prove(plan, report).boxed_local()),
     ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
     ("crash", |plan, report| crash::prove(plan, report).boxed_local()),
