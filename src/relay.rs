@@ -30,6 +30,8 @@ const MARKS: usize = 16_384;
 const GATHER: Duration = Duration::from_millis(200);
 /// How long the queue may not know a row that was pushed: a push that is still on its way.
 const GRACE: Duration = Duration::from_secs(10);
+/// From the start to the reaper's first look: every lane has been claimed from by then, and told of its epoch.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
 /// Rows compared with the queue in one step of the walk.
 const WALK: i64 = 500;
 
@@ -170,7 +172,10 @@ impl Relay {
 async fn reap(relay: Relay, every: Duration, stop: CancellationToken) {
     // Where the walk stands in each lane.
     let mut walks: HashMap<Lane, Option<JobId>> = HashMap::new();
-    // The first look is at once: a Redis that is new to us gets its epochs before there is work to be lost.
+    // A Redis that is new to us gets its epochs before there is much work to be lost.
+    if stop.run_until_cancelled(sleep(FIRST_LOOK)).await.is_none() {
+        return;
+    }
     loop {
         for lane in Lane::ALL {
             match relay.reap(lane, walks.entry(lane).or_default()).await {

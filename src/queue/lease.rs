@@ -59,6 +59,12 @@ impl Lease {
         self.0.ends().saturating_duration_since(Instant::now())
     }
 
+    /// How much of the kind's deadline is left, from the claim on: renewal stops there.
+    #[must_use]
+    pub fn left_of_deadline(&self) -> Duration {
+        self.0.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// Whether it is over, or was given to somebody else.
     #[must_use]
     pub fn is_lost(&self) -> bool {

@@ -33,6 +33,8 @@ const TRIES: u32 = 4;
 const MOMENT: Duration = Duration::from_millis(20);
 /// How long jobs wait when Postgres is away: a slice is claimed about once a second until it is back.
 const POSTGRES_AWAY: Duration = Duration::from_millis(700);
+/// Kept back of a deadline: the last try of a transaction may wait for a connection, and its outcome for Redis.
+const LAST_TRY: Duration = Duration::from_secs(4);
 /// A call is begun only while this much of the lease is left.
 const LEASE_LEFT: Duration = Duration::from_secs(1);
 /// Tries to project what was committed, before the copy is left to come back.
@@ -50,6 +52,9 @@ pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<D
     }
     // At most one job of a subject in a transaction; the others take the next turn.
     while !waiting.is_empty() {
+        if kit.halt.is_cancelled() {
+            return outcomes.hand_back_all(waiting.into_iter().map(|(delivery, _)| delivery));
+        }
         // What was held up past its lease is another's by now: to load it would be to overtake the successor.
         waiting.retain(|(delivery, _)| !delivery.lease.is_lost());
         let mut subjects = HashSet::new();
@@ -100,7 +105,14 @@ impl<'a, J: Job> Attempt<'a, J> {
     async fn run(mut self) {
         let items = std::mem::take(&mut self.items);
         self.load(items).await;
-        while let Some(first) = self.calls.next().await {
+        let halt = self.kit.halt.clone();
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = halt.cancelled() => return self.hand_back(),
+                first = self.calls.next() => first,
+            };
+            let Some(first) = first else { return };
             let mut back = vec![first];
             // Whatever else has come back by now is settled in the same commit.
             while back.len() < J::LIMITS.settle {
@@ -109,13 +121,26 @@ impl<'a, J: Job> Attempt<'a, J> {
                     _ => break,
                 }
             }
-            // A task that calls never panics and is never aborted: both are caught inside.
+            // A task that calls never panics, and is aborted only where nobody waits for it any more.
             let back: Vec<Back<J>> = back.into_iter().filter_map(Result::ok).collect();
             let again = self.settle(back).await;
             if !again.is_empty() {
                 self.load(again).await;
             }
         }
+    }
+
+    /// The process must end: calls are cut off where they are, and their jobs go back to the front of the queue, spending
+    /// nothing. What a cut-off call did is unknown; its effect stays in flight, and the next load looks it up.
+    fn hand_back(mut self) {
+        self.calls.iter().for_each(JoinHandle::abort);
+        tracing::warn!(
+            kind = J::KIND,
+            jobs = self.held.len(),
+            "the grace is over: handed back while their calls ran"
+        );
+        self.outcomes
+            .hand_back_all(self.held.drain().map(|(_, delivery)| delivery).collect::<Vec<_>>().into_iter());
     }
 
     /// Loads items and begins their calls.
@@ -141,6 +166,14 @@ impl<'a, J: Job> Attempt<'a, J> {
         }
     }
 
+    /// How long the answers of these calls may wait for Postgres: until their deadlines are near. A deadline that passes
+    /// spends an attempt, which an outage must not.
+    fn patience(&self, back: &[Back<J>]) -> Duration {
+        let left = back.iter().filter_map(|back| self.held.get(&back.calling.item.id));
+        let left = left.map(|delivery| delivery.lease.left_of_deadline()).min().unwrap_or_default();
+        left.saturating_sub(LAST_TRY)
+    }
+
     /// Settles calls that came back, and returns those that take another step.
     async fn settle(&mut self, back: Vec<Back<J>>) -> Vec<Item<J>> {
         let back = Arc::new(back);
@@ -150,7 +183,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         };
         let mut again = Vec::new();
         // What a provider answered is worth waiting for: a receipt that is lost is a mail sent twice.
-        match in_transaction(step, back.len(), J::LIMITS.deadline / 2).await {
+        match in_transaction(step, back.len(), self.patience(&back)).await {
             Ok((after, committed)) => {
                 proof::pass(Point::Settled);
                 let carried = self.carry(committed).await;

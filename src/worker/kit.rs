@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pace::Pace;
@@ -22,6 +23,8 @@ pub(super) struct Kit {
     pub(super) rules: Arc<Rules>,
     /// This worker's name: unique for each start of a process.
     pub(super) worker: Arc<str>,
+    /// Cancelled when the grace of a drain is over: whatever still runs is handed back.
+    pub(super) halt: CancellationToken,
     /// How much one transaction takes.
     pub(super) pace: Pace,
     pub(super) tasks: TaskTracker,

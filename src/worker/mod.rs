@@ -63,6 +63,11 @@ pub struct WorkerError(SocketAddr, #[source] std::io::Error);
 /// A claim loop that has not turned for this long is stuck: Redis may be away, or the loop may hang.
 const STUCK: Duration = Duration::from_secs(15);
 
+/// After the grace: to hand back what still runs, and for the relay's last marks. Together below the second that a
+/// supervisor may grant on top of the grace.
+const HAND_BACK: Duration = Duration::from_millis(500);
+const LAST_MARKS: Duration = Duration::from_millis(300);
+
 /// Ready while every lane's claim loop turns.
 struct Turning {
     queue: Queue,
@@ -99,6 +104,7 @@ pub async fn run(
         providers: parts.providers,
         rules: parts.rules,
         worker: Arc::from(name),
+        halt: CancellationToken::new(),
         pace: Pace::default(),
         tasks: tasks.clone(),
     };
@@ -118,11 +124,15 @@ pub async fn run(
     tracing::info!(worker = name, lanes = working.len(), "worker started");
     stop.cancelled().await;
     tracing::info!(worker = name, "draining");
-    let drained = tokio::time::timeout(ms(settings.grace_ms), working.wait()).await.is_ok();
+    let mut drained = tokio::time::timeout(ms(settings.grace_ms), working.wait()).await.is_ok();
+    if !drained {
+        kit.halt.cancel();
+        drained = tokio::time::timeout(HAND_BACK, working.wait()).await.is_ok();
+    }
     relaying.cancel();
     tasks.close();
-    // The relay's last marks: a second is plenty, and a mark that is lost costs one more push.
-    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
+    // A mark that is lost costs one more push.
+    let _ = tokio::time::timeout(LAST_MARKS, tasks.wait()).await;
     tracing::info!(worker = name, drained, "worker stopped");
     Ok(drained)
 }

@@ -15,15 +15,20 @@ mod crash;
 mod fence;
 mod full;
 mod herd_delayed;
+mod flush;
+mod outage;
 mod plan;
+mod poison;
 mod recovery;
 mod retry_after;
+mod rolling;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use outage::Server;
 use plan::Plan;
 use stage::report::Report;
 
@@ -36,6 +41,11 @@ const PROOFS: &[(&str, Proof)] = &[
     ("herd-delayed", |plan, report| herd_delayed::prove(plan, report).boxed_local()),
     ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
     ("crash", |plan, report| crash::prove(plan, report).boxed_local()),
+    ("flush", |plan, report| flush::prove(plan, report).boxed_local()),
+    ("poison", |plan, report| poison::prove(plan, report).boxed_local()),
+    ("rolling", |plan, report| rolling::prove(plan, report).boxed_local()),
+    ("redis-restart", |plan, report| outage::prove(Server::Redis, plan, report).boxed_local()),
+    ("pg-restart", |plan, report| outage::prove(Server::Postgres, plan, report).boxed_local()),
     ("fence", |plan, report| fence::prove(plan, report).boxed_local()),
     ("recovery", |plan, report| recovery::prove(plan, report).boxed_local()),
 ];

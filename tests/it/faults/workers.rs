@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use stage::fleet::Fleet;
+use stage::fleet::{Fleet, Setup};
 use stage::process::until;
 
 /// Between two deaths. Shorter than a lease: what a worker had in its hands is still held when its successor dies.
 const DEATH_EVERY: Duration = Duration::from_secs(2);
 /// What the carrier takes for a label here, so that a worker has some in its hands at any moment.
 const SLOW_CARRIER_MS: u64 = 300;
+/// And where a worker is to be caught in a call that its grace is too short for.
+const VERY_SLOW_CARRIER_MS: u64 = 1_500;
 /// Leased jobs of the lane of labels.
 const HELD: [&str; 2] = ["ZCARD", "{of:shipping:0}:l"];
 
@@ -83,5 +85,32 @@ async fn a_worker_told_to_end_under_load_ends_well_and_spends_nothing() {
     eprintln!("{paid} jobs were open when the first worker had ended");
     figures.must_be_whole(ORDERS, "SIGTERM under load");
     assert_eq!(fleet.attempts().await, "none", "a drain spends no attempt");
+    fleet.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_grace_is_over_hands_back_what_runs() {
+    const ORDERS: u64 = 40;
+    let mut fleet = Fleet::set_up(Setup::default().set("worker.grace_ms", 300)).await;
+    fleet
+        .break_outside(json!([{ "at": "easypost.buy", "what": { "delay": { "ms": VERY_SLOW_CARRIER_MS } } }]))
+        .await;
+    let mut first = fleet.working(&[]).await;
+    let demo = fleet.demo(ORDERS);
+    until("labels in hand", async || {
+        matches!(fleet.redis(&HELD).await, redis::Value::Int(held) if held > 0).then_some(())
+    })
+    .await;
+    first.signal("TERM");
+    let status = first.ended().await;
+    assert!(status.success(), "{status}");
+    assert!(first.log().contains("handed back while their calls ran"), "some did not end within the grace");
+    assert_eq!(fleet.redis(&HELD).await, redis::Value::Int(0), "nothing waits for a lease to end");
+    let _second = fleet.working(&[]).await;
+    let figures = fleet.figures(demo).await;
+    figures.must_be_whole(ORDERS, "a grace that was too short");
+    // The carrier goes on with what was cut off: whoever asks again meanwhile is told that the postage is there.
+    let spent = fleet.attempts().await;
+    assert!(spent == "none" || spent.starts_with("postage_exists: "), "a drain spends no attempt: {spent}");
     fleet.end().await;
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::door::Door;
 use crate::figures::Figures;
-use crate::process::{Process, folder, orderfleet, run, scratch, until, with};
+use crate::process::{LONG, Process, folder, orderfleet, run, scratch, until, with};
 use crate::proxy::Proxy;
 
 /// Below the clone, where any user who can build can also start servers.
@@ -163,8 +163,13 @@ impl Fleet {
 
     /// Starts a worker that is not waited for.
     pub fn worker(&mut self, arguments: &[&str]) -> Process {
-        self.workers += 1;
         let command = with(with(self.command(), ["worker"]), arguments);
+        self.worker_as(command)
+    }
+
+    /// Starts a worker by a command of the caller's.
+    pub fn worker_as(&mut self, command: Command) -> Process {
+        self.workers += 1;
         Process::start(&format!("worker-{}", self.workers), self.folder.path(), command)
     }
 
@@ -323,7 +328,8 @@ impl Fleet {
     /// A command of Redis.
     pub async fn redis(&self, words: &[&str]) -> redis::Value {
         let client = redis::Client::open(self.servers.redis_url().expose_secret()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(LONG));
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         let mut words = words.iter();
         let mut command = redis::cmd(words.next().unwrap());
         words.for_each(|word| {

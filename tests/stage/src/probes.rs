@@ -93,6 +93,14 @@ impl Fleet {
         self.count("select count(*) from jobs where kind <> 'reservation-expiry'").await
     }
 
+    /// Strikes that stand in the records of the probes' lane: deaths that were laid to jobs.
+    pub async fn strikes(&self) -> i64 {
+        let records = self.redis(&["HVALS", "{of:housekeeping:0}:t"]).await;
+        let records: Vec<String> = redis::from_redis_value(records).unwrap();
+        // token | deliveries | strikes | stage | overran
+        records.iter().filter_map(|record| record.split('|').nth(2)?.parse::<i64>().ok()).sum()
+    }
+
     /// Jobs in workers' hands, in the lanes of wishes and of probes; none while Redis is away.
     pub async fn leased(&self) -> i64 {
         let mut leased = 0;

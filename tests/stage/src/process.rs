@@ -157,13 +157,18 @@ impl Drop for Process {
 }
 
 /// Looks until there is something to see; fails after [`LONG`].
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(LONG, what, look).await
+}
+
+/// Looks until there is something to see; fails after `most`.
+pub async fn until_within<T>(most: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let since = Stopwatch::start();
     loop {
         if let Some(seen) = look().await {
             return seen;
         }
-        assert!(since.elapsed() < LONG, "waited in vain for {what}");
+        assert!(since.elapsed() < most, "waited in vain for {what}");
         tokio::time::sleep(LOOK).await;
     }
 }
