@@ -32,7 +32,7 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
             (2, r#""panic""#),
         ],
     );
-    let innocent = plan.sized(146, 287);
+    let innocent = plan.sized(146_u64, 287);
     let bad: u64 = poisons.iter().map(|(count, _)| count).sum();
     let killers: u64 = poisons.iter().filter(|(_, act)| kills(act)).map(|(count, _)| count).sum();
     let setup = Setup::default().set("lanes.housekeeping.concurrency", 2).set("lanes.housekeeping.slice", 64);
