@@ -14,6 +14,7 @@ use tracing::warn;
 use super::client::{arg, bytes, number};
 use super::envelope::{Envelope, Origin};
 use super::gate::Gate;
+use super::shorthand::{expand, shorten};
 use super::{Queue, QueueError, keys, scripts};
 use crate::ids::{IntentId, JobId};
 use crate::job::{Band, Lane};
@@ -130,7 +131,7 @@ impl Queue {
             intent.job.uuid().as_bytes().to_vec(),
             envelope.encode(),
             intent.fingerprint.to_vec(),
-            intent.public.into_bytes(),
+            shorten(&intent.public).into_bytes(),
             arg(self.intent_ttl_ms()),
         ];
         args.extend(intent.gate.iter().flat_map(Gate::args));
@@ -153,7 +154,7 @@ impl Queue {
             let mut args = vec![arg(self.intent_ttl_ms()), keys::changes(&self.0.prefix).into_bytes()];
             for state in states {
                 keys.push(lane.intent(state.intent));
-                args.extend([arg(state.intent), arg(state.version), state.public.clone().into_bytes()]);
+                args.extend([arg(state.intent), arg(state.version), shorten(&state.public).into_bytes()]);
             }
             let _written: Vec<i64> = self.0.link.call(&scripts::PROJECT, &keys, args).await?;
         }
@@ -216,7 +217,7 @@ fn read_pushed(answer: Vec<Value>) -> Result<IntentPushed, QueueError> {
         }),
         b"replayed" => Ok(IntentPushed::Replayed {
             version: number(next())?,
-            public: String::from_utf8(bytes(next())?).map_err(QueueError::answer)?,
+            public: expand(&String::from_utf8(bytes(next())?).map_err(QueueError::answer)?),
             healed: number(next())? == 1,
         }),
         other => Err(QueueError::answer(String::from_utf8_lossy(other))),
@@ -231,7 +232,7 @@ fn read_state(state: &[u8]) -> Result<IntentState, QueueError> {
     Ok(IntentState {
         fingerprint: (*fingerprint != [0; FINGERPRINT]).then_some(*fingerprint),
         version: version.parse().map_err(|_| unreadable())?,
-        public: public.to_owned(),
+        public: expand(public),
     })
 }
 
@@ -240,6 +241,6 @@ fn read_change(message: &[u8]) -> Option<Changed> {
     Some(Changed {
         intent: parts.next()?.parse().ok()?,
         version: parts.next()?.parse().ok()?,
-        public: parts.next()?.to_owned(),
+        public: expand(parts.next()?),
     })
 }

@@ -29,6 +29,7 @@ mod looks;
 mod news;
 mod outcomes;
 mod scripts;
+mod shorthand;
 mod slice;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::*;
-use orderfleet::ids::{JobId, random_hex};
+use orderfleet::ids::JobId;
 use orderfleet::job::{Band, Lane};
 use orderfleet::queue::{Copy, LaneWork, Origin, Outcomes, Queue, Slice};
 use tokio_util::sync::CancellationToken;
@@ -12,8 +12,10 @@ use tokio_util::task::TaskTracker;
 
 /// A kind that every lane here knows. It is one with a short code in the envelope, as all kinds of the product have.
 const KIND: &str = "email";
+/// Every job here belongs to a trace, as all jobs of an order do.
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// A job that belongs to a trace, as all jobs of an order do.
+/// A job that is due at once.
 pub(crate) fn copy(lane: Lane, body: Vec<u8>) -> Copy {
     Copy {
         id: JobId::new(),
@@ -24,7 +26,7 @@ pub(crate) fn copy(lane: Lane, body: Vec<u8>) -> Copy {
         attempts: 0,
         delay: Duration::ZERO,
         body,
-        traceparent: Some(format!("00-{}-{}-01", random_hex::<16>(), random_hex::<8>())),
+        traceparent: Some(TRACE.to_owned()),
     }
 }
 

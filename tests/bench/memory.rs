@@ -24,6 +24,9 @@ const CALL: usize = 4 * BATCH;
 const HANDS: usize = 4;
 const LANE: Lane = Lane::Mail;
 
+/// What Redis does not count as a key's own: its entry in the table of expiries, and that one's slots.
+const EXPIRY_BYTES: f64 = 48.0;
+
 /// Bars.
 const WAITING_BYTES: f64 = 350.0;
 const INTENT_BYTES: f64 = 300.0;
@@ -53,7 +56,7 @@ pub(crate) async fn run(plan: Plan, report: &mut Report) {
     end(worker).await;
     let intents = sizes(&fleet, &format!("{{{prefix}:*:i:*")).await;
     assert!(intents.len() >= usize::try_from(orders).unwrap(), "a state for each order");
-    let intent = float(intents.iter().sum()) / float(intents.len());
+    let intent = float(intents.iter().sum()) / float(intents.len()) + EXPIRY_BYTES;
     report.bar("intent_key_and_projection_bytes", intent.round(), Op::AtMost, INTENT_BYTES);
 
     let before = used(&fleet).await;

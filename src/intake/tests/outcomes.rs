@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::house::{House, open, problem, wish};
+use crate::ids::IntentId;
 use crate::queue::Projection;
 
 async fn project(house: &House, intent: &str, version: i64, mut state: Value) {
@@ -77,10 +80,10 @@ async fn a_held_answer_comes_with_the_outcome() {
             // The second intent's name is not known here: it is the one that the queue has next.
             let second = loop {
                 let keys: Vec<String> = house.redis.ask(&["KEYS", "*:i:*"]);
-                let first = id.parse::<crate::ids::IntentId>().unwrap().uuid().simple().to_string();
+                let first = URL_SAFE_NO_PAD.encode(id.parse::<IntentId>().unwrap().uuid());
                 if let Some(key) = keys.iter().find(|key| !key.ends_with(&first)) {
-                    let uuid: uuid::Uuid = key.rsplit(':').next().unwrap().parse().unwrap();
-                    break crate::ids::IntentId::from(uuid).to_string();
+                    let name = URL_SAFE_NO_PAD.decode(key.rsplit(':').next().unwrap()).unwrap();
+                    break IntentId::from(uuid::Uuid::from_slice(&name).unwrap()).to_string();
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             };
