@@ -13,9 +13,9 @@
 mod commits;
 mod crash;
 mod fence;
+mod flush;
 mod full;
 mod herd_delayed;
-mod flush;
 mod outage;
 mod plan;
 mod poison;

@@ -51,7 +51,7 @@ pub(crate) async fn prove(server: Server, plan: Plan, report: &mut Report) {
             fleet.redis(&["EVAL", BALLAST, "0", &n.to_string()]).await;
         }
     }
-    let (mut waits, mut strikes, mut outages) = (Vec::new(), 0, 0);
+    let (mut waits, mut strikes, mut suspects, mut outages) = (Vec::new(), 0, 0, 0);
     for round in 0..rounds {
         fleet.insert_probes(JOBS, CALL, "0").await;
         until("work in flight", async || (fleet.leased().await > 0).then_some(())).await;
@@ -63,7 +63,9 @@ pub(crate) async fn prove(server: Server, plan: Plan, report: &mut Report) {
             outages += 1;
         }
         waits.push(until_it_works(&fleet).await);
-        strikes += fleet.strikes().await;
+        let (more_strikes, more_suspects) = fleet.suspicions().await;
+        strikes += more_strikes;
+        suspects += more_suspects;
         report.progress(format_args!(
             "{outages} outages, the last of {away} ms; work went on after {:.2} s",
             waits[waits.len() - 1]
@@ -79,6 +81,7 @@ pub(crate) async fn prove(server: Server, plan: Plan, report: &mut Report) {
     report.exactly("doubled_jobs", tally.doubled, 0);
     report.exactly("undone_jobs", tally.accepted - tally.done, 0);
     report.exactly("strikes", strikes, 0);
+    report.exactly("suspects", suspects, 0);
     report.note(format!("attempts: {}", fleet.attempts().await));
     report.exactly("attempts_spent", fleet.count("select count(*) from attempts_ever").await, 0);
     report.exactly("dead_letters", fleet.count("select count(*) from dead_letters").await, 0);

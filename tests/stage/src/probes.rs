@@ -93,12 +93,16 @@ impl Fleet {
         self.count("select count(*) from jobs where kind <> 'reservation-expiry'").await
     }
 
-    /// Strikes that stand in the records of the probes' lane: deaths that were laid to jobs.
-    pub async fn strikes(&self) -> i64 {
+    /// What is laid to jobs of the probes' lane: their strikes (deaths), and how many of them are suspects.
+    pub async fn suspicions(&self) -> (i64, i64) {
         let records = self.redis(&["HVALS", "{of:housekeeping:0}:t"]).await;
         let records: Vec<String> = redis::from_redis_value(records).unwrap();
         // token | deliveries | strikes | stage | overran
-        records.iter().filter_map(|record| record.split('|').nth(2)?.parse::<i64>().ok()).sum()
+        let field =
+            |record: &String, at| record.split('|').nth(at).and_then(|field| field.parse::<i64>().ok());
+        let strikes = records.iter().filter_map(|record| field(record, 2)).sum();
+        let suspects = records.iter().filter_map(|record| field(record, 3)).map(|stage| stage.min(1)).sum();
+        (strikes, suspects)
     }
 
     /// Jobs in workers' hands, in the lanes of wishes and of probes; none while Redis is away.
