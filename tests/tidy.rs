@@ -73,6 +73,21 @@ fn every_file_is_declared_and_every_job_is_listed() {
     check(undeclared);
 }
 
+/// A patch that no longer applies would prove nothing, and nobody would notice.
+#[test]
+fn every_planted_bug_still_applies_and_stands_in_the_table() {
+    let table = std::fs::read_to_string("tests/planted/README.md").expect("the table of planted bugs");
+    let rows = table.lines().filter(|line| line.contains("| prove ") || line.contains("| unit ")).count();
+    let patches = git(&["ls-files", "tests/planted/*.patch"]).expect("git lists files");
+    assert_eq!(patches.lines().count(), rows, "patches and rows of tests/planted/README.md");
+    for patch in patches.lines() {
+        let name = patch.trim_start_matches("tests/planted/").trim_end_matches(".patch");
+        assert!(table.contains(&format!("| {name} |")), "{name} is not in tests/planted/README.md");
+        let status = Command::new("git").args(["apply", "--check", patch]).status().expect("git runs");
+        assert!(status.success(), "{patch} no longer applies: plant its bug again, and see its proof fail");
+    }
+}
+
 #[test]
 fn every_module_says_what_it_is() {
     check(undocumented);
