@@ -15,7 +15,7 @@ const BAR: f64 = 0.05;
 
 /// Proves it twice: with good jobs alone, and with a bad one in fifty.
 pub(crate) async fn prove(plan: Plan, report: &mut Report) {
-    let jobs = plan.sized(20_000, 200_000);
+    let jobs = plan.sized_for_gate(2_000, 20_000, 200_000);
     let setup =
         Setup::default().set("lanes.housekeeping.slice", 256).set("lanes.housekeeping.concurrency", 2);
     let mut fleet = Fleet::set_up(setup).await;

@@ -5,6 +5,8 @@ use orderfleet::ids::random_bytes;
 /// How big a proof is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
+    /// A glance, in seconds: what the gate can bear. Only some proofs are smaller there than short.
+    Gate,
     /// Correctness, in a minute at most.
     Short,
     /// The bars, however long that takes.
@@ -32,6 +34,7 @@ impl Plan {
             let mut value = || arguments.next().unwrap_or_default();
             match argument.as_str() {
                 "--scale" => match value().as_str() {
+                    "gate" => plan.scale = Scale::Gate,
                     "short" => plan.scale = Scale::Short,
                     "full" => plan.scale = Scale::Full,
                     other => panic!("--scale is short or full, not {other:?}"),
@@ -54,8 +57,13 @@ impl Plan {
     /// The small number in a short run, the big one in a full run.
     pub(crate) fn sized<T>(&self, short: T, full: T) -> T {
         match self.scale {
-            Scale::Short => short,
+            Scale::Gate | Scale::Short => short,
             Scale::Full => full,
         }
+    }
+
+    /// The same, with a smaller number yet for the gate.
+    pub(crate) fn sized_for_gate<T>(&self, gate: T, short: T, full: T) -> T {
+        if self.scale == Scale::Gate { gate } else { self.sized(short, full) }
     }
 }

@@ -22,7 +22,7 @@ const WORKERS: usize = 2;
 
 /// Replaces every worker several times.
 pub(crate) async fn prove(plan: Plan, report: &mut Report) {
-    let changes = plan.sized(4, 30);
+    let changes = plan.sized_for_gate(1, 4, 30);
     let mut random = StdRng::seed_from_u64(plan.seed);
     let setup = Setup::default()
         .set("worker.grace_ms", GRACE_MS)
