@@ -111,6 +111,10 @@ pub struct LaneSettings {
     pub concurrency: usize,
     /// Jobs in one slice, at most.
     pub slice: usize,
+    /// Jobs in hand at once in the whole fleet; 0 is no limit.
+    pub fleet_concurrency: u32,
+    /// Jobs handed over in a second in the whole fleet; 0 is no limit.
+    pub fleet_rate: u32,
     /// Waiting jobs above which the intake refuses new ones (lanes that it feeds).
     pub max_depth: u64,
 }

@@ -18,6 +18,8 @@ const ZERO_IS_MEANT: [&str; 5] = [
     "worker.health_port",
     "intake.health_port",
 ];
+/// Limits of the whole fleet: 0 is none.
+const LIMITS: [&str; 4] = [".fleet_concurrency", ".fleet_rate", ".calls_a_second", ".calls_at_once"];
 /// The store's bound on savepoints and the queue's on one script call are both this many jobs.
 pub(super) const LARGEST_SLICE: usize = 256;
 /// A guessable secret is none; `openssl rand -base64 24` already gives as many letters.
@@ -52,9 +54,11 @@ pub(super) fn faults(settings: &Settings, values: &Values) -> Vec<Fault> {
 fn not_positive(values: &Values, faults: &mut Vec<Fault>) {
     for (setting, value) in values {
         let Some(number) = value.as_integer() else { continue };
-        if ZERO_IS_MEANT.contains(&setting.as_str()) && number < 0 {
+        let zero_is_meant =
+            ZERO_IS_MEANT.contains(&setting.as_str()) || LIMITS.iter().any(|limit| setting.ends_with(limit));
+        if zero_is_meant && number < 0 {
             faults.push(Fault::new(setting, "must be 0 or more"));
-        } else if !ZERO_IS_MEANT.contains(&setting.as_str()) && number < 1 {
+        } else if !zero_is_meant && number < 1 {
             faults.push(Fault::new(setting, "must be 1 or more"));
         }
     }

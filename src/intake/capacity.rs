@@ -111,6 +111,8 @@ impl Capacity {
             limits: limits.get(lane.name()).cloned().unwrap_or(LaneSettings {
                 concurrency: 1,
                 slice: 1,
+                fleet_concurrency: 0,
+                fleet_rate: 0,
                 max_depth: u64::MAX,
             }),
             heard: AtomicU64::default(),
@@ -234,8 +236,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn capacity(max_depth: u64, slice: usize) -> Capacity {
-        let limits =
-            FED.map(|lane| (lane.name().to_owned(), LaneSettings { concurrency: 1, slice, max_depth }));
+        let limits = FED.map(|lane| {
+            (
+                lane.name().to_owned(),
+                LaneSettings { concurrency: 1, slice, fleet_concurrency: 0, fleet_rate: 0, max_depth },
+            )
+        });
         Capacity::new(&limits.into(), MINUTE)
     }
 

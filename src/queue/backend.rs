@@ -24,12 +24,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 
-use super::Queue;
 use super::claim::{Claimer, LaneClock};
 use super::hub::Hub;
 use super::lease::{self, Leases};
 use super::outcomes::{self, Outcomes};
 use super::slice::Slice;
+use super::{FleetLimits, Queue};
 use crate::job::Lane;
 
 /// How a worker works one lane.
@@ -41,6 +41,8 @@ pub struct LaneWork {
     pub concurrency: usize,
     /// Jobs in a slice, at most.
     pub slice: usize,
+    /// What the whole fleet may do here, unless an operator has set something else.
+    pub fleet: FleetLimits,
     /// The worker's name: unique for each start of a process, the same for all of its lanes.
     pub worker: String,
     /// The machine that it runs on, for operators.

@@ -50,7 +50,7 @@ const SPREAD_ALONE: f64 = 0.25;
 /// one flush of its log serves all of them.
 const CLAIMS: usize = 4;
 /// Values before the first job in the answer of claim.lua, and values of each job.
-pub(super) const HEAD: usize = 9;
+pub(super) const HEAD: usize = 10;
 pub(super) const WIDTH: usize = 3;
 
 pub(super) struct Claimer {
@@ -71,6 +71,8 @@ pub(super) struct Claimer {
 pub(super) struct LaneClock {
     due: Option<Instant>,
     lease_end: Option<Instant>,
+    /// When a limit of the fleet lets more through.
+    place: Option<Instant>,
     parked: Option<Instant>,
     parked_from: usize,
     was_alone: bool,
@@ -211,7 +213,9 @@ impl Claimer {
         let spread = if mode == "alone" { SPREAD_ALONE } else { SPREAD };
         let lease = ms(self.queue.0.settings.lease_ms).mul_f64(1.0 + spread * jitter()).as_millis();
         let most = most.clamp(1, self.queue.0.batch());
-        let args = vec![self.work.worker.clone().into(), arg(lease), arg(most), mode.into(), arg(SUSPECTS)];
+        let mut args =
+            vec![self.work.worker.clone().into(), arg(lease), arg(most), mode.into(), arg(SUSPECTS)];
+        args.extend([arg(self.work.fleet.concurrency), arg(self.work.fleet.rate)]);
         let asked = Instant::now();
         Ok(Answer { values: self.queue.0.call(self.work.lane, &scripts::CLAIM, args).await?, asked })
     }
@@ -220,13 +224,14 @@ impl Claimer {
         let jobs = head.split_off(head.len().min(HEAD));
         let token: Arc<[u8]> = bytes(head.pop().unwrap_or(Value::Nil))?.into();
         let head: Vec<i64> = head.into_iter().map(number).collect::<Result<_, _>>()?;
-        let &[paused, waiting, alone, parked, due, lease_end, buried, epoch] = head.as_slice() else {
+        let &[paused, waiting, alone, parked, due, lease_end, buried, epoch, held] = head.as_slice() else {
             return Err(QueueError::answer("a claim of another shape"));
         };
         self.queue.0.news.tell(self.work.lane, epoch == 1, buried > 0);
         let now = Instant::now();
         self.clock.due = after(now, due);
         self.clock.lease_end = after(now, lease_end);
+        self.clock.place = after(now, held);
         if parked > 0 && self.clock.parked.is_none() {
             self.clock.parked = Some(now);
         }
@@ -246,8 +251,8 @@ impl Claimer {
                 deliveries.push(delivery);
             }
         }
-        // A paused lane gives nothing, however much it has: looking again would be a hot loop.
-        let open = paused == 0;
+        // A lane that is paused or at its limit gives nothing, however much it has: looking again would be a hot loop.
+        let open = paused == 0 && held < 0;
         Ok(Claimed { deliveries, count, more: open && waiting == 1, alone: open && alone > 0 })
     }
 
@@ -301,7 +306,7 @@ impl Claimer {
 
     fn next_look(&self) -> Instant {
         let clock = &self.clock;
-        [clock.due, clock.lease_end, clock.parked]
+        [clock.due, clock.lease_end, clock.place, clock.parked]
             .into_iter()
             .flatten()
             .fold(Instant::now() + TURN, std::cmp::Ord::min)
@@ -310,6 +315,8 @@ impl Claimer {
     /// Does whatever is due. Errors are logged and tried again: nothing is lost by lateness.
     async fn look(&mut self) {
         let now = Instant::now();
+        // Nothing is to be done but to claim again.
+        self.clock.place = self.clock.place.filter(|at| *at > now);
         if self.clock.due.is_some_and(|at| at <= now)
             && let Err(error) = self.promote().await
         {

@@ -90,7 +90,8 @@ impl LaneKeys {
         self.key("pk")
     }
 
-    /// Hash: counters `lease`, `pushed`, `done`, and `promoted` (what was done at the last promotion); `paused`; `epoch`.
+    /// Hash: counters `lease`, `pushed`, `done`, and `promoted` (what was done at the last promotion); `paused`; `epoch`;
+    /// the fleet's limits `most_leased`, `most_a_second`, and where they stand: `next_place`, `held`.
     pub(super) fn meter(&self) -> String {
         self.key("m")
     }

@@ -4,12 +4,12 @@ use redis::Value;
 
 use super::client::{arg, bytes, number};
 use super::envelope::{Decoded, Envelope};
-use super::{Queue, QueueError, job_id, raw, scripts};
+use super::{Queue, QueueError, SetLimits, job_id, raw, scripts};
 use crate::ids::{JobId, random_bytes};
 use crate::job::Lane;
 
 /// The first numbers of depth.lua's answer; the heads of the bands follow.
-const NUMBERS: usize = 12;
+const NUMBERS: usize = 14;
 
 /// How much of a lane stands where, in jobs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Depth {
     pub done: u64,
     /// Whether nothing is handed over.
     pub paused: bool,
+    /// What an operator allows the whole fleet here, in place of the settings.
+    pub set: SetLimits,
     /// Age in seconds of the oldest job at the head of a band.
     pub oldest_seconds: Option<u64>,
 }
@@ -64,6 +66,8 @@ impl Queue {
     pub async fn depth(&self, lane: Lane) -> Result<Depth, QueueError> {
         let mut answer: Vec<Value> = self.0.call(lane, &scripts::DEPTH, Vec::new()).await?;
         let heads = answer.split_off(answer.len().min(NUMBERS));
+        let limits = answer.split_off(answer.len().min(NUMBERS - 2));
+        let set = SetLimits::read(limits.into_iter().map(number).collect::<Result<Vec<_>, _>>()?.as_slice());
         let numbers: Vec<u64> = answer
             .into_iter()
             .map(|value| Ok(u64::try_from(number(value)?).unwrap_or_default()))
@@ -79,7 +83,19 @@ impl Queue {
             }
         }
         let (bands, paused, oldest_seconds) = ([a, b, c, d], paused == 1, oldest.map(u64::from));
-        Ok(Depth { bands, suspects, delayed, leased, dead, parked, pushed, done, paused, oldest_seconds })
+        Ok(Depth {
+            bands,
+            suspects,
+            delayed,
+            leased,
+            dead,
+            parked,
+            pushed,
+            done,
+            paused,
+            set,
+            oldest_seconds,
+        })
     }
 
     /// Redis's clock, in milliseconds since 1970: the one that leases are judged by.

@@ -31,6 +31,7 @@ scripts! {
     PROMOTE = "scripts/promote.lua";
     SWEEP = "scripts/sweep.lua";
     PAUSE = "scripts/pause.lua";
+    LIMIT = "scripts/limit.lua";
     WAKE = "scripts/wake.lua";
     DROP = "scripts/drop.lua";
     DROP_BURIED = "scripts/drop_buried.lua";

@@ -20,7 +20,7 @@ use crate::ids::random_hex;
 use crate::job::Lane;
 use crate::jobs::{Job, Kind, Rules, Visitor};
 use crate::provider::Providers;
-use crate::queue::{Delivery, LaneWork, Outcomes, Queue, Slice};
+use crate::queue::{Delivery, FleetLimits, LaneWork, Outcomes, Queue, Slice};
 use crate::relay::Relay;
 use crate::store::Store;
 use crate::telemetry::health::{self, Readiness};
@@ -154,6 +154,7 @@ fn lane_work(
         lane,
         concurrency: setting.concurrency,
         slice: setting.slice.min(crate::store::MAX_SLICE),
+        fleet: FleetLimits { concurrency: setting.fleet_concurrency, rate: setting.fleet_rate },
         worker: worker.to_owned(),
         host: host.to_owned(),
         deadline_of: Arc::new(|kind| {

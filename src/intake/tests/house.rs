@@ -72,7 +72,11 @@ pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
         stripe: StripeSignature::new([STRIPE_SECRET], 300).unwrap(),
         easypost: EasyPostSignature::new([EASYPOST_SECRET]).unwrap(),
         snapshots,
-        lanes: [("intents".to_owned(), LaneSettings { concurrency: 1, slice: 1, max_depth })].into(),
+        lanes: [(
+            "intents".to_owned(),
+            LaneSettings { concurrency: 1, slice: 1, fleet_concurrency: 0, fleet_rate: 0, max_depth },
+        )]
+        .into(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
     let intake = serve(settings(), parts, stop.clone()).await.unwrap();

@@ -1,6 +1,6 @@
 -- delay: an outcome that comes back later. The worker lived to tell, so suspicion and strikes are over.
 -- KEYS: the partition's. ARGV: (id, token, delay ms, attempts as one byte)… Returns 1 (delayed) or 0 (stale) for each.
-allow_when_full()
+allow_when_full_and_make_room()
 local any = false
 local answers = owned(1, 4, function(id, at)
   local envelope = call('HGET', J, id)

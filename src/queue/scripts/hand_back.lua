@@ -1,7 +1,7 @@
 -- hand_back: not worked at all; each to the front of where it came from, so the last claimed goes first. Suspicion stays
 -- as it was: nothing was proved.
 -- KEYS: the partition's. ARGV: (id, token)… Returns 1 (handed back) or 0 (stale) for each.
-allow_when_full()
+allow_when_full_and_make_room()
 local any = false
 local answers = owned(1, 2, function(id, _, record)
   local envelope = call('HGET', J, id)

@@ -13,6 +13,9 @@ local function allow_when_full() call('HDEL', J, '') end
 -- One token at most: it says "look", not how much there is.
 local function wake() if call('LLEN', WAKE) == 0 then call('LPUSH', WAKE, '1') end end
 
+-- The same first write, for the scripts that end leases: where the lane's limit had held a claim back, there is room now.
+local function allow_when_full_and_make_room() if call('HDEL', M, 'held') == 1 then wake() end end
+
 -- The waiting list of an envelope: its first byte is the band's digit. An unreadable band waits as normal.
 local function list_of(envelope)
   local band = string.byte(envelope, 1)

@@ -2,7 +2,7 @@
 -- KEYS: the partition's. ARGV: jobs at most, deaths at most, live worker…
 -- Returns {swept, quarantined, ms to the next lease's end (-1: none)}.
 -- The caller makes sure that Redis has been up for longer than a lease: an outage ends every lease, and is nobody's fault.
-allow_when_full()
+allow_when_full_and_make_room()
 local live = {}
 for k = 3, #ARGV do live[ARGV[k]] = true end
 local ids = call('ZRANGEBYSCORE', L, '-inf', now, 'LIMIT', 0, ARGV[1])

@@ -1,6 +1,7 @@
 //! The queue against real Redis servers, each private to its test.
 
 mod intents;
+mod limits;
 mod model;
 mod moves;
 pub(crate) mod server;
@@ -79,24 +80,30 @@ async fn claim(
     most: usize,
     mode: &str,
 ) -> Vec<Handed> {
-    let args = vec![worker.into(), arg(lease_ms), arg(most), mode.into(), arg(16)];
+    let args = vec![worker.into(), arg(lease_ms), arg(most), mode.into(), arg(16), arg(0), arg(0)];
+    claim_with(queue, lane, args).await.1
+}
+
+/// The numbers at the head of the answer, and the jobs.
+async fn claim_with(queue: &Queue, lane: Lane, args: Vec<Vec<u8>>) -> (Vec<i64>, Vec<Handed>) {
     let mut answer: Vec<Value> = queue.0.call(lane, &scripts::CLAIM, args).await.unwrap();
     let jobs = answer.split_off(HEAD);
+    let head =
+        answer[..HEAD - 1].iter().map(|value| redis::from_redis_value(value.clone()).unwrap()).collect();
     let token = bytes(answer[HEAD - 1].clone()).unwrap();
-    jobs.chunks(WIDTH)
-        .map(|job| {
-            let [deliveries, strikes, stage, overran] = read_past(&bytes(job[1].clone()).unwrap()).unwrap();
-            Handed {
-                id: bytes(job[0].clone()).unwrap(),
-                token: token.clone(),
-                deliveries,
-                strikes,
-                stage,
-                overran,
-                envelope: bytes(job[2].clone()).unwrap(),
-            }
-        })
-        .collect()
+    let handed = jobs.chunks(WIDTH).map(|job| {
+        let [deliveries, strikes, stage, overran] = read_past(&bytes(job[1].clone()).unwrap()).unwrap();
+        Handed {
+            id: bytes(job[0].clone()).unwrap(),
+            token: token.clone(),
+            deliveries,
+            strikes,
+            stage,
+            overran,
+            envelope: bytes(job[2].clone()).unwrap(),
+        }
+    });
+    (head, handed.collect())
 }
 
 /// Calls a script that answers 1 or 0 for each group.

@@ -8,7 +8,7 @@ use apalis::prelude::*;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::{LaneWork, Outcomes, Slice};
+use super::super::{FleetLimits, LaneWork, Outcomes, Slice};
 use super::*;
 
 const LANE: Lane = Lane::Shipping;
@@ -18,6 +18,7 @@ fn work(worker: &str, stop: &CancellationToken) -> LaneWork {
         lane: LANE,
         concurrency: 3,
         slice: 16,
+        fleet: FleetLimits::default(),
         worker: worker.to_owned(),
         host: "here".to_owned(),
         deadline_of: Arc::new(|_| Duration::from_mins(1)),
