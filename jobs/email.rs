@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Called, Job, Loaded, Rules};
 use crate::domain::money::Amount;
 use crate::ids::{CommunicationId, JobId};
-use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::job::{Calls, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::smtp::Mail;
 use crate::store::communications::{self, Communication};
@@ -31,6 +31,7 @@ pub struct Email {
 impl Payload for Email {
     const KIND: &'static str = "email";
     const LANE: Lane = Lane::Mail;
+    const CALLS: Calls = Calls::Always(Dependency::Smtp);
     const LIMITS: Limits = Limits {
         attempts: 15,
         // Above the mail server's time-out of 8 s for each of a few commands.

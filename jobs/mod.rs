@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::{AddressSettings, OrderSettings, ShopSettings};
 use crate::ids::{JobId, OrderId};
-use crate::job::{Failure, Lane, Limits, Listed, Payload, Step, Verdict};
+use crate::job::{Calls, Failure, Lane, Limits, Listed, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::seal::Seal;
 use crate::store::Tx;
@@ -170,6 +170,12 @@ macro_rules! jobs {
             #[must_use]
             pub const fn limits(self) -> Limits {
                 match self { $($(#[$only])? Self::$name => <$module::$name as Payload>::LIMITS),* }
+            }
+
+            /// Whom its jobs call.
+            #[must_use]
+            pub const fn calls(self) -> Calls {
+                match self { $($(#[$only])? Self::$name => <$module::$name as Payload>::CALLS),* }
             }
 
             /// The kind of a stored name.

@@ -9,7 +9,7 @@ use super::settlement::{Books, Heard};
 use super::{Called, Job, Loaded, Rules};
 use crate::domain::payment::State;
 use crate::ids::{JobId, OrderId, PaymentId};
-use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::job::{Calls, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
 use crate::store::Tx;
@@ -27,6 +27,7 @@ pub struct PaymentCancel {
 impl Payload for PaymentCancel {
     const KIND: &'static str = "payment-cancel";
     const LANE: Lane = Lane::PaymentsOut;
+    const CALLS: Calls = Calls::Always(Dependency::Stripe);
     const LIMITS: Limits = Limits {
         attempts: 12,
         // Two calls of 8 s, with room for two transactions.

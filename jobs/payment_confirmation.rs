@@ -17,7 +17,7 @@ use crate::domain::event::StripeEvent;
 use crate::domain::payment::State;
 use crate::domain::webhook::WebhookPayload;
 use crate::ids::{JobId, OrderId, PaymentId};
-use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::job::{Calls, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::PaymentSeen;
 use crate::store::inbox::{self, Fate};
@@ -31,6 +31,7 @@ pub struct PaymentConfirmation(pub WebhookPayload);
 impl Payload for PaymentConfirmation {
     const KIND: &'static str = "payment-confirmation";
     const LANE: Lane = Lane::PaymentsIn;
+    const CALLS: Calls = Calls::Sometimes(Dependency::Stripe);
     const LIMITS: Limits = Limits {
         attempts: 12,
         // One look-up of 8 s, with room for two transactions.

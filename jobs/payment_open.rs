@@ -19,7 +19,7 @@ use super::payment_cancel::PaymentCancel;
 use super::{Called, Job, Loaded, Rules};
 use crate::domain::order::Status;
 use crate::ids::{JobId, OrderId, PaymentId};
-use crate::job::{Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
+use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{CreatePayment, PaymentSeen};
 use crate::store::effects::{self, NewEffect, Proof};
@@ -39,6 +39,7 @@ pub struct PaymentOpen {
 impl Payload for PaymentOpen {
     const KIND: &'static str = "payment-open";
     const LANE: Lane = Lane::PaymentsOut;
+    const CALLS: Calls = Calls::Always(Dependency::Stripe);
     const LIMITS: Limits = Limits {
         attempts: 8,
         // Above the provider's time-out of 8 s, with room for two transactions.

@@ -14,7 +14,7 @@ use super::{Called, Job, Loaded, Rules};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
 use crate::ids::{JobId, OrderId, PaymentId};
-use crate::job::{Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
+use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
 use crate::store::effects::Proof;
@@ -51,6 +51,7 @@ impl ReservationExpiry {
 impl Payload for ReservationExpiry {
     const KIND: &'static str = "reservation-expiry";
     const LANE: Lane = Lane::Expiry;
+    const CALLS: Calls = Calls::Sometimes(Dependency::Stripe);
     const LIMITS: Limits = Limits {
         attempts: 12,
         // Two calls of 8 s, with room for two transactions.

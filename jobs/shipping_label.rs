@@ -15,7 +15,7 @@ use super::{Called, Job, Loaded, Rules, parcel, settlement};
 use crate::domain::order::Status;
 use crate::domain::shipment;
 use crate::ids::{JobId, OrderId};
-use crate::job::{Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::job::{Calls, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::easypost::{CreateShipment, LabelSeen, ShipmentSeen};
 use crate::store::Tx;
@@ -38,6 +38,7 @@ pub struct ShippingLabel {
 impl Payload for ShippingLabel {
     const KIND: &'static str = "shipping-label";
     const LANE: Lane = Lane::Shipping;
+    const CALLS: Calls = Calls::Always(Dependency::EasyPost);
     const LIMITS: Limits = Limits {
         attempts: 12,
         // Three calls of 15 s in one attempt, with room for their transactions.

@@ -31,6 +31,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// How much each lane does at once, by the lane's name.
     pub lanes: BTreeMap<String, LaneSettings>,
+    /// What the whole fleet may ask of each provider, by the provider's name.
+    pub calls: BTreeMap<String, CallSettings>,
     /// The HTTP side.
     pub intake: IntakeSettings,
     /// One process of the fleet.
@@ -117,6 +119,15 @@ pub struct LaneSettings {
     pub fleet_rate: u32,
     /// Waiting jobs above which the intake refuses new ones (lanes that it feeds).
     pub max_depth: u64,
+}
+
+/// What the whole fleet may ask of a provider; 0 is no limit.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CallSettings {
+    /// Calls begun in a second.
+    pub a_second: u32,
+    /// Calls at once.
+    pub at_once: u32,
 }
 
 /// The HTTP side.

@@ -128,6 +128,28 @@ pub struct Limits {
     pub calls: usize,
 }
 
+/// Whom jobs of a kind call. One call for each attempt, or for each of its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// Nobody: they end in Postgres.
+    Nobody,
+    /// This one, some of them: the others go on while it is away.
+    Sometimes(Dependency),
+    /// This one, all of them: while it is away none can go on.
+    Always(Dependency),
+}
+
+impl Calls {
+    /// Whom they call, if they call.
+    #[must_use]
+    pub const fn whom(self) -> Option<Dependency> {
+        match self {
+            Self::Nobody => None,
+            Self::Sometimes(dependency) | Self::Always(dependency) => Some(dependency),
+        }
+    }
+}
+
 /// What a job is: its stored name, where it waits, its bounds, and its fields on the wire.
 ///
 /// Fields are ids and a version, except for the two kinds that the intake takes in (an order intent carries the intent,
@@ -139,6 +161,8 @@ pub trait Payload: Serialize + DeserializeOwned + Clone + Send + Sync + 'static 
     const LANE: Lane;
     /// Its bounds.
     const LIMITS: Limits;
+    /// Whom it calls: what that one bears, and whether it is there, is known to the whole fleet.
+    const CALLS: Calls = Calls::Nobody;
 
     /// What the job is about. At most one job of a subject is in a slice: two rows for one order in one
     /// `UPDATE … FROM` would lose one of them silently.
@@ -248,6 +272,9 @@ pub enum Dependency {
 }
 
 impl Dependency {
+    /// Those that jobs call.
+    pub const PROVIDERS: [Self; 3] = [Self::Stripe, Self::EasyPost, Self::Smtp];
+
     /// Its name in logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -19,7 +19,7 @@ const ZERO_IS_MEANT: [&str; 5] = [
     "intake.health_port",
 ];
 /// Limits of the whole fleet: 0 is none.
-const LIMITS: [&str; 4] = [".fleet_concurrency", ".fleet_rate", ".calls_a_second", ".calls_at_once"];
+const LIMITS: [&str; 4] = [".fleet_concurrency", ".fleet_rate", ".a_second", ".at_once"];
 /// The store's bound on savepoints and the queue's on one script call are both this many jobs.
 pub(super) const LARGEST_SLICE: usize = 256;
 /// A guessable secret is none; `openssl rand -base64 24` already gives as many letters.

@@ -89,6 +89,10 @@ fn chosen(before: &Table, asked: &Settings, sources: &Sources, folder: &Path) ->
             ]),
         );
     }
+    if !named("STRIPE_SECRET_KEY") {
+        // The stand-in bears what the machine bears.
+        table.insert("calls".into(), section([("stripe", section([("a_second", Value::Integer(0))]))]));
+    }
     if !named("EASYPOST_API_KEY") {
         let secrets = Value::Array(vec![kept_first(before, "easypost", "")]);
         table.insert(

@@ -21,6 +21,7 @@ use apalis_core::task::task_id::RandomId;
 use apalis_core::worker::context::WorkerContext;
 use futures::task::AtomicWaker;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 
@@ -51,8 +52,21 @@ pub struct LaneWork {
     pub deadline_of: Arc<dyn Fn(&str) -> Duration + Send + Sync>,
     /// Whether this worker knows a kind; what it does not know is parked.
     pub knows_kind: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Whether the worker wants jobs of this lane now: what all of them need outside may be away.
+    pub opening: Arc<dyn Fn() -> Opening + Send + Sync>,
     /// Cancelled when the worker is to drain: nothing new is taken, what was not started is handed back.
     pub stop: CancellationToken,
+}
+
+/// Whether a worker wants jobs of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// As many as it has hands for.
+    Open,
+    /// One, to find out whether what it needs is back.
+    One,
+    /// None until then.
+    Shut(Instant),
 }
 
 /// Slices that were claimed and not yet asked for. Never more than there are free hands.

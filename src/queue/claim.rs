@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::backend::{LaneWork, Shelf};
+use super::backend::{LaneWork, Opening, Shelf};
 use super::client::{arg, bytes, number};
 use super::envelope::{Decoded, Envelope};
 use super::hub::{self, Ear, Hub};
@@ -37,6 +37,8 @@ const PROMOTION_PACE: Duration = Duration::from_millis(10);
 const SOLITUDE_WAIT: Duration = Duration::from_millis(50);
 /// Between two looks at the parked jobs: they wait for a deployment, not for milliseconds.
 const PARKED_LOOK: Duration = Duration::from_secs(5);
+/// How long a job that finds out may take to tell, before another one is claimed: a provider that is up answers sooner.
+const TOLD: Duration = Duration::from_millis(250);
 /// Waits after failed calls: work goes on within a second of Redis answering.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_millis(800);
@@ -149,6 +151,11 @@ impl Claimer {
 
     /// Fills a hand, and under a backlog every free one in the same round trip; answers whether to look again at once.
     async fn round(&mut self, hand: OwnedSemaphorePermit) -> Result<bool, QueueError> {
+        match (self.work.opening)() {
+            Opening::Open => {}
+            Opening::One => return self.try_one(hand).await,
+            Opening::Shut(until) => return self.stay_shut(until).await,
+        }
         let mut hands = vec![hand];
         while self.clock.backlog
             && hands.len() < CLAIMS
@@ -181,6 +188,26 @@ impl Claimer {
         }
         self.clock.was_alone = false;
         Ok(again || alone)
+    }
+
+    /// What all jobs here need may be back: one of them finds out, and until it has told no more are claimed.
+    async fn try_one(&mut self, hand: OwnedSemaphorePermit) -> Result<bool, QueueError> {
+        let claimed = self.ask("any", 1).await.and_then(|answer| self.read(answer))?;
+        if claimed.deliveries.is_empty() {
+            return Ok(claimed.count > 0);
+        }
+        self.shelf.put(Slice { deliveries: claimed.deliveries, _hands: vec![hand] });
+        self.stay_shut(Instant::now() + TOLD).await
+    }
+
+    /// What all jobs here need is away: nothing is claimed until then. A wake-up that was heard is passed on, to a worker
+    /// that sees it otherwise.
+    async fn stay_shut(&mut self, until: Instant) -> Result<bool, QueueError> {
+        self.hub.sated(self.work.lane);
+        let _woken: i64 = self.queue.0.call(self.work.lane, &scripts::WAKE, Vec::new()).await?;
+        let until = until.min(self.next_look());
+        tokio::select! { () = self.stop.cancelled() => {}, () = tokio::time::sleep_until(until) => {} }
+        Ok(true)
     }
 
     /// One suspect with nothing else in flight: waits for every hand of the lane first.

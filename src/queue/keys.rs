@@ -119,6 +119,12 @@ pub(super) fn workers(prefix: &str) -> [String; 3] {
     ["beats", "cards", "server"].map(|name| format!("{{{prefix}:workers}}:{name}"))
 }
 
+/// The keys of one provider, in the order of `scripts/permit.lua`. Hash: breaker and rate; sorted set: end in ms →
+/// number of a call that is being made.
+pub(super) fn provider(prefix: &str, provider: &str) -> [String; 2] {
+    ["state", "calls"].map(|name| format!("{{{prefix}:provider:{provider}}}:{name}"))
+}
+
 /// The channel on which changed public states of intents are told.
 pub(super) fn changes(prefix: &str) -> String {
     format!("{prefix}:intents")

@@ -29,6 +29,7 @@ mod limits;
 mod looks;
 mod news;
 mod outcomes;
+mod permits;
 mod scripts;
 mod shorthand;
 mod slice;
@@ -44,7 +45,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use backend::{LaneBackend, LaneWork};
+pub use backend::{LaneBackend, LaneWork, Opening};
 pub use client::place;
 pub use durability::Durability;
 pub use envelope::{Decoded, Envelope, Origin};
@@ -56,6 +57,7 @@ pub use lease::Lease;
 pub use limits::{Change, FleetLimits, SetLimits};
 pub use looks::{Buried, Depth};
 pub use outcomes::Outcomes;
+pub use permits::{CallLimits, Permits, ProviderSeen, Word};
 pub use slice::{Delivery, Slice};
 
 use crate::config::{QueueSettings, RedisSettings};

@@ -40,5 +40,18 @@ scripts! {
     GAUGE = "scripts/gauge.lua";
 }
 
-/// The only one that works on the fleet's keys, without the prelude.
-pub(super) static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
+macro_rules! apart {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {$(
+        $(#[$doc])*
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!($file)));
+    )*};
+}
+
+apart! {
+    /// Works on the fleet's keys, without the prelude.
+    BEAT = "scripts/beat.lua";
+    /// These work on the keys of one provider.
+    PERMIT = "scripts/permit.lua";
+    TELL = "scripts/tell.lua";
+    LEAVE = "scripts/leave.lua";
+}

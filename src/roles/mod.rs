@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::intake::{self, Intake};
+use crate::job::Dependency;
 use crate::jobs::Rules;
 use crate::provider::Providers;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{CallLimits, Queue, QueueError};
 use crate::sandbox::{self, Sandbox, SandboxSecrets};
 use crate::seal::Seal;
 use crate::signature::{EasyPostSignature, StripeSignature};
@@ -181,6 +182,7 @@ pub async fn start_worker(
         store: Store::new(&settings.postgres)?,
         queue,
         providers: Arc::new(providers.map_err(|error| refused(&error))?),
+        call_limits: call_limits(settings),
         rules: Arc::new(rules),
         host,
         metrics,
@@ -192,6 +194,15 @@ pub async fn start_worker(
             this one `--health-port`"
         ))
     })
+}
+
+/// What the fleet may ask of each provider.
+fn call_limits(settings: &Settings) -> Vec<(Dependency, CallLimits)> {
+    let limits = |dependency: Dependency| {
+        let set = settings.calls.get(dependency.name())?;
+        Some((dependency, CallLimits { a_second: set.a_second, at_once: set.at_once }))
+    };
+    Dependency::PROVIDERS.into_iter().filter_map(limits).collect()
 }
 
 fn hostname() -> String {

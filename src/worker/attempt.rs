@@ -18,9 +18,10 @@ use tokio::time::sleep;
 use super::kit::{After, Calling, Item, Kit};
 use super::load::{self, Outcome};
 use super::phase::is_postgres;
+use super::reach::Permit;
 use super::settle::{self, Back};
 use crate::ids::{JobId, jitter};
-use crate::job::{Class, Failure};
+use crate::job::{Calls, Class, Failure};
 use crate::jobs::{Called, Job};
 use crate::proof::{self, Point};
 use crate::queue::{Delivery, Lease, Outcomes};
@@ -50,6 +51,7 @@ pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<D
             None => outcomes.bury(delivery, "unreadable_payload"),
         }
     }
+    let (mut waiting, mut permits) = admit::<J>(&kit, &outcomes, waiting).await;
     // At most one job of a subject in a transaction; the others take the next turn.
     while !waiting.is_empty() {
         if kit.halt.is_cancelled() {
@@ -63,8 +65,24 @@ pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<D
             .into_iter()
             .partition(|(_, item)| subjects.len() < limit && subjects.insert(item.job.subject()));
         waiting = rest;
-        Attempt::<J>::new(&kit, &outcomes, turn).run().await;
+        permits = Attempt::<J>::new(&kit, &outcomes, turn, permits).run().await;
     }
+}
+
+/// Of a kind that always calls: those that may call now, with the permits of all of them. The others wait in the queue, as
+/// long as they were told; nothing of them was read, and no attempt is spent.
+async fn admit<J: Job>(
+    kit: &Kit,
+    outcomes: &Outcomes,
+    mut waiting: Vec<(Delivery, Item<J>)>,
+) -> (Vec<(Delivery, Item<J>)>, Vec<Permit>) {
+    let Calls::Always(whom) = J::CALLS else { return (waiting, Vec::new()) };
+    let (permits, waits) = kit.reach.permits(whom, waiting.len()).await;
+    for ((delivery, _), wait) in waiting.split_off(permits.len().min(waiting.len())).into_iter().zip(waits) {
+        let attempts = delivery.attempts;
+        outcomes.delay(delivery, wait, attempts);
+    }
+    (waiting, permits)
 }
 
 fn read<J: Job>(delivery: &Delivery) -> Option<Item<J>> {
@@ -88,10 +106,17 @@ struct Attempt<'a, J: Job> {
     items: Vec<Item<J>>,
     calls: FuturesUnordered<JoinHandle<Back<J>>>,
     places: Arc<Semaphore>,
+    /// Of its calls, asked for before.
+    permits: Vec<Permit>,
 }
 
 impl<'a, J: Job> Attempt<'a, J> {
-    fn new(kit: &'a Kit, outcomes: &'a Outcomes, turn: Vec<(Delivery, Item<J>)>) -> Self {
+    fn new(
+        kit: &'a Kit,
+        outcomes: &'a Outcomes,
+        turn: Vec<(Delivery, Item<J>)>,
+        permits: Vec<Permit>,
+    ) -> Self {
         let mut held = HashMap::with_capacity(turn.len());
         let mut items = Vec::with_capacity(turn.len());
         for (delivery, item) in turn {
@@ -99,10 +124,11 @@ impl<'a, J: Job> Attempt<'a, J> {
             items.push(item);
         }
         let places = Arc::new(Semaphore::new(J::LIMITS.calls.max(1)));
-        Self { kit, outcomes, held, items, calls: FuturesUnordered::new(), places }
+        Self { kit, outcomes, held, items, calls: FuturesUnordered::new(), places, permits }
     }
 
-    async fn run(mut self) {
+    /// Works it to its end; answers the permits that nobody needed.
+    async fn run(mut self) -> Vec<Permit> {
         let items = std::mem::take(&mut self.items);
         self.load(items).await;
         let halt = self.kit.halt.clone();
@@ -128,6 +154,7 @@ impl<'a, J: Job> Attempt<'a, J> {
                 self.load(again).await;
             }
         }
+        self.permits
     }
 
     /// The process must end: calls are cut off where they are, and their jobs go back to the front of the queue, spending
@@ -156,6 +183,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         self.kit.pace.took(J::KIND, J::LIMITS.slice, items.len(), watch.elapsed());
         match loaded {
             Ok((after, committed)) => {
+                self.kit.reach.postgres_is_back();
                 proof::pass(Point::Loaded);
                 let carried = self.carry(committed).await;
                 for (id, after) in after {
@@ -219,7 +247,8 @@ impl<'a, J: Job> Attempt<'a, J> {
             After::Call(calling) => {
                 if let Some(delivery) = self.held.get(&id) {
                     let lease = delivery.lease.clone();
-                    self.calls.push(self.call(calling, lease));
+                    let call = self.call(calling, lease);
+                    self.calls.push(call);
                 }
             }
             After::Finished if carried => {
@@ -255,6 +284,9 @@ impl<'a, J: Job> Attempt<'a, J> {
             detail = failure.detail,
             "a slice could not be written"
         );
+        if failure.code == "postgres_unreachable" {
+            self.kit.reach.postgres_is_away();
+        }
         let wait = POSTGRES_AWAY.mul_f64(1.0 + jitter());
         for id in ids {
             self.take(id, |outcomes, delivery| {
@@ -265,14 +297,28 @@ impl<'a, J: Job> Attempt<'a, J> {
     }
 
     /// Asks the provider on a task of its own. No transaction is open.
-    fn call(&self, calling: Calling<J>, lease: Lease) -> JoinHandle<Back<J>> {
+    fn call(&mut self, calling: Calling<J>, lease: Lease) -> JoinHandle<Back<J>> {
+        let (reach, permit) = (self.kit.reach.clone(), self.permits.pop());
         let (providers, places) = (Arc::clone(&self.kit.providers), Arc::clone(&self.places));
         self.kit.tasks.spawn(async move {
             // The semaphore is never closed.
             let place = places.acquire_owned().await.ok();
             let watch = Stopwatch::start();
+            let permit = match (permit, J::CALLS.whom()) {
+                (None, Some(whom)) => reach.permit(whom).await.map(Some),
+                (permit, _) => Ok(permit),
+            };
             proof::pass(Point::Calling);
-            let answer = ask(&calling, &providers, &lease).await;
+            let answer = match permit {
+                Ok(permit) => {
+                    let answer = ask(&calling, &providers, &lease).await;
+                    if let Some(permit) = permit {
+                        permit.tell(answer.as_ref().map(drop)).await;
+                    }
+                    answer
+                }
+                Err(failure) => Err(failure),
+            };
             proof::pass(Point::Called);
             let answer = answer.map(|receipt| Called {
                 loaded: Arc::clone(&calling.loaded),

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use crate::domain::backoff;
-use crate::job::{Class, Failure, Limits};
+use crate::job::{Class, Dependency, Failure, Limits};
+use crate::queue::Word;
 
 /// How long a job waits for a dependency that is away: soon enough to go on within seconds of its return.
 const AWAY: Duration = Duration::from_secs(1);
+
+/// The longest that one answer may keep the whole fleet away from a provider: the job itself waits as long as it was told.
+const LONGEST_HOLD: Duration = Duration::from_mins(1);
 
 /// What becomes of a job that did not end well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +38,24 @@ pub(super) fn judge(failure: &Failure, attempts: i32, age: Duration, limits: &Li
     Fate::Later(delay, spent)
 }
 
+/// What the end of a call says of the provider, which the whole fleet goes by.
+pub(super) fn word(answer: Result<(), &Failure>, of: Dependency) -> Word {
+    let Err(failure) = answer else { return Word::Lives };
+    match failure.class {
+        Class::Unavailable(away) if away == of => Word::Away,
+        Class::RetryAfter(after) => Word::Busy(after.min(LONGEST_HOLD)),
+        // It said no: it is there.
+        Class::Permanent => Word::Lives,
+        // Silence, our own panic, a lost lease: neither there nor away.
+        Class::Unavailable(_) | Class::Snooze(_) | Class::Retry | Class::Unknown | Class::Data => {
+            Word::Unsure
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Dependency;
 
     const LIMITS: Limits = Limits {
         attempts: 3,
@@ -80,5 +98,17 @@ mod tests {
     fn a_provider_that_says_when_is_never_asked_earlier() {
         let said = Duration::from_secs(30);
         assert!(matches!(after(Class::RetryAfter(said), 0, 0), Fate::Later(wait, 1) if wait >= said));
+    }
+
+    #[test]
+    fn only_who_finds_nobody_there_calls_a_provider_away() {
+        let said = |class| word(Err(&Failure::new(class, "x", "x")), Dependency::Stripe);
+        assert_eq!(word(Ok(()), Dependency::Stripe), Word::Lives);
+        assert_eq!(said(Class::Unavailable(Dependency::Stripe)), Word::Away);
+        assert_eq!(said(Class::Unavailable(Dependency::Postgres)), Word::Unsure, "that is another's absence");
+        assert_eq!(said(Class::Permanent), Word::Lives, "a card that is refused proves that they are there");
+        assert_eq!(said(Class::Unknown), Word::Unsure);
+        assert_eq!(said(Class::RetryAfter(Duration::from_secs(3))), Word::Busy(Duration::from_secs(3)));
+        assert_eq!(said(Class::RetryAfter(Duration::from_hours(3))), Word::Busy(LONGEST_HOLD));
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pace::Pace;
+use super::reach::Reach;
 use crate::ids::JobId;
 use crate::jobs::{Job, Loaded, Rules};
 use crate::provider::Providers;
@@ -25,6 +26,8 @@ pub(super) struct Kit {
     pub(super) worker: Arc<str>,
     /// Cancelled when the grace of a drain is over: whatever still runs is handed back.
     pub(super) halt: CancellationToken,
+    /// Who outside is there.
+    pub(super) reach: Reach,
     /// How much one transaction takes.
     pub(super) pace: Pace,
     pub(super) tasks: TaskTracker,

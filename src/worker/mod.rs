@@ -17,10 +17,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{LaneSettings, WorkerSettings, ms};
 use crate::ids::random_hex;
-use crate::job::Lane;
+use crate::job::{Dependency, Lane};
 use crate::jobs::{Job, Kind, Rules, Visitor};
 use crate::provider::Providers;
-use crate::queue::{Delivery, FleetLimits, LaneWork, Outcomes, Queue, Slice};
+use crate::queue::{CallLimits, Delivery, FleetLimits, LaneWork, Opening, Outcomes, Queue, Slice};
 use crate::relay::Relay;
 use crate::store::Store;
 use crate::telemetry::health::{self, Readiness};
@@ -32,10 +32,12 @@ mod kit;
 mod load;
 mod pace;
 mod phase;
+mod reach;
 mod settle;
 
 use kit::Kit;
 use pace::Pace;
+use reach::Reach;
 
 /// What a worker works with.
 pub struct Parts {
@@ -45,6 +47,8 @@ pub struct Parts {
     pub queue: Queue,
     /// The outside world.
     pub providers: Arc<Providers>,
+    /// What the fleet may ask of each provider.
+    pub call_limits: Vec<(Dependency, CallLimits)>,
     /// What jobs go by.
     pub rules: Arc<Rules>,
     /// The machine's name, for operators.
@@ -98,7 +102,9 @@ pub async fn run(
     // The relay outlives the lanes: what they commit while they drain is still carried.
     let relaying = CancellationToken::new();
     let relay = Relay::start(&parts.store, &parts.queue, settings, &tasks, &relaying);
+    let reach = Reach::new(&parts.queue, &parts.call_limits, &tasks);
     let kit = Kit {
+        reach: reach.clone(),
         store: parts.store,
         relay,
         providers: parts.providers,
@@ -116,7 +122,9 @@ pub async fn run(
     for lane in Lane::ALL {
         let wanted = settings.lanes.is_empty() || settings.lanes.iter().any(|name| name == lane.name());
         if let Some(setting) = lanes.get(lane.name()).filter(|_| wanted) {
-            let work = lane_work(lane, setting, name, &parts.host, &stop);
+            let mut work = lane_work(lane, setting, name, &parts.host, &stop);
+            let reach = reach.clone();
+            work.opening = Arc::new(move || reach.opening(lane));
             working.spawn(work_lane(kit.clone(), parts.queue.clone(), work));
         }
     }
@@ -161,6 +169,7 @@ fn lane_work(
             Kind::named(kind).map_or(Duration::from_secs(10), |kind| kind.limits().deadline)
         }),
         knows_kind: Arc::new(|kind| Kind::named(kind).is_some()),
+        opening: Arc::new(|| Opening::Open),
         stop: stop.clone(),
     }
 }

@@ -7,7 +7,7 @@ use apalis::prelude::*;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::{Change, FleetLimits, LaneWork, Outcomes, Slice};
+use super::super::{Change, FleetLimits, LaneWork, Opening, Outcomes, Slice};
 use super::*;
 
 const LANE: Lane = Lane::Mail;
@@ -139,6 +139,7 @@ async fn two_workers_keep_one_limit_and_still_finish() {
             host: "here".to_owned(),
             deadline_of: Arc::new(|_| Duration::from_mins(1)),
             knows_kind: Arc::new(|_| true),
+            opening: Arc::new(|| Opening::Open),
             stop: stop.clone(),
         });
         let worker = WorkerBuilder::new(name)

@@ -4,6 +4,7 @@ mod intents;
 mod limits;
 mod model;
 mod moves;
+mod permits;
 pub(crate) mod server;
 mod working;
 

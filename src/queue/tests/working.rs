@@ -8,7 +8,7 @@ use apalis::prelude::*;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::{FleetLimits, LaneWork, Outcomes, Slice};
+use super::super::{FleetLimits, LaneWork, Opening, Outcomes, Slice};
 use super::*;
 
 const LANE: Lane = Lane::Shipping;
@@ -23,6 +23,7 @@ fn work(worker: &str, stop: &CancellationToken) -> LaneWork {
         host: "here".to_owned(),
         deadline_of: Arc::new(|_| Duration::from_mins(1)),
         knows_kind: Arc::new(|kind| kind == "email"),
+        opening: Arc::new(|| Opening::Open),
         stop: stop.clone(),
     }
 }

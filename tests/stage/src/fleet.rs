@@ -399,6 +399,8 @@ health_port = 0
 secret_key = "sk_test_faults"
 webhook_secrets = ["whsec_faults"]
 api_base = "http://{sandbox}/"
+[calls.stripe]
+a_second = 0
 [easypost]
 api_key = "EZTK_faults"
 webhook_secrets = ["faults"]

@@ -1,0 +1,284 @@
+//! What this worker knows of what lies outside: who is away, who bears no more calls now, and when to ask again.
+//!
+//! Permits to call are the fleet's, asked of Redis for a whole slice at once, before anything is loaded: what gets none waits in
+//! the queue and spends nothing. What was heard is remembered here, so that a lane whose every job needs somebody who is
+//! away claims nothing meanwhile. Postgres is every lane's, and each process sees for itself whether it is there.
+//!
+//! It must never stop work because Redis does not answer: then the calls go on, and the providers' own limits hold.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::fate;
+use crate::ids::jitter;
+use crate::job::{Calls, Dependency, Failure, Lane};
+use crate::jobs::Kind;
+use crate::queue::{CallLimits, Opening, Permits, Queue, Word};
+
+/// After a refusal by a rate or a number of calls: a quarter of a second's calls may go at once, so as much is worth asking for.
+const NOT_SOONER: Duration = Duration::from_millis(250);
+/// Postgres is tried again after the first wait, then after twice as long each time, up to the last: it is our own, one job of
+/// each lane burdens it little, and work has to go on within seconds of its return.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// What one worker knows; clones share it.
+#[derive(Clone)]
+pub(super) struct Reach(Arc<Inner>);
+
+struct Inner {
+    queue: Queue,
+    postgres: Known,
+    providers: Vec<Provider>,
+    tasks: TaskTracker,
+}
+
+struct Provider {
+    dependency: Dependency,
+    limits: CallLimits,
+    known: Known,
+}
+
+/// What is known of one of them.
+#[derive(Default)]
+struct Known(Mutex<Seen>);
+
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// Nothing is asked of it until then.
+    until: Option<Instant>,
+    /// It was away: what is asked first finds out.
+    is_away: bool,
+    /// The wait that is over then, where this process counts it.
+    wait: Duration,
+}
+
+/// The right to make one call. Its place is free when it is dropped.
+pub(super) struct Permit {
+    reach: Reach,
+    dependency: Dependency,
+    is_probe: bool,
+    place: Option<u64>,
+}
+
+impl Reach {
+    pub(super) fn new(queue: &Queue, limits: &[(Dependency, CallLimits)], tasks: &TaskTracker) -> Self {
+        let limits_of =
+            |dependency| limits.iter().find(|(of, _)| *of == dependency).map(|(_, limits)| *limits);
+        let providers = Dependency::PROVIDERS.map(|dependency| {
+            let limits = limits_of(dependency).unwrap_or_default();
+            Provider { dependency, limits, known: Known::default() }
+        });
+        let inner = Inner {
+            queue: queue.clone(),
+            postgres: Known::default(),
+            providers: providers.into(),
+            tasks: tasks.clone(),
+        };
+        Self(Arc::new(inner))
+    }
+
+    /// Whether a lane's jobs are wanted now.
+    pub(super) fn opening(&self, lane: Lane) -> Opening {
+        let provider = needed(lane).and_then(|needed| self.provider(needed));
+        let seen = [Some(&self.0.postgres), provider.map(|provider| &provider.known)];
+        seen.into_iter().flatten().map(|known| known.opening(Instant::now())).fold(
+            Opening::Open,
+            |one, other| match (one, other) {
+                (Opening::Shut(one), Opening::Shut(other)) => Opening::Shut(one.max(other)),
+                (shut @ Opening::Shut(_), _) | (_, shut @ Opening::Shut(_)) => shut,
+                (Opening::One, _) | (_, Opening::One) => Opening::One,
+                (Opening::Open, Opening::Open) => Opening::Open,
+            },
+        )
+    }
+
+    /// Asks for so many calls at once. Answers the permits, and for how long each of the others has to wait.
+    pub(super) async fn permits(&self, to: Dependency, wanted: usize) -> (Vec<Permit>, Vec<Duration>) {
+        let Some(provider) = self.provider(to).filter(|_| wanted > 0) else {
+            return (Vec::new(), Vec::new());
+        };
+        let asked = self.0.queue.ask_permits(to.name(), provider.limits, wanted).await;
+        let asked = asked.unwrap_or_else(|error| {
+            tracing::debug!(provider = to.name(), %error, "nobody could be asked for permits");
+            Permits { granted: u64::try_from(wanted).unwrap_or(u64::MAX), ..Permits::default() }
+        });
+        let number = |at: u64| (asked.first > 0).then(|| asked.first + at);
+        let permit =
+            |at| Permit { reach: self.clone(), dependency: to, is_probe: asked.is_probe, place: number(at) };
+        let permits: Vec<Permit> = (0..asked.granted).map(permit).collect();
+        let refused = wanted.saturating_sub(permits.len());
+        if let Some(wait) = asked.wait {
+            metrics::counter!("orderfleet_calls_held_total", "provider" => to.name())
+                .increment(u64::try_from(refused).unwrap_or_default());
+            provider.known.shut(
+                Instant::now(),
+                if asked.is_away { wait } else { wait.max(NOT_SOONER) },
+                asked.is_away,
+            );
+        } else if !asked.is_probe {
+            provider.known.back();
+        }
+        let wait = asked.wait.unwrap_or_default();
+        let step = asked.step;
+        let waits = (0..u32::try_from(refused).unwrap_or(u32::MAX)).map(|at| wait + step * at);
+        (permits, waits.collect())
+    }
+
+    /// One permit, or what becomes of a call that got none.
+    pub(super) async fn permit(&self, to: Dependency) -> Result<Permit, Failure> {
+        let (mut permits, waits) = self.permits(to, 1).await;
+        permits.pop().ok_or_else(|| {
+            let wait = waits.first().copied().unwrap_or(NOT_SOONER);
+            Failure::snooze(wait, "no_permit", "the provider is away, or bears no more calls now")
+        })
+    }
+
+    /// Postgres did not answer.
+    pub(super) fn postgres_is_away(&self) {
+        let wait = self.0.postgres.shut_longer(Instant::now());
+        metrics::gauge!("orderfleet_breaker_open", "dependency" => Dependency::Postgres.name()).set(1.0);
+        tracing::warn!(?wait, "Postgres is away: the lanes wait");
+    }
+
+    /// Postgres committed something.
+    pub(super) fn postgres_is_back(&self) {
+        if self.0.postgres.back() {
+            metrics::gauge!("orderfleet_breaker_open", "dependency" => Dependency::Postgres.name()).set(0.0);
+            tracing::info!("Postgres is back");
+        }
+    }
+
+    fn provider(&self, dependency: Dependency) -> Option<&Provider> {
+        self.0.providers.iter().find(|provider| provider.dependency == dependency)
+    }
+}
+
+impl Permit {
+    /// Tells the fleet what the call showed, and leaves.
+    pub(super) async fn tell(self, answer: Result<(), &Failure>) {
+        let word = fate::word(answer, self.dependency);
+        let Some(provider) = self.reach.provider(self.dependency) else { return };
+        let is_news = match word {
+            Word::Lives => self.is_probe,
+            Word::Unsure => self.is_probe,
+            // Of many calls that fail at once the first one tells.
+            Word::Away => {
+                self.is_probe || !matches!(provider.known.opening(Instant::now()), Opening::Shut(_))
+            }
+            Word::Busy(_) => true,
+        };
+        if !is_news {
+            return;
+        }
+        let name = self.dependency.name();
+        match self.reach.0.queue.tell_of_call(name, word, self.is_probe).await {
+            Ok(wait) if wait.is_zero() => {
+                provider.known.back();
+                metrics::gauge!("orderfleet_breaker_open", "dependency" => name).set(0.0);
+                tracing::info!(provider = name, "the provider is back");
+            }
+            Ok(wait) => {
+                provider.known.shut(Instant::now(), wait, true);
+                metrics::gauge!("orderfleet_breaker_open", "dependency" => name).set(1.0);
+                tracing::warn!(provider = name, ?wait, "the provider is away: its jobs wait");
+            }
+            Err(error) => tracing::debug!(provider = name, %error, "the fleet could not be told"),
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(place) = self.place else { return };
+        let (reach, name) = (self.reach.clone(), self.dependency.name());
+        let tasks = self.reach.0.tasks.clone();
+        tasks.spawn(async move {
+            if let Err(error) = reach.0.queue.leave_places(name, &[place]).await {
+                // It is free after a minute.
+                tracing::debug!(provider = name, %error, "a call's place could not be left");
+            }
+        });
+    }
+}
+
+impl Known {
+    fn opening(&self, now: Instant) -> Opening {
+        let seen = *self.seen();
+        match seen.until {
+            Some(until) if now < until => Opening::Shut(until),
+            Some(_) if seen.is_away => Opening::One,
+            Some(_) | None => Opening::Open,
+        }
+    }
+
+    fn shut(&self, now: Instant, wait: Duration, is_away: bool) {
+        *self.seen() = Seen { until: Some(now + wait), is_away, wait };
+    }
+
+    /// Shut for twice as long as the last time, unless it still is.
+    fn shut_longer(&self, now: Instant) -> Duration {
+        let seen = *self.seen();
+        let wait = match self.opening(now) {
+            Opening::Shut(_) => return seen.wait,
+            Opening::One => (seen.wait * 2).min(LAST_WAIT),
+            Opening::Open => FIRST_WAIT,
+        };
+        self.shut(now, wait.mul_f64(1.0 + jitter() / 4.0), true);
+        self.seen().wait = wait;
+        wait
+    }
+
+    /// Whether that is news.
+    fn back(&self) -> bool {
+        std::mem::take(&mut *self.seen()).is_away
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whom every job of the lane has to call: only then there is nothing to do in it while that one is away.
+pub(super) fn needed(lane: Lane) -> Option<Dependency> {
+    let mut calls = Kind::ALL.iter().filter(|kind| kind.lane() == lane).map(|kind| kind.calls());
+    let Calls::Always(first) = calls.next()? else { return None };
+    calls.all(|other| other == Calls::Always(first)).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_pauses_only_for_whom_all_of_its_jobs_call() {
+        assert_eq!(needed(Lane::PaymentsOut), Some(Dependency::Stripe));
+        assert_eq!(needed(Lane::Shipping), Some(Dependency::EasyPost));
+        assert_eq!(needed(Lane::Mail), Some(Dependency::Smtp));
+        for lane in [Lane::Intents, Lane::PaymentsIn, Lane::Expiry, Lane::ShippingIn] {
+            assert_eq!(needed(lane), None, "{lane} has jobs that end in Postgres");
+        }
+    }
+
+    #[test]
+    fn what_is_away_is_tried_by_one_and_waited_for_longer_each_time() {
+        let (known, mut now) = (Known::default(), Instant::now());
+        assert_eq!(known.opening(now), Opening::Open);
+        assert_eq!(known.shut_longer(now), FIRST_WAIT);
+        assert!(matches!(known.opening(now), Opening::Shut(_)));
+        assert_eq!(known.shut_longer(now), FIRST_WAIT, "many failures at once are one outage");
+        for wait in [FIRST_WAIT * 2, LAST_WAIT, LAST_WAIT] {
+            now += LAST_WAIT * 2;
+            assert_eq!(known.opening(now), Opening::One, "one finds out");
+            assert_eq!(known.shut_longer(now), wait);
+        }
+        assert!(known.back());
+        assert_eq!(known.opening(now), Opening::Open);
+        known.shut(now, NOT_SOONER, false);
+        assert!(matches!(known.opening(now), Opening::Shut(_)));
+        assert_eq!(known.opening(now + NOT_SOONER), Opening::Open, "a limit needs nobody to find out");
+    }
+}
