@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::{AddressSettings, OrderSettings, ShopSettings};
 use crate::ids::{JobId, OrderId};
-use crate::job::{Calls, Failure, Lane, Limits, Listed, Payload, Step, Verdict};
+use crate::job::{Calls, Dependency, Failure, Lane, Limits, Listed, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::seal::Seal;
 use crate::store::Tx;
@@ -203,6 +203,14 @@ jobs! {
     email::Email,
     #[cfg(feature = "proof")]
     probe::Probe,
+}
+
+/// Whom every job of the lane has to call: only then there is nothing to do in it while that one is away.
+#[must_use]
+pub fn needed_by(lane: Lane) -> Option<Dependency> {
+    let mut calls = Kind::ALL.iter().filter(|kind| kind.lane() == lane).map(|kind| kind.calls());
+    let Calls::Always(first) = calls.next()? else { return None };
+    calls.all(|other| other == Calls::Always(first)).then_some(first)
 }
 
 /// Two kinds of one name would take each other's jobs.

@@ -19,7 +19,9 @@ mod catalog;
 mod checks;
 mod keys;
 mod orders;
+mod queues;
 mod stock;
+mod workers;
 
 /// A queue-driven background worker fleet for shops.
 #[derive(Debug, Parser)]
@@ -68,6 +70,10 @@ enum Command {
     /// Look at orders.
     #[command(subcommand)]
     Orders(orders::OrdersCommand),
+    /// See every lane, pause and limit it, and ask why a job is not running.
+    Queues(queues::QueuesArguments),
+    /// See the live workers, and ask one to drain.
+    Workers(workers::WorkersArguments),
     /// Check every invariant; ends with 1 where one does not hold.
     Audit(checks::AuditArguments),
     /// Check configuration, servers and providers, and say what to change.
@@ -118,6 +124,10 @@ impl Cli {
             Command::Catalog(command) => catalog::run(command, &store(&settings(&[Need::Postgres])?)?).await,
             Command::Stock(command) => stock::run(command, &store(&settings(&[Need::Postgres])?)?).await,
             Command::Orders(command) => orders::run(command, &store(&settings(&[Need::Postgres])?)?).await,
+            Command::Queues(arguments) => {
+                Box::pin(queues::run(arguments, &settings(&[Need::Postgres, Need::Redis])?)).await
+            }
+            Command::Workers(arguments) => workers::run(arguments, &settings(&[Need::Redis])?).await,
             Command::Audit(arguments) => checks::audit(arguments, &settings(&[Need::Postgres])?).await,
             Command::Doctor(arguments) => checks::doctor(arguments, &settings(&[])?).await,
         }

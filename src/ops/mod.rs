@@ -1,3 +1,7 @@
 //! What operators ask of a fleet, and its answers in words and as data. It must never print a secret.
 
 pub mod doctor;
+pub mod queues;
+pub mod scale;
+pub mod why;
+pub mod workers;

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,15 +20,17 @@ use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::RandomId;
 use apalis_core::worker::context::WorkerContext;
 use futures::task::AtomicWaker;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 
 use super::claim::{Claimer, LaneClock};
-use super::hub::Hub;
+use super::hub::{Ear, Hub};
 use super::lease::{self, Leases};
-use super::outcomes::{self, Outcomes};
+use super::outcomes::{Flusher, Outcomes};
+use super::pulse::{self, LanePulses, Pulse};
 use super::slice::Slice;
 use super::{FleetLimits, Queue};
 use crate::job::Lane;
@@ -72,7 +74,7 @@ pub enum Opening {
 /// Slices that were claimed and not yet asked for. Never more than there are free hands.
 #[derive(Default)]
 pub(super) struct Shelf {
-    slices: Mutex<(VecDeque<Slice>, bool)>,
+    slices: std::sync::Mutex<(VecDeque<Slice>, bool)>,
     waker: AtomicWaker,
 }
 
@@ -125,24 +127,38 @@ impl Queue {
         work.worker = work.worker.replace('|', "-");
         work.concurrency = work.concurrency.max(1);
         let (lane, stop, records) = (work.lane, work.stop.child_token(), self.0.stop.child_token());
-        let (hub, ear) = Hub::join(self, &work.worker, &work.host, lane);
+        let hands = Arc::new(Semaphore::new(work.concurrency));
+        let (hub, ear) = Hub::join(self, &work, &hands);
         let (held, filled) = (Arc::new(Leases::default()), Arc::new(Shelf::default()));
         let (outcomes, pending) = Outcomes::new();
         let claimer = Claimer {
             queue: self.clone(),
-            hands: Arc::new(Semaphore::new(work.concurrency)),
+            hands,
             work,
             hub: Arc::clone(&hub),
-            ear,
+            ear: Arc::clone(&ear),
             shelf: Arc::clone(&filled),
             leases: Arc::clone(&held),
             outcomes: outcomes.clone(),
             stop: stop.clone(),
             clock: LaneClock::default(),
         };
-        let claiming = self.0.tasks.spawn(claimer.run());
-        self.0.tasks.spawn(lease::keep(self.clone(), lane, held, records.clone()));
-        self.0.tasks.spawn(outcomes::flush(self.clone(), lane, pending, records.clone()));
+        let flusher = Flusher {
+            queue: self.clone(),
+            lane,
+            pulse: Arc::clone(&ear.pulses),
+            pending: Arc::new(Mutex::new(pending)),
+            stop: records.clone(),
+        };
+        let claiming = self.tend(&ear, |pulses| &pulses.claims, "claims", move || claimer.clone().run());
+        let (queue, pulses, until) = (self.clone(), Arc::clone(&ear.pulses), records.clone());
+        self.tend(
+            &ear,
+            |pulses| &pulses.renewals,
+            "renewals",
+            move || lease::keep(queue.clone(), lane, Arc::clone(&held), Arc::clone(&pulses), until.clone()),
+        );
+        self.tend(&ear, |pulses| &pulses.outcomes, "outcomes", move || flusher.clone().flush());
         let closing = {
             let (queue, outcomes, stop) = (self.clone(), outcomes.clone(), stop.clone());
             Box::pin(async move {
@@ -155,6 +171,25 @@ impl Queue {
             })
         };
         (LaneBackend { shelf: filled, stop, closing }, outcomes)
+    }
+
+    /// Keeps one of a lane's loops turning, on a task of its own.
+    fn tend<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        ear: &Ear,
+        pulse: fn(&LanePulses) -> &Pulse,
+        what: &'static str,
+        begin: impl FnMut() -> F + Send + 'static,
+    ) -> JoinHandle<()> {
+        let (queue, pulses) = (self.clone(), Arc::clone(&ear.pulses));
+        self.0.tasks.spawn(async move {
+            pulse::tend(&queue.0.tasks, what, pulse(&pulses), &queue.0.wedged, begin).await;
+        })
+    }
+
+    /// Waits until a loop stands still that can not even be ended: this process is of no use any more.
+    pub async fn wedged(&self) {
+        self.0.wedged.cancelled().await;
     }
 }
 

@@ -55,6 +55,7 @@ const CLAIMS: usize = 4;
 pub(super) const HEAD: usize = 10;
 pub(super) const WIDTH: usize = 3;
 
+#[derive(Clone)]
 pub(super) struct Claimer {
     pub(super) queue: Queue,
     pub(super) work: LaneWork,
@@ -69,7 +70,7 @@ pub(super) struct Claimer {
 }
 
 /// When this lane has to be looked at.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct LaneClock {
     due: Option<Instant>,
     lease_end: Option<Instant>,
@@ -110,7 +111,7 @@ impl Claimer {
     async fn claim_until_stopped(mut self) {
         let mut pause = FIRST_PAUSE;
         while !self.stop.is_cancelled() {
-            self.ear.turn();
+            self.ear.pulses.claims.beat();
             proof::turn(Turning::Claim).await;
             let hand = tokio::select! {
                 biased;
@@ -219,7 +220,7 @@ impl Claimer {
         };
         let all = u32::try_from(self.work.concurrency).unwrap_or(u32::MAX);
         let hands = loop {
-            self.ear.turn();
+            self.ear.pulses.claims.beat();
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(false),
@@ -251,14 +252,15 @@ impl Claimer {
         let jobs = head.split_off(head.len().min(HEAD));
         let token: Arc<[u8]> = bytes(head.pop().unwrap_or(Value::Nil))?.into();
         let head: Vec<i64> = head.into_iter().map(number).collect::<Result<_, _>>()?;
-        let &[paused, waiting, alone, parked, due, lease_end, buried, epoch, held] = head.as_slice() else {
+        let &[paused, waiting, alone, parked, due, lease_end, buried, epoch, limited] = head.as_slice()
+        else {
             return Err(QueueError::answer("a claim of another shape"));
         };
         self.queue.0.news.tell(self.work.lane, epoch == 1, buried > 0);
         let now = Instant::now();
         self.clock.due = after(now, due);
         self.clock.lease_end = after(now, lease_end);
-        self.clock.place = after(now, held);
+        self.clock.place = after(now, limited);
         if parked > 0 && self.clock.parked.is_none() {
             self.clock.parked = Some(now);
         }
@@ -279,7 +281,7 @@ impl Claimer {
             }
         }
         // A lane that is paused or at its limit gives nothing, however much it has: looking again would be a hot loop.
-        let open = paused == 0 && held < 0;
+        let open = paused == 0 && limited < 0;
         Ok(Claimed { deliveries, count, more: open && waiting == 1, alone: open && alone > 0 })
     }
 
@@ -350,12 +352,15 @@ impl Claimer {
             warn!(lane = %self.work.lane, %error, "due jobs not promoted");
             self.clock.due = Some(now + LAST_PAUSE);
         }
+        // Each of these may have waited for a silent Redis.
+        self.ear.pulses.claims.beat();
         if self.clock.lease_end.is_some_and(|at| at <= now)
             && let Err(error) = self.sweep().await
         {
             warn!(lane = %self.work.lane, %error, "ended leases not swept");
             self.clock.lease_end = Some(now + LAST_PAUSE);
         }
+        self.ear.pulses.claims.beat();
         if self.clock.parked.is_some_and(|at| at <= now) {
             self.clock.parked = Some(now + PARKED_LOOK);
             if let Err(error) = self.unpark().await {

@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use tokio::sync::Notify;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::backend::LaneWork;
 use super::client::arg;
+use super::pulse::{self, IDLE, LanePulses, Pulse};
 use super::{Queue, QueueError, keys, scripts};
 use crate::config::ms;
 use crate::job::Lane;
@@ -33,14 +36,9 @@ const FORGET: Duration = Duration::from_hours(1);
 pub(super) struct Ear {
     pub(super) lane: Lane,
     wake: Notify,
-    turned: Mutex<Stopwatch>,
-}
-
-impl Ear {
-    /// Says that the lane's claim loop turns.
-    pub(super) fn turn(&self) {
-        *locked(&self.turned) = Stopwatch::start();
-    }
+    pub(super) pulses: Arc<LanePulses>,
+    slots: usize,
+    hands: Arc<Semaphore>,
 }
 
 pub(super) struct Hub {
@@ -48,6 +46,8 @@ pub(super) struct Hub {
     host: String,
     state: Mutex<State>,
     changed: Notify,
+    /// Of the loop that hears wake-ups, and of the heartbeat.
+    pulses: [Pulse; 2],
     pub(super) stop: CancellationToken,
 }
 
@@ -60,13 +60,28 @@ struct State {
     turn: usize,
 }
 
+/// What a worker says of itself with each heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// The machine that it runs on.
+    pub host: String,
+    /// Its version.
+    pub version: String,
+    /// The lanes that it works.
+    pub lanes: Vec<String>,
+    /// Slices that it can have in hand at once, in all lanes.
+    pub slots: usize,
+    /// Slices that it has in hand.
+    pub busy: usize,
+}
+
 /// A worker, as its last heartbeat showed it.
 #[derive(Clone, Debug)]
 pub struct WorkerSeen {
     /// Its name: unique for each start of a process.
     pub name: String,
-    /// Where it runs and which lanes it works, as JSON.
-    pub card: String,
+    /// What it said of itself; none where it is of a version that says it otherwise.
+    pub card: Option<Card>,
     /// Milliseconds since 1970 of its last heartbeat, by Redis's clock.
     pub beat_at_ms: i64,
 }
@@ -75,6 +90,8 @@ pub struct WorkerSeen {
 pub(super) struct Census {
     pub(super) steady: Duration,
     pub(super) live: Vec<Vec<u8>>,
+    /// Whether an operator asks the one that beats to drain.
+    pub(super) drain: bool,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -83,21 +100,28 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Hub {
     /// The worker's hub, started at the first call; and the lane's ear in it.
-    pub(super) fn join(queue: &Queue, worker: &str, host: &str, lane: Lane) -> (Arc<Self>, Arc<Ear>) {
+    pub(super) fn join(queue: &Queue, work: &LaneWork, hands: &Arc<Semaphore>) -> (Arc<Self>, Arc<Ear>) {
+        let LaneWork { worker, host, lane, .. } = work;
         let mut hubs = locked(&queue.0.hubs);
-        let hub = hubs.entry(worker.to_owned()).or_insert_with(|| {
+        let hub = hubs.entry(worker.clone()).or_insert_with(|| {
             let hub = Arc::new(Self {
-                worker: worker.to_owned(),
-                host: host.to_owned(),
+                worker: worker.clone(),
+                host: host.clone(),
                 state: Mutex::default(),
                 changed: Notify::new(),
+                pulses: [Pulse::new(), Pulse::new()],
                 stop: queue.0.stop.child_token(),
             });
-            queue.0.tasks.spawn(Arc::clone(&hub).listen(queue.clone()));
-            queue.0.tasks.spawn(Arc::clone(&hub).beat(queue.clone()));
+            queue.0.tasks.spawn(Arc::clone(&hub).tend(queue.clone()));
             hub
         });
-        let ear = Arc::new(Ear { lane, wake: Notify::new(), turned: Mutex::new(Stopwatch::start()) });
+        let ear = Arc::new(Ear {
+            lane: *lane,
+            wake: Notify::new(),
+            pulses: Arc::new(LanePulses::new()),
+            slots: work.concurrency,
+            hands: Arc::clone(hands),
+        });
         locked(&hub.state).ears.push(Arc::clone(&ear));
         (Arc::clone(hub), ear)
     }
@@ -145,13 +169,32 @@ impl Hub {
         (!lanes.contains(&lane)).then_some(*id)
     }
 
-    /// Ages of the lanes' claim loops, for readiness.
-    pub(super) fn turning(&self) -> Vec<(Lane, Duration)> {
-        locked(&self.state).ears.iter().map(|ear| (ear.lane, locked(&ear.turned).elapsed())).collect()
+    /// How long ago the loops turned last, by lane and for what the lanes share.
+    fn turning(&self) -> Vec<(&'static str, Duration)> {
+        let lanes = locked(&self.state)
+            .ears
+            .iter()
+            .map(|ear| (ear.lane.name(), ear.pulses.age()))
+            .collect::<Vec<_>>();
+        let [hearing, beating] = &self.pulses;
+        lanes.into_iter().chain([("wake-ups", hearing.age()), ("heartbeat", beating.age())]).collect()
+    }
+
+    /// Keeps both loops turning.
+    async fn tend(self: Arc<Self>, queue: Queue) {
+        let [hearing, beating] = &self.pulses;
+        let (tasks, wedged) = (&queue.0.tasks, &queue.0.wedged);
+        let listen = || Arc::clone(&self).listen(queue.clone());
+        let beat = || Arc::clone(&self).beat(queue.clone());
+        tokio::join!(
+            pulse::tend(tasks, "wake-ups", hearing, wedged, listen),
+            pulse::tend(tasks, "heartbeat", beating, wedged, beat),
+        );
     }
 
     async fn listen(self: Arc<Self>, queue: Queue) {
         while !self.stop.is_cancelled() {
+            self.pulses[0].beat();
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 result = self.listen_on_one(&queue) => if let Err(error) = result {
@@ -170,6 +213,7 @@ impl Hub {
         // Whatever happened while nobody listened: everybody looks.
         self.wake_in_turn(usize::MAX);
         loop {
+            self.pulses[0].beat();
             let lanes = {
                 let mut state = locked(&self.state);
                 let lanes = state.hungry.clone();
@@ -177,7 +221,7 @@ impl Hub {
                 lanes
             };
             if lanes.is_empty() {
-                self.changed.notified().await;
+                let _ = tokio::time::timeout(IDLE, self.changed.notified()).await;
                 continue;
             }
             let started = Stopwatch::start();
@@ -226,13 +270,26 @@ impl Hub {
         }
     }
 
+    fn card(&self) -> Card {
+        let state = locked(&self.state);
+        Card {
+            host: self.host.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            lanes: state.ears.iter().map(|ear| ear.lane.name().to_owned()).collect(),
+            slots: state.ears.iter().map(|ear| ear.slots).sum(),
+            busy: state.ears.iter().map(|ear| ear.slots.saturating_sub(ear.hands.available_permits())).sum(),
+        }
+    }
+
     async fn beat(self: Arc<Self>, queue: Queue) {
         let every = ms(queue.0.settings.renew_ms);
         loop {
-            let lanes: Vec<&str> = locked(&self.state).ears.iter().map(|ear| ear.lane.name()).collect();
-            let card = serde_json::json!({ "host": self.host, "lanes": lanes }).to_string();
-            if let Err(error) = census(&queue, &self.worker, &card).await {
-                warn!(%error, "heartbeat failed");
+            self.pulses[1].beat();
+            let card = serde_json::to_string(&self.card()).unwrap_or_default();
+            match census(&queue, &self.worker, &card).await {
+                Ok(census) if census.drain => queue.0.drain.cancel(),
+                Ok(_) => {}
+                Err(error) => warn!(%error, "heartbeat failed"),
             }
             tokio::select! {
                 () = self.stop.cancelled() => break,
@@ -240,8 +297,8 @@ impl Hub {
             }
         }
         // Ended on purpose: it holds nothing, so nothing can be laid to its charge.
-        let [beats, cards, _] = keys::workers(&queue.0.prefix);
-        for (remove, key) in [("ZREM", beats), ("HDEL", cards)] {
+        let [beats, cards, _, drains] = keys::workers(&queue.0.prefix);
+        for (remove, key) in [("ZREM", beats), ("HDEL", cards), ("HDEL", drains)] {
             let _: Result<i64, _> = queue.0.link.send(redis::cmd(remove).arg(key).arg(&self.worker)).await;
         }
     }
@@ -274,14 +331,15 @@ pub(super) async fn census(queue: &Queue, worker: &str, card: &str) -> Result<Ce
         queue.0.link.call(&scripts::BEAT, &keys::workers(&queue.0.prefix), args).await?;
     let mut answer = answer.into_iter();
     let steady = answer.next().map(super::client::number).transpose()?.unwrap_or_default();
+    let drain = answer.next().map(super::client::number).transpose()? == Some(1);
     let live = answer.map(super::client::bytes).collect::<Result<_, _>>()?;
-    Ok(Census { steady: ms(u64::try_from(steady).unwrap_or_default()), live })
+    Ok(Census { steady: ms(u64::try_from(steady).unwrap_or_default()), live, drain })
 }
 
 impl Queue {
     /// Every worker that beat within the last hour, and did not end on purpose.
     pub async fn workers(&self) -> Result<Vec<WorkerSeen>, QueueError> {
-        let [beats, cards, _] = keys::workers(&self.0.prefix);
+        let [beats, cards, ..] = keys::workers(&self.0.prefix);
         let mut range = redis::cmd("ZRANGE");
         range.arg(beats).arg(0).arg(-1).arg("WITHSCORES");
         let found: Vec<(String, f64)> = self.0.link.send(&range).await?;
@@ -290,16 +348,29 @@ impl Queue {
         Ok(found
             .into_iter()
             .map(|(name, at)| WorkerSeen {
-                card: known.get(&name).cloned().unwrap_or_default(),
+                card: known.get(&name).and_then(|card| serde_json::from_str(card).ok()),
                 beat_at_ms: super::looks::whole(at),
                 name,
             })
             .collect())
     }
 
-    /// How long ago each claim loop of a worker turned last. They turn every few seconds, work or not: readiness.
+    /// Asks a worker to drain, as SIGTERM would: it hears it with its next heartbeat.
+    pub async fn ask_to_drain(&self, worker: &str) -> Result<(), QueueError> {
+        let [.., drains] = keys::workers(&self.0.prefix);
+        let _new: i64 = self.0.link.send(redis::cmd("HSET").arg(drains).arg(worker).arg(1)).await?;
+        Ok(())
+    }
+
+    /// Waits until an operator asks the worker of this process to drain.
+    pub async fn drain_asked(&self) {
+        self.0.drain.cancelled().await;
+    }
+
+    /// How long ago the loops of a worker turned last, by lane and for what the lanes share. They turn every few seconds, work
+    /// or not: readiness.
     #[must_use]
-    pub fn turning(&self, worker: &str) -> Vec<(Lane, Duration)> {
+    pub fn turning(&self, worker: &str) -> Vec<(&'static str, Duration)> {
         self.0.hub(worker).map(|hub| hub.turning()).unwrap_or_default()
     }
 }

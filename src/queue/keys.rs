@@ -114,9 +114,9 @@ impl LaneKeys {
 }
 
 /// The keys of the fleet's workers, in the order of `scripts/beat.lua`. Sorted set: last beat in ms → worker's name; hash:
-/// name → card; hash: what is known of the server.
-pub(super) fn workers(prefix: &str) -> [String; 3] {
-    ["beats", "cards", "server"].map(|name| format!("{{{prefix}:workers}}:{name}"))
+/// name → card; hash: what is known of the server; hash: names of those that are to drain.
+pub(super) fn workers(prefix: &str) -> [String; 4] {
+    ["beats", "cards", "server", "drains"].map(|name| format!("{{{prefix}:workers}}:{name}"))
 }
 
 /// The keys of one provider, in the order of `scripts/permit.lua`. Hash: breaker and rate; sorted set: end in ms →

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::client::arg;
+use super::pulse::LanePulses;
 use super::{Queue, scripts};
 use crate::config::ms;
 use crate::ids::JobId;
@@ -144,7 +145,13 @@ pub(super) fn add_by_token<'a>(args: &mut Vec<Vec<u8>>, leases: impl Iterator<It
 }
 
 /// Renews until `stop`, whatever the handlers are doing.
-pub(super) async fn keep(queue: Queue, lane: Lane, leases: Arc<Leases>, stop: CancellationToken) {
+pub(super) async fn keep(
+    queue: Queue,
+    lane: Lane,
+    leases: Arc<Leases>,
+    pulses: Arc<LanePulses>,
+    stop: CancellationToken,
+) {
     let every = ms(queue.0.settings.renew_ms);
     let mut wait = every;
     loop {
@@ -152,9 +159,11 @@ pub(super) async fn keep(queue: Queue, lane: Lane, leases: Arc<Leases>, stop: Ca
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
+        pulses.renewals.beat();
         proof::turn(Turning::Renewal).await;
         wait = every;
         for batch in leases.to_renew().chunks(queue.0.batch()) {
+            pulses.renewals.beat();
             if let Err(error) = renew(&queue, lane, batch).await {
                 warn!(%lane, %error, leases = batch.len(), "leases not renewed");
                 wait = every / HASTE;

@@ -26,10 +26,12 @@ mod intents;
 mod keys;
 mod lease;
 mod limits;
+mod locate;
 mod looks;
 mod news;
 mod outcomes;
 mod permits;
+mod pulse;
 mod scripts;
 mod shorthand;
 mod slice;
@@ -51,10 +53,11 @@ pub use durability::Durability;
 pub use envelope::{Decoded, Envelope, Origin};
 pub use error::QueueError;
 pub use gate::{Gate, Gauge};
-pub use hub::WorkerSeen;
+pub use hub::{Card, WorkerSeen};
 pub use intents::{Changed, IntentPush, IntentPushed, IntentState, Projection};
 pub use lease::Lease;
 pub use limits::{Change, FleetLimits, SetLimits};
+pub use locate::{Place, Standing};
 pub use looks::{Buried, Depth};
 pub use outcomes::Outcomes;
 pub use permits::{CallLimits, Permits, ProviderSeen, Word};
@@ -89,6 +92,10 @@ struct Inner {
     solitude: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Cancelled when an operator asks this process's worker to drain.
+    drain: CancellationToken,
+    /// Cancelled when a loop stands still that can not be ended.
+    wedged: CancellationToken,
 }
 
 /// A job to be pushed.
@@ -137,6 +144,8 @@ impl Queue {
             solitude: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            drain: CancellationToken::new(),
+            wedged: CancellationToken::new(),
         };
         let found = durability::examine(&inner.link).await?;
         if redis.require_durable && !found.faults.is_empty() {

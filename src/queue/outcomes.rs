@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use redis::Script;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::client::arg;
 use super::envelope::attempts_byte;
 use super::lease::{Lease, add_by_token};
+use super::pulse::{IDLE, LanePulses};
 use super::slice::Delivery;
 use super::{Queue, QueueError, scripts};
 use crate::ids::jitter;
@@ -109,7 +110,7 @@ impl Outcomes {
     pub(super) fn new() -> (Self, Pending) {
         let (send, receive) = mpsc::unbounded_channel();
         let open = Arc::new(watch::channel(0).0);
-        (Self { send, open: Arc::clone(&open) }, Pending { receive, open })
+        (Self { send, open: Arc::clone(&open) }, Pending { receive, open, taken: Vec::new() })
     }
 
     /// It is done: nothing of it stays.
@@ -171,54 +172,100 @@ impl Outcomes {
     }
 }
 
-/// The other end of [`Outcomes`].
+/// The other end of [`Outcomes`], and what was taken from it and not yet sent: both outlive the loop that sends.
 pub(super) struct Pending {
     receive: mpsc::UnboundedReceiver<Outcome>,
     open: Arc<watch::Sender<usize>>,
+    taken: Vec<Outcome>,
 }
 
-/// Sends outcomes until `stop`.
-pub(super) async fn flush(queue: Queue, lane: Lane, mut pending: Pending, stop: CancellationToken) {
-    let mut batch = Vec::new();
-    loop {
-        let count = tokio::select! {
-            () = stop.cancelled() => break,
-            count = pending.receive.recv_many(&mut batch, BATCHES * queue.0.batch()) => count,
-        };
-        if count == 0 {
-            break;
+/// Where a lane's outcomes are sent from.
+#[derive(Clone)]
+pub(super) struct Flusher {
+    pub(super) queue: Queue,
+    pub(super) lane: Lane,
+    pub(super) pulse: Arc<LanePulses>,
+    pub(super) pending: Arc<Mutex<Pending>>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Flusher {
+    /// Sends outcomes until `stop`.
+    pub(super) async fn flush(self) {
+        let mut pending = self.pending.lock().await;
+        loop {
+            self.pulse.outcomes.beat();
+            let Pending { receive, taken, .. } = &mut *pending;
+            // Something is left only by a loop that stood still: what of it was sent is refused as stale.
+            if taken.is_empty() {
+                tokio::select! {
+                    () = self.stop.cancelled() => break,
+                    count = receive.recv_many(taken, BATCHES * self.queue.0.batch()) => if count == 0 { break },
+                    () = tokio::time::sleep(IDLE) => continue,
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                () = self.send_all(&pending.taken) => {}
+            }
+            let count = pending.taken.len();
+            pending.taken.clear();
+            pending.open.send_modify(|open| *open = open.saturating_sub(count));
         }
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = send_all(&queue, lane, &batch) => {}
+        // Nobody will send the rest: their leases end by themselves, and nobody may wait for them.
+        pending.open.send_replace(0);
+    }
+
+    async fn send_all(&self, batch: &[Outcome]) {
+        proof::pass(Point::Finishing);
+        proof::turn(Turning::Outcomes).await;
+        let mut calls: BTreeMap<Step, Vec<&Outcome>> = BTreeMap::new();
+        for outcome in batch {
+            calls.entry(outcome.act.step()).or_default().push(outcome);
         }
-        batch.clear();
-        pending.open.send_modify(|open| *open = open.saturating_sub(count));
+        // At once: no job has two outcomes.
+        join_all(calls.iter().map(|(step, outcomes)| self.send_step(*step, outcomes))).await;
     }
-    // Nobody will send the rest: their leases end by themselves, and nobody may wait for them.
-    pending.open.send_replace(0);
-}
 
-async fn send_all(queue: &Queue, lane: Lane, batch: &[Outcome]) {
-    proof::pass(Point::Finishing);
-    proof::turn(Turning::Outcomes).await;
-    let mut calls: BTreeMap<Step, Vec<&Outcome>> = BTreeMap::new();
-    for outcome in batch {
-        calls.entry(outcome.act.step()).or_default().push(outcome);
+    async fn send_step(&self, step: Step, outcomes: &[&Outcome]) {
+        let batches = outcomes.chunks(self.queue.0.batch());
+        if step == Step::Finish {
+            join_all(batches.map(|batch| self.send(step, batch))).await;
+            return;
+        }
+        // What goes back has an order.
+        for batch in batches {
+            self.send(step, batch).await;
+        }
     }
-    // At once: no job has two outcomes.
-    join_all(calls.iter().map(|(step, outcomes)| send_step(queue, lane, *step, outcomes))).await;
-}
 
-async fn send_step(queue: &Queue, lane: Lane, step: Step, outcomes: &[&Outcome]) {
-    let batches = outcomes.chunks(queue.0.batch());
-    if step == Step::Finish {
-        join_all(batches.map(|batch| send(queue, lane, step, batch))).await;
-        return;
-    }
-    // What goes back has an order.
-    for batch in batches {
-        send(queue, lane, step, batch).await;
+    /// Until Redis answers. A second try may find its own first one done: only the first can tell a stale token.
+    async fn send(&self, step: Step, outcomes: &[&Outcome]) {
+        let lane = self.lane;
+        let (mut pause, mut tries, mut refusals) = (FIRST_PAUSE, 0, 0);
+        loop {
+            self.pulse.outcomes.beat();
+            match self.queue.0.call::<Vec<i64>>(lane, step.script(), arguments(step, outcomes)).await {
+                Ok(answers) => {
+                    let told = outcomes.iter().zip(answers).filter(|(_, took)| *took == 0 && tries == 0);
+                    for (Outcome { lease, .. }, _) in told {
+                        warn!(%lane, job = %lease.0.id, token = lease.token(), "stale outcome refused");
+                    }
+                    return;
+                }
+                Err(error) => {
+                    tries += 1;
+                    refusals += u32::from(matches!(error, QueueError::Answer(_)));
+                    if refusals == REFUSALS {
+                        error!(%lane, %error, outcomes = outcomes.len(), "outcomes refused: their leases will end");
+                        return;
+                    }
+                    warn!(%lane, %error, outcomes = outcomes.len(), tries, "outcomes not recorded yet");
+                    tokio::time::sleep(pause.mul_f64(0.5 + jitter() / 2.0)).await;
+                    pause = (pause * 2).min(LAST_PAUSE);
+                }
+            }
+        }
     }
 }
 
@@ -234,31 +281,4 @@ fn arguments(step: Step, outcomes: &[&Outcome]) -> Vec<Vec<u8>> {
         act.add_to(&mut args);
     }
     args
-}
-
-/// Until Redis answers. A second try may find its own first one done: only the first can tell a stale token.
-async fn send(queue: &Queue, lane: Lane, step: Step, outcomes: &[&Outcome]) {
-    let (mut pause, mut tries, mut refusals) = (FIRST_PAUSE, 0, 0);
-    loop {
-        match queue.0.call::<Vec<i64>>(lane, step.script(), arguments(step, outcomes)).await {
-            Ok(answers) => {
-                let told = outcomes.iter().zip(answers).filter(|(_, took)| *took == 0 && tries == 0);
-                for (Outcome { lease, .. }, _) in told {
-                    warn!(%lane, job = %lease.0.id, token = lease.token(), "stale outcome refused");
-                }
-                return;
-            }
-            Err(error) => {
-                tries += 1;
-                refusals += u32::from(matches!(error, QueueError::Answer(_)));
-                if refusals == REFUSALS {
-                    error!(%lane, %error, outcomes = outcomes.len(), "outcomes refused: their leases will end");
-                    return;
-                }
-                warn!(%lane, %error, outcomes = outcomes.len(), tries, "outcomes not recorded yet");
-                tokio::time::sleep(pause.mul_f64(0.5 + jitter() / 2.0)).await;
-                pause = (pause * 2).min(LAST_PAUSE);
-            }
-        }
-    }
 }

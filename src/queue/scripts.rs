@@ -37,6 +37,7 @@ scripts! {
     DROP_BURIED = "scripts/drop_buried.lua";
     KNOWS = "scripts/knows.lua";
     DEPTH = "scripts/depth.lua";
+    LOCATE = "scripts/locate.lua";
     GAUGE = "scripts/gauge.lua";
 }
 

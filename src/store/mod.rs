@@ -34,6 +34,7 @@ pub mod progress;
 pub mod reservations;
 pub mod shipments;
 pub mod snapshot;
+pub mod standing;
 pub mod stock;
 pub mod timeline;
 pub mod views;

@@ -24,6 +24,7 @@ use crate::queue::{CallLimits, Delivery, FleetLimits, LaneWork, Opening, Outcome
 use crate::relay::Relay;
 use crate::store::Store;
 use crate::telemetry::health::{self, Readiness};
+use crate::terminal::complain;
 
 mod attempt;
 mod burial;
@@ -64,15 +65,16 @@ pub struct Parts {
 #[error("the worker can not serve its health on {0}: {1}")]
 pub struct WorkerError(SocketAddr, #[source] std::io::Error);
 
-/// A claim loop that has not turned for this long is stuck: Redis may be away, or the loop may hang.
-const STUCK: Duration = Duration::from_secs(15);
+/// A loop of the queue that has not turned for this long stands still: it turns every six seconds, and while Redis is silent
+/// every ten at most.
+const STUCK: Duration = Duration::from_secs(12);
 
 /// After the grace: to hand back what still runs, and for the relay's last marks. Together below the second that a
 /// supervisor may grant on top of the grace.
 const HAND_BACK: Duration = Duration::from_millis(500);
 const LAST_MARKS: Duration = Duration::from_millis(300);
 
-/// Ready while every lane's claim loop turns.
+/// Ready while every loop of the queue turns.
 struct Turning {
     queue: Queue,
     worker: String,
@@ -84,7 +86,7 @@ impl Readiness for Turning {
         if turning.is_empty() {
             return vec!["no_lane_is_worked"];
         }
-        turning.iter().filter(|(_, age)| *age > STUCK).map(|(lane, _)| lane.name()).collect()
+        turning.iter().filter(|(_, age)| *age > STUCK).map(|(what, _)| *what).collect()
     }
 }
 
@@ -97,7 +99,7 @@ pub async fn run(
     name: &str,
     stop: CancellationToken,
 ) -> Result<bool, WorkerError> {
-    let tasks = TaskTracker::new();
+    let (tasks, stop) = (TaskTracker::new(), stop.child_token());
     let listener = TcpListener::bind(parts.health).await.map_err(|error| WorkerError(parts.health, error))?;
     // The relay outlives the lanes: what they commit while they drain is still carried.
     let relaying = CancellationToken::new();
@@ -118,6 +120,18 @@ pub async fn run(
     let health = axum::serve(listener, health::router(ready, parts.metrics));
     tasks.spawn(health.with_graceful_shutdown(relaying.clone().cancelled_owned()).into_future());
     tasks.spawn(burial::keep(kit.clone(), parts.queue.clone(), relaying.clone()));
+    let queue = parts.queue.clone();
+    tasks.spawn(relaying.clone().run_until_cancelled_owned(async move {
+        queue.wedged().await;
+        complain("orderfleet: a loop of the queue stands still and does not end: this process ends, for its supervisor to start another. What it held comes back by its leases; the log says which loop it was");
+        std::process::exit(1);
+    }));
+    let (queue, asked) = (parts.queue.clone(), stop.clone());
+    tasks.spawn(relaying.clone().run_until_cancelled_owned(async move {
+        queue.drain_asked().await;
+        tracing::info!("an operator asks this worker to drain");
+        asked.cancel();
+    }));
     let working = TaskTracker::new();
     for lane in Lane::ALL {
         let wanted = settings.lanes.is_empty() || settings.lanes.iter().any(|name| name == lane.name());

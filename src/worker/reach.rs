@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use super::fate;
 use crate::ids::jitter;
-use crate::job::{Calls, Dependency, Failure, Lane};
-use crate::jobs::Kind;
+use crate::job::{Dependency, Failure, Lane};
+use crate::jobs::needed_by;
 use crate::queue::{CallLimits, Opening, Permits, Queue, Word};
 
 /// After a refusal by a rate or a number of calls: a quarter of a second's calls may go at once, so as much is worth asking for.
@@ -83,7 +83,7 @@ impl Reach {
 
     /// Whether a lane's jobs are wanted now.
     pub(super) fn opening(&self, lane: Lane) -> Opening {
-        let provider = needed(lane).and_then(|needed| self.provider(needed));
+        let provider = needed_by(lane).and_then(|needed| self.provider(needed));
         let seen = [Some(&self.0.postgres), provider.map(|provider| &provider.known)];
         seen.into_iter().flatten().map(|known| known.opening(Instant::now())).fold(
             Opening::Open,
@@ -163,8 +163,7 @@ impl Permit {
         let word = fate::word(answer, self.dependency);
         let Some(provider) = self.reach.provider(self.dependency) else { return };
         let is_news = match word {
-            Word::Lives => self.is_probe,
-            Word::Unsure => self.is_probe,
+            Word::Lives | Word::Unsure => self.is_probe,
             // Of many calls that fail at once the first one tells.
             Word::Away => {
                 self.is_probe || !matches!(provider.known.opening(Instant::now()), Opening::Shut(_))
@@ -242,24 +241,17 @@ impl Known {
     }
 }
 
-/// Whom every job of the lane has to call: only then there is nothing to do in it while that one is away.
-pub(super) fn needed(lane: Lane) -> Option<Dependency> {
-    let mut calls = Kind::ALL.iter().filter(|kind| kind.lane() == lane).map(|kind| kind.calls());
-    let Calls::Always(first) = calls.next()? else { return None };
-    calls.all(|other| other == Calls::Always(first)).then_some(first)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_lane_pauses_only_for_whom_all_of_its_jobs_call() {
-        assert_eq!(needed(Lane::PaymentsOut), Some(Dependency::Stripe));
-        assert_eq!(needed(Lane::Shipping), Some(Dependency::EasyPost));
-        assert_eq!(needed(Lane::Mail), Some(Dependency::Smtp));
+        assert_eq!(needed_by(Lane::PaymentsOut), Some(Dependency::Stripe));
+        assert_eq!(needed_by(Lane::Shipping), Some(Dependency::EasyPost));
+        assert_eq!(needed_by(Lane::Mail), Some(Dependency::Smtp));
         for lane in [Lane::Intents, Lane::PaymentsIn, Lane::Expiry, Lane::ShippingIn] {
-            assert_eq!(needed(lane), None, "{lane} has jobs that end in Postgres");
+            assert_eq!(needed_by(lane), None, "{lane} has jobs that end in Postgres");
         }
     }
 

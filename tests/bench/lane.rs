@@ -6,7 +6,7 @@ use std::time::Duration;
 use apalis::prelude::*;
 use orderfleet::ids::JobId;
 use orderfleet::job::{Band, Lane};
-use orderfleet::queue::{Copy, LaneWork, Origin, Outcomes, Queue, Slice};
+use orderfleet::queue::{Copy, FleetLimits, LaneWork, Opening, Origin, Outcomes, Queue, Slice};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,10 +39,12 @@ where
         lane,
         concurrency: hands,
         slice,
+        fleet: FleetLimits::default(),
         worker: "bench".to_owned(),
         host: "here".to_owned(),
         deadline_of: Arc::new(|_| Duration::from_mins(1)),
         knows_kind: Arc::new(|_| true),
+        opening: Arc::new(|| Opening::Open),
         stop: stop.token.clone(),
     });
     let worker = WorkerBuilder::new(format!("bench-{lane}")).backend(backend).concurrency(hands).build(

@@ -2,6 +2,7 @@
 
 mod intents;
 mod limits;
+mod locate;
 mod model;
 mod moves;
 mod permits;
