@@ -135,10 +135,13 @@ impl<'a, J: Job> Attempt<'a, J> {
         loop {
             let first = tokio::select! {
                 biased;
-                () = halt.cancelled() => return self.hand_back(),
+                () = halt.cancelled() => {
+                    self.hand_back();
+                    return Vec::new();
+                }
                 first = self.calls.next() => first,
             };
-            let Some(first) = first else { return };
+            let Some(first) = first else { return self.permits };
             let mut back = vec![first];
             // Whatever else has come back by now is settled in the same commit.
             while back.len() < J::LIMITS.settle {
@@ -154,7 +157,6 @@ impl<'a, J: Job> Attempt<'a, J> {
                 self.load(again).await;
             }
         }
-        self.permits
     }
 
     /// The process must end: calls are cut off where they are, and their jobs go back to the front of the queue, spending
