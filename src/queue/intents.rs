@@ -131,19 +131,19 @@ impl Queue {
             intent.job.uuid().as_bytes().to_vec(),
             envelope.encode(),
             intent.fingerprint.to_vec(),
-            shorten(&intent.public).into_bytes(),
+            shorten(&intent.public, intent.intent).into_bytes(),
             arg(self.intent_ttl_ms()),
         ];
         args.extend(intent.gate.iter().flat_map(Gate::args));
         let answer: Vec<Value> = self.0.link.call(&scripts::PUSH_INTENT, &keys, args).await?;
-        read_pushed(answer)
+        read_pushed(answer, intent.intent)
     }
 
     /// What Redis knows of an intent; `None` does not mean that Postgres knows nothing.
     pub async fn intent(&self, id: IntentId) -> Result<Option<IntentState>, QueueError> {
         let key = self.0.keys(Lane::Intents).intent(id);
         let state: Option<Vec<u8>> = self.0.link.send(redis::cmd("GET").arg(key)).await?;
-        state.map(|state| read_state(&state)).transpose()
+        state.map(|state| read_state(&state, id)).transpose()
     }
 
     /// Shows public states: each only if it is newer, told on the channel that [`Queue::listen`] hears.
@@ -154,7 +154,11 @@ impl Queue {
             let mut args = vec![arg(self.intent_ttl_ms()), keys::changes(&self.0.prefix).into_bytes()];
             for state in states {
                 keys.push(lane.intent(state.intent));
-                args.extend([arg(state.intent), arg(state.version), shorten(&state.public).into_bytes()]);
+                args.extend([
+                    arg(state.intent),
+                    arg(state.version),
+                    shorten(&state.public, state.intent).into_bytes(),
+                ]);
             }
             let _written: Vec<i64> = self.0.link.call(&scripts::PROJECT, &keys, args).await?;
         }
@@ -202,7 +206,7 @@ impl Queue {
     }
 }
 
-fn read_pushed(answer: Vec<Value>) -> Result<IntentPushed, QueueError> {
+fn read_pushed(answer: Vec<Value>, id: IntentId) -> Result<IntentPushed, QueueError> {
     let mut answer = answer.into_iter();
     let mut next = || answer.next().unwrap_or(Value::Nil);
     match bytes(next())?.as_slice() {
@@ -217,14 +221,14 @@ fn read_pushed(answer: Vec<Value>) -> Result<IntentPushed, QueueError> {
         }),
         b"replayed" => Ok(IntentPushed::Replayed {
             version: number(next())?,
-            public: expand(&String::from_utf8(bytes(next())?).map_err(QueueError::answer)?),
+            public: expand(&String::from_utf8(bytes(next())?).map_err(QueueError::answer)?, id),
             healed: number(next())? == 1,
         }),
         other => Err(QueueError::answer(String::from_utf8_lossy(other))),
     }
 }
 
-fn read_state(state: &[u8]) -> Result<IntentState, QueueError> {
+fn read_state(state: &[u8], id: IntentId) -> Result<IntentState, QueueError> {
     let unreadable = || QueueError::answer("an intent's state that cannot be read");
     let (fingerprint, rest) = state.split_first_chunk::<FINGERPRINT>().ok_or_else(unreadable)?;
     let (version, public) =
@@ -232,15 +236,12 @@ fn read_state(state: &[u8]) -> Result<IntentState, QueueError> {
     Ok(IntentState {
         fingerprint: (*fingerprint != [0; FINGERPRINT]).then_some(*fingerprint),
         version: version.parse().map_err(|_| unreadable())?,
-        public: expand(public),
+        public: expand(public, id),
     })
 }
 
 fn read_change(message: &[u8]) -> Option<Changed> {
     let mut parts = std::str::from_utf8(message).ok()?.splitn(3, ' ');
-    Some(Changed {
-        intent: parts.next()?.parse().ok()?,
-        version: parts.next()?.parse().ok()?,
-        public: expand(parts.next()?),
-    })
+    let intent = parts.next()?.parse().ok()?;
+    Some(Changed { intent, version: parts.next()?.parse().ok()?, public: expand(parts.next()?, intent) })
 }

@@ -4,6 +4,8 @@
 //! is, so a state that uses none of these phrases is merely longer. This compresses, it permits nothing and knows no
 //! meaning. Whatever is read, also what an older version wrote out in full, is expanded or left alone, and never refused.
 
+use crate::ids::IntentId;
+
 /// The phrases and their characters. Only ever append: they are in Redis. Tab, line feed and carriage return are left out,
 /// which JSON may have between its tokens. An earlier phrase is preferred to a later one that it begins with.
 const PHRASES: [(char, &str); 26] = [
@@ -38,15 +40,24 @@ const PHRASES: [(char, &str); 26] = [
     ('\u{1d}', "],\"error\":\""),
 ];
 
-/// A state as Redis keeps it.
-pub(super) fn shorten(state: &str) -> String {
+/// The intent's own id, as it is printed behind its prefix: whoever reads a state knows whose it is.
+const OWN: char = '\u{1e}';
+
+fn own(intent: IntentId) -> String {
+    intent.to_string().split_once('_').map(|(_, id)| id.to_owned()).unwrap_or_default()
+}
+
+/// The state of this intent as Redis keeps it.
+pub(super) fn shorten(state: &str, intent: IntentId) -> String {
+    let own = own(intent);
     let (mut short, mut rest) = (String::with_capacity(state.len()), state);
     while let Some(next) = rest.chars().next() {
         // Every phrase begins with one of these.
         let phrase = matches!(next, '{' | ',' | '"' | ']').then(|| {
             PHRASES.iter().find_map(|(code, phrase)| rest.strip_prefix(phrase).map(|rest| (*code, rest)))
         });
-        let (code, after) = phrase.flatten().unwrap_or((next, &rest[next.len_utf8()..]));
+        let phrase = phrase.flatten().or_else(|| rest.strip_prefix(&*own).map(|rest| (OWN, rest)));
+        let (code, after) = phrase.unwrap_or((next, &rest[next.len_utf8()..]));
         short.push(code);
         rest = after;
     }
@@ -54,11 +65,12 @@ pub(super) fn shorten(state: &str) -> String {
 }
 
 /// What [`shorten`] was given.
-pub(super) fn expand(short: &str) -> String {
+pub(super) fn expand(short: &str, intent: IntentId) -> String {
     let mut state = String::with_capacity(short.len() * 3);
     for next in short.chars() {
         match PHRASES.iter().find(|(code, _)| *code == next) {
             Some((_, phrase)) => state.push_str(phrase),
+            None if next == OWN => state.push_str(&own(intent)),
             None => state.push(next),
         }
     }
@@ -80,16 +92,19 @@ mod tests {
         #[test]
         fn whatever_is_shortened_is_expanded_again(parts in prop::collection::vec((0..PHRASES.len(), "[ -~é\n]{0,9}"), 0..9)) {
             let state: String = parts.iter().flat_map(|(at, between)| [PHRASES[*at].1, between]).collect();
-            prop_assert_eq!(expand(&shorten(&state)), state);
+            let intent = IntentId::new();
+            let state = format!("{state}{intent}{state}");
+            prop_assert_eq!(expand(&shorten(&state, intent), intent), state);
         }
     }
 
     #[test]
     fn a_paid_intents_state_fits_the_step_below_which_redis_takes_160_bytes() {
         // Beside it: 32 bytes of fingerprint, a version and a line feed; 4 bytes are Redis's own.
-        let bytes = 32 + 3 + shorten(PAID).len() + 4;
+        let intent = "int_3YYTGS4CTSGTKB296J20YV8R4Z".parse().unwrap();
+        let bytes = 32 + 3 + shorten(PAID, intent).len() + 4;
         assert!(bytes <= 160, "{bytes}");
-        assert_eq!(expand(&shorten(PAID)), PAID);
+        assert_eq!(expand(&shorten(PAID, intent), intent), PAID);
     }
 
     #[test]
