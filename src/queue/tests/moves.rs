@@ -36,7 +36,7 @@ async fn a_forgotten_script_is_loaded_again() {
 }
 
 #[tokio::test]
-async fn urgent_bands_go_first_and_none_starves() {
+async fn w06_urgent_bands_go_first_and_none_starves() {
     let (_server, queue) = start().await;
     let mut copies = Vec::new();
     for band in Band::ALL {
