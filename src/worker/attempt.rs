@@ -53,12 +53,15 @@ pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<D
     }
     let (mut waiting, mut permits) = admit::<J>(&kit, &outcomes, waiting).await;
     // At most one job of a subject in a transaction; the others take the next turn.
-    while !waiting.is_empty() {
+    loop {
         if kit.halt.is_cancelled() {
             return outcomes.hand_back_all(waiting.into_iter().map(|(delivery, _)| delivery));
         }
         // What was held up past its lease is another's by now: to load it would be to overtake the successor.
         waiting.retain(|(delivery, _)| !delivery.lease.is_lost());
+        if waiting.is_empty() {
+            return;
+        }
         let mut subjects = HashSet::new();
         let limit = kit.pace.slice(J::KIND, J::LIMITS.slice);
         let (turn, rest): (Vec<_>, Vec<_>) = waiting

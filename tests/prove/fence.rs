@@ -28,6 +28,9 @@ const ACTS: [&str; 3] = [r#""note""#, r#"{"call": 20}"#, r#"{"mutate": 20}"#];
 /// A stopped worker takes its point within this, or has nothing to do there: then the round goes on without it.
 const TAKEN: Duration = Duration::from_secs(8);
 
+/// A worker that was continued has ended all that it held by then.
+const AWAKE: Duration = Duration::from_millis(500);
+
 struct Sleeper {
     worker: Process,
     points: PathBuf,
@@ -133,6 +136,8 @@ async fn round(fleet: &Fleet, sleepers: &[Sleeper], point: Point, seen: &mut See
         // One that had nothing in its hands proves nothing.
         seen.stops += u64::from(!held.is_empty());
     }
+    // What they still had in mind must not take the next round's point.
+    tokio::time::sleep(AWAKE).await;
 }
 
 fn file(points: &Path, point: Point) -> PathBuf {
