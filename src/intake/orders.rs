@@ -106,12 +106,12 @@ async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
         }
         Room::Free | Room::NoMemory(_) => None,
     };
-    let first = queued(intent, &wish.tenant, &wish.customer).to_string();
-    match door.queue.push_intent(parcel(wish, first.clone(), gate)?).await? {
+    let first = queued(intent, &wish.tenant, &wish.customer);
+    match door.queue.push_intent(parcel(wish, first.to_string(), gate)?).await? {
         IntentPushed::Accepted { sequence, .. } => {
             door.capacity.pushed(Lane::Intents, sequence);
             debug!(%intent, sequence, "intent accepted");
-            Ok(Taken { intent, known: Known::read(0, &first)?, is_replay: false })
+            Ok(Taken { intent, known: Known::new(0, first), is_replay: false })
         }
         IntentPushed::Replayed { version, public, healed } => {
             debug!(%intent, version, healed, "intent replayed");

@@ -43,6 +43,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// What was just written.
+    pub(super) fn new(version: i64, state: Value) -> Self {
+        Self { version, state }
+    }
+
     pub(super) fn read(version: i64, public: &str) -> Result<Self, Problem> {
         let state = serde_json::from_str(public).map_err(|fault| {
             error!(%fault, "a stored state is not JSON");

@@ -62,6 +62,15 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// For a call in which nobody has to pass one.
+    pub(super) const OPEN: Self = Self {
+        full: u64::MAX,
+        busy: u64::MAX,
+        most: u64::MAX,
+        each: Duration::ZERO,
+        longest: Duration::ZERO,
+    };
+
     /// As the script expects it.
     pub(super) fn args(&self) -> impl Iterator<Item = Vec<u8>> {
         let each = self.each.as_secs_f64() * 1_000.0;

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::client::{arg, bytes, number};
-use super::envelope::{Envelope, Origin};
+use super::entry::Entry;
 use super::gate::Gate;
 use super::shorthand::{expand, shorten};
-use super::{Queue, QueueError, keys, scripts};
+use super::{Inner, Queue, QueueError, keys, scripts};
 use crate::ids::{IntentId, JobId};
 use crate::job::{Band, Lane};
 
@@ -115,28 +115,7 @@ pub struct Changed {
 impl Queue {
     /// Takes an order intent in, together with its idempotency key.
     pub async fn push_intent(&self, intent: IntentPush) -> Result<IntentPushed, QueueError> {
-        let envelope = Envelope {
-            band: intent.band,
-            kind: intent.kind,
-            origin: Origin::Intake,
-            attempts: 0,
-            pushed_at: self.0.seconds(),
-            traceparent: intent.traceparent,
-            body: intent.body,
-        };
-        let lane = self.0.keys(Lane::Intents);
-        let mut keys = lane.all().to_vec();
-        keys.extend([lane.intent(intent.intent), lane.promises()]);
-        let mut args = vec![
-            intent.job.uuid().as_bytes().to_vec(),
-            envelope.encode(),
-            intent.fingerprint.to_vec(),
-            shorten(&intent.public, intent.intent).into_bytes(),
-            arg(self.intent_ttl_ms()),
-        ];
-        args.extend(intent.gate.iter().flat_map(Gate::args));
-        let answer: Vec<Value> = self.0.link.call(&scripts::PUSH_INTENT, &keys, args).await?;
-        read_pushed(answer, intent.intent)
+        Entry::push(&self.0, intent).await
     }
 
     /// What Redis knows of an intent; `None` does not mean that Postgres knows nothing.
@@ -151,7 +130,7 @@ impl Queue {
         let lane = self.0.keys(Lane::Intents);
         for states in states.chunks(self.0.batch()) {
             let mut keys = lane.all().to_vec();
-            let mut args = vec![arg(self.intent_ttl_ms()), keys::changes(&self.0.prefix).into_bytes()];
+            let mut args = vec![arg(self.0.intent_ttl_ms()), keys::changes(&self.0.prefix).into_bytes()];
             for state in states {
                 keys.push(lane.intent(state.intent));
                 args.extend([
@@ -199,17 +178,20 @@ impl Queue {
             }
         }
     }
+}
 
-    fn intent_ttl_ms(&self) -> u64 {
+impl Inner {
+    pub(super) fn intent_ttl_ms(&self) -> u64 {
         // Redis refuses an expiry of 0: at least a second.
-        self.0.settings.idempotency_ttl_seconds.max(1).saturating_mul(1000)
+        self.settings.idempotency_ttl_seconds.max(1).saturating_mul(1000)
     }
 }
 
-fn read_pushed(answer: Vec<Value>, id: IntentId) -> Result<IntentPushed, QueueError> {
+pub(super) fn read_pushed(answer: Vec<Value>, id: IntentId) -> Result<IntentPushed, QueueError> {
     let mut answer = answer.into_iter();
     let mut next = || answer.next().unwrap_or(Value::Nil);
     match bytes(next())?.as_slice() {
+        b"full" => Err(QueueError::Full("an order intent was not taken in".to_owned())),
         b"mismatch" => Ok(IntentPushed::Mismatch),
         b"accepted" => Ok(IntentPushed::Accepted {
             sequence: u64::try_from(number(next())?).unwrap_or_default(),

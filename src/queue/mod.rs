@@ -18,6 +18,7 @@ mod backend;
 mod claim;
 mod client;
 mod durability;
+mod entry;
 mod envelope;
 mod error;
 mod gate;
@@ -68,6 +69,7 @@ use crate::ids::JobId;
 use crate::job::{Band, Lane};
 use crate::time::Clock;
 use client::{Link, arg};
+use entry::Entry;
 use hub::Hub;
 use keys::LaneKeys;
 
@@ -90,6 +92,7 @@ struct Inner {
     hubs: Mutex<HashMap<String, Arc<Hub>>>,
     /// One lone suspect at a time in this process: two of them would accuse each other.
     solitude: Arc<Semaphore>,
+    entry: Entry,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Cancelled when an operator asks this process's worker to drain.
@@ -142,6 +145,7 @@ impl Queue {
             news: news::News::default(),
             hubs: Mutex::default(),
             solitude: Arc::new(Semaphore::new(1)),
+            entry: Entry::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             drain: CancellationToken::new(),

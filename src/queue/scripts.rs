@@ -18,7 +18,7 @@ macro_rules! scripts {
 
 scripts! {
     PUSH = "scripts/push.lua";
-    PUSH_INTENT = "scripts/push_intent.lua";
+    PUSH_INTENTS = "scripts/push_intents.lua";
     PROJECT = "scripts/project.lua";
     CLAIM = "scripts/claim.lua";
     RENEW = "scripts/renew.lua";

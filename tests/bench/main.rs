@@ -12,6 +12,8 @@
 )]
 
 mod floor;
+mod http;
+mod intake;
 mod lane;
 mod memory;
 mod peer;
@@ -34,6 +36,9 @@ type Bench = fn(Plan, &mut Report) -> LocalBoxFuture<'_, ()>;
 const BENCHES: &[(&str, Bench)] = &[
     ("queue", |plan, report| queue::run(plan, report).boxed_local()),
     ("pickup", |plan, report| pickup::run(plan, report).boxed_local()),
+    ("intake", |plan, report| intake::run(plan, report).boxed_local()),
+    // The floor of the one before, as a process of its own.
+    ("intake-floor", |plan, report| intake::serve_floor(plan, report).boxed_local()),
     ("memory", |plan, report| memory::run(plan, report).boxed_local()),
 ];
 

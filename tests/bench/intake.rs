@@ -1,0 +1,163 @@
+//! The intake beside its floor: what bare axum does with the same body, parsed and judged by the same code, without keys,
+//! without Redis, without durability.
+//!
+//! Both are processes of their own, driven by the same driver over loopback, in turn. Closed loop for the most that each
+//! can do and what a request costs its process; then an open loop at half of that, for the latency.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use orderfleet::domain::intent::{Known, OrderIntentBody};
+use orderfleet::ids::IntentId;
+use serde_json::{Value, json};
+use stage::fleet::{Fleet, Setup};
+use stage::process::Process;
+use stage::report::{Op, Report, quantile};
+use tokio::net::TcpListener;
+
+use crate::http::{self, Request};
+use crate::plan::Plan;
+
+/// The share of the floor's requests a second that is to be reached …
+const SHARE: f64 = 0.6;
+/// … or else at most so many times its CPU time a request: with Redis beside it on the same cores, fewer are left to it.
+const COST: f64 = 1.7;
+/// Milliseconds from the intended moment, for ninety-nine of a hundred, at half of the most.
+const LATENCY: f64 = 10.0;
+const ROUNDS: usize = 5;
+/// Connections of the driver: more than enough for two cores.
+const LINES: usize = 64;
+/// Linux counts a process's time in hundredths of a second, whatever the kernel's own clock is.
+const TICKS: f64 = 100.0;
+const PATH: &str = "/v1/order-intents";
+
+/// What one of both came to in a round.
+struct Round {
+    per_second: f64,
+    cpu_us: f64,
+}
+
+/// Measures it, with each of the settings that make an acknowledged push durable.
+pub(crate) async fn run(plan: Plan, report: &mut Report) {
+    let time = Duration::from_millis(plan.sized(1_500, 5_000));
+    // Nobody works here: the lane may be as deep as it becomes.
+    let fleet = Fleet::set_up(Setup::default().set("lanes.intents.max_depth", 1_000_000_000)).await;
+    let (floor, floor_address) = floor(&fleet).await;
+    let wish = Request::post(PATH, fleet.key(), &wish().to_string());
+    let nothing = Request::post("/nothing", "", "");
+    for appendfsync in ["always", "everysec"] {
+        fleet.redis(&["CONFIG", "SET", "appendfsync", appendfsync]).await;
+        let (mut theirs, mut ours, mut ceilings) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 0..ROUNDS {
+            let round = format!("{appendfsync}-{number}");
+            ceilings.push(http::closed(floor_address, &nothing, LINES, time / 3, &round).await);
+            theirs.push(measure(&floor, floor_address, &wish, time, &round).await);
+            ours.push(measure(&fleet.intake, fleet.address, &wish, time, &round).await);
+            fleet.redis(&["FLUSHALL"]).await;
+        }
+        let most = median(&ours, |round| round.per_second);
+        let share = most / median(&theirs, |round| round.per_second);
+        let cost = median(&ours, |round| round.cpu_us) / median(&theirs, |round| round.cpu_us);
+        let lines = (LINES, most / 2.0);
+        let mut waits =
+            http::open(fleet.address, &wish, lines, time * 2, &format!("{appendfsync}-open")).await;
+        fleet.redis(&["FLUSHALL"]).await;
+        let mut name = |what: &str, value: f64| report.figure(&format!("{appendfsync}_{what}"), value);
+        name("driver_ceiling_per_second", quantile(&mut ceilings, 0.5));
+        name("floor_per_second", median(&theirs, |round| round.per_second));
+        name("intake_per_second", most);
+        name("floor_cpu_us_a_request", median(&theirs, |round| round.cpu_us));
+        name("intake_cpu_us_a_request", median(&ours, |round| round.cpu_us));
+        name("share_of_floor", share);
+        name("times_the_floor_s_cpu", cost);
+        name("half_load_p50_ms", quantile(&mut waits, 0.5));
+        // One of both is enough: above 1 is met.
+        report.bar(
+            &format!("{appendfsync}_share_or_cpu"),
+            (share / SHARE).max(COST / cost),
+            Op::AtLeast,
+            1.0,
+        );
+        report.bar(
+            &format!("{appendfsync}_half_load_p99_ms"),
+            quantile(&mut waits, 0.99),
+            Op::AtMost,
+            LATENCY,
+        );
+    }
+    drop(floor);
+    fleet.end().await;
+}
+
+async fn measure(server: &Process, to: SocketAddr, wish: &Request, time: Duration, round: &str) -> Round {
+    let before = cpu_seconds(server);
+    let per_second = http::closed(to, wish, LINES, time, round).await;
+    let cpu = cpu_seconds(server) - before;
+    Round { per_second, cpu_us: cpu / (per_second * time.as_secs_f64()) * 1e6 }
+}
+
+/// What the process has used of the machine's cores, in user and system mode.
+fn cpu_seconds(process: &Process) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
+    // After the name, which may hold anything: the 14th and 15th field of the whole.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) / TICKS
+}
+
+fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
+    quantile(&mut rounds.iter().map(of).collect::<Vec<_>>(), 0.5)
+}
+
+/// This program again, as the floor.
+async fn floor(fleet: &Fleet) -> (Process, SocketAddr) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("intake-floor");
+    let mut process = Process::start("floor", fleet.folder.path(), command);
+    process.says("listens at").await;
+    let address = process.log().trim().rsplit(' ').next().unwrap().parse().unwrap();
+    (process, address)
+}
+
+/// Serves the floor until it is killed.
+pub(crate) async fn serve_floor(_plan: Plan, _report: &mut Report) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    eprintln!("the floor listens at {}", listener.local_addr().unwrap());
+    let set = |name: &str| HashSet::from([name.to_owned()]);
+    let known: &'static _ = Box::leak(Box::new((set("SUIT-42R"), set("USD"), set("standard"))));
+    let place = move |body: Bytes| async move {
+        let (skus, currencies, methods) = known;
+        let known = Known { skus: Some(skus), currencies: Some(currencies), shipping_methods: Some(methods) };
+        let read = serde_json::from_slice(&body).ok().map(|body| OrderIntentBody::read(body, known));
+        match read {
+            Some(Ok(_)) => {
+                (StatusCode::ACCEPTED, Json(json!({ "intent_id": IntentId::new(), "status": "queued" })))
+            }
+            Some(Err(_)) | None => (StatusCode::UNPROCESSABLE_ENTITY, Json(Value::Null)),
+        }
+    };
+    let router =
+        Router::new().route(PATH, post(place)).route("/nothing", post(async || (StatusCode::ACCEPTED, "")));
+    axum::serve(listener, router).await.unwrap();
+}
+
+/// A wish of two lines, as a shop sends it.
+fn wish() -> Value {
+    json!({
+        "cart_id": "cart_8f14e45fceea167a",
+        "customer": { "id": "cus_1f0e3dad", "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
+        "currency": "USD",
+        "lines": [{ "sku": "SUIT-42R", "quantity": 1, "attributes": { "sleeve_cm": 64 } },
+                  { "sku": "SUIT-42R", "quantity": 2 }],
+        "shipping_address": { "name": "A Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
+                              "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
+        "expected_total": 38_700,
+        "metadata": { "campaign": "autumn" },
+    })
+}
