@@ -111,6 +111,7 @@ impl Relay {
     async fn push(&self, rows: &[JobCopy]) -> Result<(), QueueError> {
         let copies: Vec<Copy> = rows.iter().filter_map(copy).collect();
         self.0.queue.push(&copies).await?;
+        pushed("commit", copies.len());
         for copy in &copies {
             // Full or closed: the sweep finds the row unmarked, pushes it again and marks it.
             let _ = self.0.marks.try_send(copy.id);
@@ -132,6 +133,7 @@ impl Relay {
             timeout(PUSH_DEADLINE, self.0.queue.push(&copies)).await.map_err(|_| RelayError::Slow)??;
             jobs::relayed(&mut tx, &ids).await?;
             tx.commit().await?;
+            self::pushed("sweep", ids.len());
             pushed += ids.len();
         }
     }
@@ -169,6 +171,12 @@ impl Relay {
     }
 }
 
+/// Counts rows that were pushed: right after their commit, or by the sweep.
+fn pushed(by: &'static str, rows: usize) {
+    let rows = u64::try_from(rows).unwrap_or_default();
+    metrics::counter!("orderfleet_relay_pushed_rows_total", "by" => by).increment(rows);
+}
+
 async fn reap(relay: Relay, every: Duration, stop: CancellationToken) {
     // Where the walk stands in each lane.
     let mut walks: HashMap<Lane, Option<JobId>> = HashMap::new();
@@ -180,7 +188,11 @@ async fn reap(relay: Relay, every: Duration, stop: CancellationToken) {
         for lane in Lane::ALL {
             match relay.reap(lane, walks.entry(lane).or_default()).await {
                 Ok(0) => {}
-                Ok(lost) => tracing::warn!(%lane, lost, "the queue had lost jobs: they are pushed again"),
+                Ok(lost) => {
+                    tracing::warn!(%lane, lost, "the queue had lost jobs: they are pushed again");
+                    metrics::counter!("orderfleet_reaper_lost_rows_total", "lane" => lane.name())
+                        .increment(lost);
+                }
                 Err(error) => tracing::warn!(%lane, %error, "the reaper could not look"),
             }
         }

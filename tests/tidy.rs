@@ -106,6 +106,11 @@ fn merged_migrations_are_frozen() {
 }
 
 #[test]
+fn every_metric_is_told_and_every_told_one_is_there() {
+    check(metrics);
+}
+
+#[test]
 fn the_longest_files_and_functions_are_shown() {
     let files = files();
     let mut lengths: Vec<_> =
@@ -151,7 +156,9 @@ impl File {
 fn files() -> Vec<File> {
     let listed = git(&["ls-files", "--cached", "--others", "--exclude-standard"]).unwrap_or_default();
     let wanted = |path: &&str| {
-        path.ends_with(".rs") || ["scripts/", "jobs/", "migrations/"].iter().any(|at| path.starts_with(at))
+        path.ends_with(".rs")
+            || *path == "README.md"
+            || ["scripts/", "jobs/", "migrations/"].iter().any(|at| path.starts_with(at))
     };
     let read = |path: &str| Some(File { path: path.into(), text: std::fs::read_to_string(path).ok()? });
     let files: Vec<File> = listed.lines().filter(wanted).filter_map(read).collect();
@@ -326,6 +333,42 @@ fn words(files: &[File]) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Every metric of the program stands in the table of the README, and the table names no other.
+fn metrics(files: &[File]) -> Vec<String> {
+    const BEGIN: &str = "orderfleet_";
+    let name = |text: &str| -> String {
+        text.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '_').collect()
+    };
+    let mut measured = BTreeMap::new();
+    for file in files.iter().filter(|file| file.room().is_some()) {
+        for (at, line) in file.code() {
+            // A name stands in quotes of its own.
+            for (place, _) in line.match_indices("\"orderfleet_") {
+                let found = name(&line[place + 1..]);
+                if found.len() > BEGIN.len() && line[place + 1 + found.len()..].starts_with('"') {
+                    measured.entry(found).or_insert_with(|| format!("{}:{at}", file.path));
+                }
+            }
+        }
+    }
+    let mut told = BTreeMap::new();
+    for file in files.iter().filter(|file| file.path == "README.md") {
+        for (at, line) in (1..).zip(file.text.lines()).filter(|(_, line)| line.starts_with("| `orderfleet_"))
+        {
+            let first = line.split(" | ").next().unwrap_or_default();
+            first.match_indices("`orderfleet_").for_each(|(place, _)| {
+                told.entry(name(&first[place + 1..])).or_insert_with(|| format!("README.md:{at}"));
+            });
+        }
+    }
+    let missing = measured.iter().filter(|(name, _)| !told.contains_key(*name));
+    let missing =
+        missing.map(|(name, at)| format!("{at}: {name} is not in the table of metrics in README.md"));
+    let stale = told.iter().filter(|(name, _)| !measured.contains_key(*name));
+    let stale = stale.map(|(name, at)| format!("{at}: nothing measures {name}"));
+    missing.chain(stale).collect()
 }
 
 /// Faults of migrations that differ from their checksum in `frozen.sha256`, or of a list that differs from the `merged` one:

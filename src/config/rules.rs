@@ -24,6 +24,8 @@ const LIMITS: [&str; 4] = [".fleet_concurrency", ".fleet_rate", ".a_second", ".a
 pub(super) const LARGEST_SLICE: usize = 256;
 /// A guessable secret is none; `openssl rand -base64 24` already gives as many letters.
 pub(super) const SHORTEST_SECRET: usize = 32;
+/// The longest that a loop of the queue may wait, in milliseconds: its pulse is looked at (see `queue::pulse`).
+const LONGEST_TURN: u64 = 5_000;
 /// The longest hold that leaves its expiry (`max_age` of an hour from the beginning) a quarter of an hour to reach the
 /// provider; past it a hold would be released unasked.
 const LONGEST_HOLD: u64 = 2_700;
@@ -86,6 +88,10 @@ fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
             "must be at most half of queue.lease_ms ({lease}): a silent Redis has to be noticed while the lease holds"
         ),
     );
+    for (setting, ms) in [("queue.renew_ms", queue.renew_ms), ("queue.block_ms", queue.block_ms)] {
+        let why = "a loop that does not turn for longer is taken for one that stands still";
+        demand(ms <= LONGEST_TURN, setting, format!("must be at most {LONGEST_TURN}: {why}"));
+    }
     let why = "whoever waits for the database has to know in time to hand the job back";
     for (setting, ms) in [
         ("postgres.acquire_timeout_ms", postgres.acquire_timeout_ms),

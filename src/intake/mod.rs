@@ -142,6 +142,7 @@ pub async fn serve(
     run_background(&door, &tasks);
     let ready: Arc<dyn Readiness> = door.clone();
     tasks.spawn(answer(public, router(door), stop.clone()));
+    tasks.spawn(health::upkeep(metrics.clone(), stop.clone()));
     tasks.spawn(answer(private, health::router(ready.clone(), metrics), stop));
     tasks.close();
     Ok(Intake { address, health_address, ready, tasks })

@@ -245,7 +245,10 @@ impl Claimer {
             vec![self.work.worker.clone().into(), arg(lease), arg(most), mode.into(), arg(SUSPECTS)];
         args.extend([arg(self.work.fleet.concurrency), arg(self.work.fleet.rate)]);
         let asked = Instant::now();
-        Ok(Answer { values: self.queue.0.call(self.work.lane, &scripts::CLAIM, args).await?, asked })
+        let values = self.queue.0.call(self.work.lane, &scripts::CLAIM, args).await?;
+        let lane = self.work.lane.name();
+        metrics::histogram!("orderfleet_claim_seconds", "lane" => lane).record(asked.elapsed());
+        Ok(Answer { values, asked })
     }
 
     fn read(&mut self, Answer { values: mut head, asked }: Answer) -> Result<Claimed, QueueError> {
@@ -261,6 +264,10 @@ impl Claimer {
         self.clock.due = after(now, due);
         self.clock.lease_end = after(now, lease_end);
         self.clock.place = after(now, limited);
+        if limited >= 0 {
+            metrics::counter!("orderfleet_claims_limited_total", "lane" => self.work.lane.name())
+                .increment(1);
+        }
         if parked > 0 && self.clock.parked.is_none() {
             self.clock.parked = Some(now);
         }
@@ -311,6 +318,7 @@ impl Claimer {
             }
             Decoded::Known(_) | Decoded::Newer => {
                 warn!(%lane, job = %id, "parked: this worker does not know its kind or version");
+                metrics::counter!("orderfleet_jobs_parked_total", "lane" => lane.name()).increment(1);
                 self.outcomes.park_unread(lease(before));
                 None
             }
@@ -396,6 +404,9 @@ impl Claimer {
             self.queue.0.call(self.work.lane, &scripts::SWEEP, args).await?;
         if swept > 0 {
             warn!(lane = %self.work.lane, swept, quarantined, "leases had ended");
+            let lane = self.work.lane.name();
+            metrics::counter!("orderfleet_leases_ended_total", "lane" => lane).increment(swept);
+            metrics::counter!("orderfleet_jobs_quarantined_total", "lane" => lane).increment(quarantined);
         }
         self.clock.lease_end = after(Instant::now(), end);
         Ok(())

@@ -111,6 +111,7 @@ impl Link {
         match self.client.get_multiplexed_async_connection_with_config(&config).await {
             Ok(connection) => {
                 state.generation += 1;
+                metrics::counter!("orderfleet_redis_connections_total").increment(1);
                 state.failed = None;
                 state.open = Some(connection.clone());
                 Ok((state.generation, connection))
@@ -126,6 +127,7 @@ impl Link {
     async fn judge<T>(&self, generation: u64, result: RedisResult<T>) -> Result<T, QueueError> {
         let Err(error) = result else { return result.map_err(QueueError::from) };
         let error = QueueError::from(error);
+        metrics::counter!("orderfleet_redis_errors_total", "cause" => error.cause()).increment(1);
         if error.breaks_connection() {
             let mut state = self.state.lock().await;
             if state.generation == generation {

@@ -32,6 +32,19 @@ pub enum QueueError {
 }
 
 impl QueueError {
+    /// The cause as a word, for metrics.
+    pub(super) const fn cause(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::NotReady(_) => "not_ready",
+            Self::Full(_) => "full",
+            Self::NotDurable(_) => "not_durable",
+            Self::Answer(_) => "answer",
+        }
+    }
+
     /// Whether the connection is to be thrown away: nothing more will come over it, or not in time.
     pub(super) fn breaks_connection(&self) -> bool {
         match self {

@@ -183,6 +183,7 @@ async fn renew(queue: &Queue, lane: Lane, batch: &[Arc<Held>]) -> Result<(), sup
             held.extend(ends);
         } else if !held.ended.load(Ordering::Relaxed) {
             warn!(%lane, job = %held.id, "lease lost");
+            metrics::counter!("orderfleet_leases_lost_total", "lane" => lane.name()).increment(1);
             held.lost.cancel();
         }
     }

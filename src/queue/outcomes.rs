@@ -23,6 +23,7 @@ use super::{Queue, QueueError, scripts};
 use crate::ids::jitter;
 use crate::job::Lane;
 use crate::proof::{self, Point, Turning};
+use crate::time::Stopwatch;
 
 /// Waits after failed calls: from a hiccup to an outage, well inside the five seconds in which work must go on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -70,6 +71,16 @@ enum Step {
 }
 
 impl Step {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Finish => "finish",
+            Self::Delay => "delay",
+            Self::HandBack => "hand_back",
+            Self::Park => "park",
+            Self::Bury => "bury",
+        }
+    }
+
     fn script(self) -> &'static Script {
         match self {
             Self::Finish => &scripts::FINISH,
@@ -245,11 +256,16 @@ impl Flusher {
         let (mut pause, mut tries, mut refusals) = (FIRST_PAUSE, 0, 0);
         loop {
             self.pulse.outcomes.beat();
+            let watch = Stopwatch::start();
             match self.queue.0.call::<Vec<i64>>(lane, step.script(), arguments(step, outcomes)).await {
                 Ok(answers) => {
+                    metrics::histogram!("orderfleet_outcome_seconds", "lane" => lane.name(), "outcome" => step.name())
+                        .record(watch.elapsed());
                     let told = outcomes.iter().zip(answers).filter(|(_, took)| *took == 0 && tries == 0);
                     for (Outcome { lease, .. }, _) in told {
                         warn!(%lane, job = %lease.0.id, token = lease.token(), "stale outcome refused");
+                        metrics::counter!("orderfleet_stale_outcomes_total", "lane" => lane.name())
+                            .increment(1);
                     }
                     return;
                 }

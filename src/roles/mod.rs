@@ -46,9 +46,8 @@ pub fn tls() {
 pub fn shared() -> PrometheusHandle {
     tls();
     crate::telemetry::logs();
-    PrometheusBuilder::new()
-        .install_recorder()
-        .unwrap_or_else(|_| PrometheusBuilder::new().build_recorder().handle())
+    let builder = || crate::telemetry::buckets(PrometheusBuilder::new());
+    builder().install_recorder().unwrap_or_else(|_| builder().build_recorder().handle())
 }
 
 /// Cancelled by Ctrl-C or SIGTERM; a second one ends the process at once (nothing is lost by that either).

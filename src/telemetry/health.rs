@@ -4,6 +4,7 @@
 //! traffic goes elsewhere and a person reads the reason. Metrics are never served on a public port.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,13 +12,31 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 /// Says whether a role makes progress.
 pub trait Readiness: Send + Sync + 'static {
     /// What stands in the way, as codes; nothing where the role is ready.
     fn obstacles(&self) -> Vec<&'static str>;
+
+    /// Brings the gauges up to date, before somebody reads them.
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Between two clearings of what the histograms gathered: without them a process that nobody watches would keep every
+/// sample.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Keeps the memory of the metrics flat, until `stop`.
+pub async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+        metrics.run_upkeep();
+    }
 }
 
 /// `/healthz` and `/readyz`, for a public port.
@@ -30,7 +49,8 @@ where
 
 /// All three, for the health port, which is on loopback.
 pub fn router(ready: Arc<dyn Readiness>, metrics: PrometheusHandle) -> Router {
-    public(ready).merge(Router::new().route("/metrics", get(render)).with_state(metrics))
+    let shown = Router::new().route("/metrics", get(render)).with_state((Arc::clone(&ready), metrics));
+    public(ready).merge(shown)
 }
 
 async fn healthy() -> Response {
@@ -46,6 +66,7 @@ async fn readiness(State(ready): State<Arc<dyn Readiness>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
-async fn render(State(metrics): State<PrometheusHandle>) -> Response {
+async fn render(State((ready, metrics)): State<(Arc<dyn Readiness>, PrometheusHandle)>) -> Response {
+    ready.refresh().await;
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response()
 }

@@ -26,7 +26,7 @@ use crate::jobs::{Called, Job};
 use crate::proof::{self, Point};
 use crate::queue::{Delivery, Lease, Outcomes};
 use crate::store::Committed;
-use crate::time::Stopwatch;
+use crate::time::{Clock, Stopwatch};
 
 /// Runs of one slice's transaction that Postgres asked to be tried again, before its jobs are handed back.
 const TRIES: u32 = 4;
@@ -83,6 +83,7 @@ async fn admit<J: Job>(
     let (permits, waits) = kit.reach.permits(whom, waiting.len()).await;
     for ((delivery, _), wait) in waiting.split_off(permits.len().min(waiting.len())).into_iter().zip(waits) {
         let attempts = delivery.attempts;
+        ended(J::KIND, "no_permit", 1);
         outcomes.delay(delivery, wait, attempts);
     }
     (waiting, permits)
@@ -186,6 +187,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         // Nothing was asked yet: the jobs may as well wait in the queue.
         let loaded = in_transaction(step, items.len(), Duration::ZERO).await;
         self.kit.pace.took(J::KIND, J::LIMITS.slice, items.len(), watch.elapsed());
+        measured(J::KIND, "load", items.len(), watch.elapsed());
         match loaded {
             Ok((after, committed)) => {
                 self.kit.reach.postgres_is_back();
@@ -216,7 +218,10 @@ impl<'a, J: Job> Attempt<'a, J> {
         };
         let mut again = Vec::new();
         // What a provider answered is worth waiting for: a receipt that is lost is a mail sent twice.
-        match in_transaction(step, back.len(), self.patience(&back)).await {
+        let watch = Stopwatch::start();
+        let settled = in_transaction(step, back.len(), self.patience(&back)).await;
+        measured(J::KIND, "settle", back.len(), watch.elapsed());
+        match settled {
             Ok((after, committed)) => {
                 proof::pass(Point::Settled);
                 let carried = self.carry(committed).await;
@@ -256,18 +261,27 @@ impl<'a, J: Job> Attempt<'a, J> {
                     self.calls.push(call);
                 }
             }
-            After::Finished if carried => {
-                self.take(id, Outcomes::finish);
-            }
+            After::Finished if carried => self.take(id, |outcomes, delivery| {
+                ended(J::KIND, "finished", 1);
+                let lived = Clock::real().unix_seconds() - i64::from(delivery.pushed_at);
+                let lived = f64::from(i32::try_from(lived.max(0)).unwrap_or(i32::MAX));
+                metrics::histogram!("orderfleet_job_life_seconds", "kind" => J::KIND).record(lived);
+                outcomes.finish(delivery);
+            }),
             After::Later(delay, attempts) => {
                 let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);
-                self.take(id, |outcomes, delivery| outcomes.delay(delivery, delay, attempts));
+                self.take(id, |outcomes, delivery| {
+                    let how = if attempts > delivery.attempts { "retried" } else { "snoozed" };
+                    ended(J::KIND, how, 1);
+                    outcomes.delay(delivery, delay, attempts);
+                });
             }
             // Back at once when Redis answers: the next delivery projects what this one could not. Dropped, its lease
             // would end under a living worker, which spends an attempt that an outage must not.
             After::Finished => self.take(id, Outcomes::hand_back),
             // Dropped: it is another's.
             After::Again(_) | After::Overtaken => {
+                ended(J::KIND, "overtaken", 1);
                 self.held.remove(&id);
             }
         }
@@ -292,6 +306,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         if failure.code == "postgres_unreachable" {
             self.kit.reach.postgres_is_away();
         }
+        ended(J::KIND, "given_back", ids.len());
         let wait = POSTGRES_AWAY.mul_f64(1.0 + jitter());
         for id in ids {
             self.take(id, |outcomes, delivery| {
@@ -330,9 +345,23 @@ impl<'a, J: Job> Attempt<'a, J> {
                 plan: Arc::clone(&calling.plan),
                 receipt: Arc::new(receipt),
             });
+            metrics::histogram!("orderfleet_call_seconds", "kind" => J::KIND).record(watch.elapsed());
             Back { calling, answer, took_ms: watch.elapsed_ms(), _place: place }
         })
     }
+}
+
+/// Counts deliveries by how they ended.
+fn ended(kind: &'static str, how: &'static str, jobs: usize) {
+    let jobs = u64::try_from(jobs).unwrap_or_default();
+    metrics::counter!("orderfleet_deliveries_ended_total", "kind" => kind, "how" => how).increment(jobs);
+}
+
+/// A transaction over a slice: there are as many of them as of these measurements.
+fn measured(kind: &'static str, phase: &'static str, jobs: usize, time: Duration) {
+    let jobs = f64::from(u32::try_from(jobs).unwrap_or(u32::MAX));
+    metrics::histogram!("orderfleet_slice_jobs", "kind" => kind, "phase" => phase).record(jobs);
+    metrics::histogram!("orderfleet_transaction_seconds", "kind" => kind, "phase" => phase).record(time);
 }
 
 /// One call: only while the lease lasts, and a panic is its failure.

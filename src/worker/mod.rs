@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::*;
+use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use crate::terminal::complain;
 mod attempt;
 mod burial;
 mod fate;
+mod gauges;
 mod kit;
 mod load;
 mod pace;
@@ -36,6 +38,7 @@ mod phase;
 mod reach;
 mod settle;
 
+use gauges::Gauges;
 use kit::Kit;
 use pace::Pace;
 use reach::Reach;
@@ -78,6 +81,7 @@ const LAST_MARKS: Duration = Duration::from_millis(300);
 struct Turning {
     queue: Queue,
     worker: String,
+    gauges: Gauges,
 }
 
 impl Readiness for Turning {
@@ -87,6 +91,10 @@ impl Readiness for Turning {
             return vec!["no_lane_is_worked"];
         }
         turning.iter().filter(|(_, age)| *age > STUCK).map(|(what, _)| *what).collect()
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.gauges.refresh())
     }
 }
 
@@ -116,7 +124,12 @@ pub async fn run(
         pace: Pace::default(),
         tasks: tasks.clone(),
     };
-    let ready = Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned() });
+    let worked =
+        |lane: &Lane| settings.lanes.is_empty() || settings.lanes.iter().any(|name| name == lane.name());
+    let worked: Vec<Lane> = Lane::ALL.into_iter().filter(worked).collect();
+    let gauges = Gauges::new(&parts.queue, worked.clone());
+    let ready = Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned(), gauges });
+    tasks.spawn(health::upkeep(parts.metrics.clone(), relaying.clone()));
     let health = axum::serve(listener, health::router(ready, parts.metrics));
     tasks.spawn(health.with_graceful_shutdown(relaying.clone().cancelled_owned()).into_future());
     tasks.spawn(burial::keep(kit.clone(), parts.queue.clone(), relaying.clone()));
@@ -133,9 +146,8 @@ pub async fn run(
         asked.cancel();
     }));
     let working = TaskTracker::new();
-    for lane in Lane::ALL {
-        let wanted = settings.lanes.is_empty() || settings.lanes.iter().any(|name| name == lane.name());
-        if let Some(setting) = lanes.get(lane.name()).filter(|_| wanted) {
+    for lane in worked {
+        if let Some(setting) = lanes.get(lane.name()) {
             let mut work = lane_work(lane, setting, name, &parts.host, &stop);
             let reach = reach.clone();
             work.opening = Arc::new(move || reach.opening(lane));

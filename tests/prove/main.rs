@@ -22,6 +22,7 @@ mod poison;
 mod recovery;
 mod retry_after;
 mod rolling;
+mod wedge;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ const PROOFS: &[(&str, Proof)] = &[
     ("redis-restart", |plan, report| outage::prove(Server::Redis, plan, report).boxed_local()),
     ("pg-restart", |plan, report| outage::prove(Server::Postgres, plan, report).boxed_local()),
     ("fence", |plan, report| fence::prove(plan, report).boxed_local()),
+    ("wedge", |plan, report| wedge::prove(plan, report).boxed_local()),
     ("recovery", |plan, report| recovery::prove(plan, report).boxed_local()),
 ];
 

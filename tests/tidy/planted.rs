@@ -98,3 +98,15 @@ fn the_length_of_a_function() {
     let file = plant("src/a.rs", "impl A {\n    pub fn one() {\n        if x {\n        }\n    }\n}\n");
     assert_eq!(functions(&file), [(4, "src/a.rs:2 one".to_owned())]);
 }
+
+#[test]
+fn a_metric_that_nobody_tells_and_one_that_nobody_measures() {
+    finds(metrics, "src/relay.rs", "metrics::counter!(\"orderfleet_secret_total\").increment(1);");
+    finds(metrics, "README.md", "| `orderfleet_dream_total` | counter | | nothing |");
+    passes(metrics, "src/relay.rs", "// \"orderfleet_words_total\"\nsay(\"orderfleet_is not a name\");");
+    let both = [
+        plant("jobs/email.rs", "metrics::gauge!(\n    \"orderfleet_mails_waiting\",\n)"),
+        plant("README.md", "| `orderfleet_mails_waiting` | gauge | | mails |"),
+    ];
+    assert_eq!(metrics(&both), Vec::<String>::new());
+}
