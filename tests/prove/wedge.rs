@@ -19,7 +19,7 @@ const LOOPS: [&str; 3] = ["claim", "renewal", "outcomes"];
 /// Between two questions.
 const ASK: Duration = Duration::from_millis(250);
 /// Longer than any bar: then it is told as it is.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Hangs each loop in a worker of its own, and watches an idle one.
 pub(crate) async fn prove(plan: Plan, report: &mut Report) {
