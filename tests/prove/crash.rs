@@ -1,7 +1,7 @@
 //! The crash proof: everything is killed, again and again, while work arrives, and nothing is lost or done twice.
 //!
 //! Probes arrive as rows of other transactions do, wishes through the real intake with the same key until they are
-//! answered. Workers and the intake are killed at random moments, then Redis or Postgres too. What was done stands in a
+//! answered. Workers and the intake are killed at random moments, and Redis or Postgres among them. What was done stands in a
 //! ledger that no unique key protects; what was accepted stands in a table of the proof's own. Rounds are kept, so that a
 //! long run can go on where it ended.
 
@@ -21,13 +21,17 @@ use crate::plan::Plan;
 /// What arrives in one round.
 const PROBES: u64 = 1_800;
 const WISHES: u64 = 200;
+const WISH_EVERY: Duration = Duration::from_millis(12);
 /// Shares of the probes' behaviours.
 const ACTS: [(u64, &str); 3] = [(2, r#""note""#), (1, r#"{"call": 30}"#), (1, r#"{"mutate": 30}"#)];
 /// Kills in one round, of a worker or of the intake, and the longest pause before each.
 const KILLS: u64 = 4;
 const PAUSE_MS: u64 = 700;
-/// Every so many rounds a server is killed as well, Redis and Postgres in turn.
+/// In every round a server is killed as well, Redis and Postgres in turn.
 const SERVER_EVERY: u64 = 2;
+/// Before which kill of a round that happens, and for how long the server is away.
+const SERVER_TURN: u64 = 1;
+const SERVER_AWAY: Duration = Duration::from_millis(400);
 const WORKERS: usize = 2;
 /// Pieces of the article that all of a round want.
 const STOCK: i64 = 20;
@@ -100,8 +104,14 @@ async fn one(seed: u64, report: &Report) -> Round {
     let mut round = Round::default();
     let doors = fleet.door();
     let wishing = async {
-        // All at once, as a herd comes; each until it has its 202.
-        let wishes = (0..WISHES).map(|n| doors.accepted(format!("crash-{seed}-{n}")));
+        // Over the whole round, so that some meet every fault; each until it has its 202.
+        let wishes = (0..WISHES).map(|n| {
+            let doors = &doors;
+            async move {
+                sleep(WISH_EVERY * u32::try_from(n).unwrap()).await;
+                doors.accepted(format!("crash-{seed}-{n}")).await
+            }
+        });
         futures::future::join_all(wishes).await
     };
     let killing = kill(&mut fleet, &mut workers, &mut random, &mut round, seed);
@@ -135,6 +145,10 @@ async fn kill(fleet: &mut Fleet, workers: &mut [Process], random: &mut StdRng, r
         let in_flight = fleet.leased().await;
         round.kills += 1;
         round.kills_with_work_in_flight += i64::from(in_flight > 0);
+        if turn == SERVER_TURN {
+            kill_a_server(fleet, seed).await;
+            round.server_kills += 1;
+        }
         if turn == KILLS - 1 {
             fleet.kill_intake();
         } else {
@@ -143,14 +157,19 @@ async fn kill(fleet: &mut Fleet, workers: &mut [Process], random: &mut StdRng, r
             workers[victim] = fleet.worker(&[]);
         }
     }
+}
+
+/// Redis and Postgres in turn, for long enough that everybody notices.
+async fn kill_a_server(fleet: &mut Fleet, seed: u64) {
     if seed.is_multiple_of(SERVER_EVERY) {
         fleet.servers.kill_redis().await.unwrap();
+        sleep(SERVER_AWAY).await;
         fleet.servers.start_redis().await.unwrap();
     } else {
         fleet.servers.kill_postgres().await.unwrap();
+        sleep(SERVER_AWAY).await;
         fleet.servers.start_postgres().await.unwrap();
     }
-    round.server_kills += 1;
 }
 
 async fn read(fleet: &Fleet, round: &mut Round, keys: &[String]) {
