@@ -48,7 +48,8 @@ enum QueuesCommand {
     },
     /// Say why a job is not running, and what to do.
     Why {
-        /// Its id (`job_…`).
+        /// Its id: `job_…`, or the UUID that stands in the database.
+        #[arg(value_parser = job_id)]
         job: JobId,
         #[arg(long)]
         json: bool,
@@ -145,6 +146,11 @@ fn read(text: &str) -> Result<(Limit, Change), CommandError> {
     Ok((limit, change))
 }
 
+fn job_id(text: &str) -> Result<JobId, String> {
+    let in_database = text.parse::<uuid::Uuid>().ok().map(JobId::from);
+    in_database.map_or_else(|| text.parse().map_err(|error| format!("{error}")), Ok)
+}
+
 fn named(lane: &str) -> Result<Lane, CommandError> {
     Lane::named(lane).ok_or_else(|| {
         let known = Lane::ALL.map(Lane::name).join(", ");
@@ -168,5 +174,13 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn a_job_is_named_as_we_print_it_or_as_the_database_does() {
+        let job = JobId::new();
+        assert_eq!(job_id(&job.to_string()), Ok(job));
+        assert_eq!(job_id(&job.uuid().to_string()), Ok(job));
+        assert!(job_id("OF-100001").is_err());
     }
 }

@@ -124,10 +124,13 @@ pub async fn look(
         let away = needed_by(lane).map(Dependency::name);
         let away =
             away.filter(|name| providers.iter().any(|provider| provider.provider == *name && provider.away));
+        let report = seen.report(limits, target);
         lanes.push(LaneReport {
+            // Nor one that waits for a provider.
+            wanted_workers: if away.is_some() { report.workers } else { report.wanted_workers },
             dead: dead.as_ref().map(|dead| dead.get(lane.name()).copied().unwrap_or_default()),
             waits_for: away,
-            ..seen.report(limits, target)
+            ..report
         });
     }
     Ok(Report { lanes, providers })
@@ -167,7 +170,12 @@ impl Looked {
             rate_limit: limits.rate,
             limits_set: depth.set.concurrency.is_some() || depth.set.rate.is_some(),
             workers,
-            wanted_workers: wanted(rates, depth.waiting(), workers, target),
+            // More workers would not help a lane that an operator holds.
+            wanted_workers: if depth.paused {
+                workers
+            } else {
+                wanted(rates, depth.waiting(), workers, target)
+            },
         }
     }
 }
@@ -299,7 +307,7 @@ mod tests {
         assert_eq!(state(&lane), "at its limit");
         assert_eq!(state(&looked(depth.clone(), 0)), "NO WORKER");
         let paused = looked(Depth { paused: true, ..depth.clone() }, 0);
-        assert_eq!(state(&paused), "PAUSED by an operator");
+        assert_eq!((state(&paused).as_str(), paused.wanted_workers), ("PAUSED by an operator", 0));
         let waits = LaneReport { waits_for: Some("smtp"), ..looked(depth, 1) };
         assert_eq!(state(&waits), "WAITS for smtp");
         let text = render(&Report { lanes: vec![waits], providers: Vec::new() });
