@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use crate::plan::Plan;
 
-/// Probes that are in hand at once, and in slices of how many. Two workers have twice as many hands as that takes: a
-/// survivor whose hands are full would be no test of recovery.
+/// Probes that the victim has in its hands, and in slices of how many. Its survivor starts when they are taken, with every
+/// hand free: one whose hands are full would be no test of recovery.
 const JOBS: u64 = 24;
 const SLICE: u64 = 4;
 const HANDS: u64 = 6;
@@ -74,12 +74,12 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
 
 /// The victim dies in the middle of its calls.
 async fn in_calls(fleet: &mut Fleet, phase: Duration) -> Vec<f64> {
-    let _survivor = fleet.working(&[]).await;
     let mut victim = fleet.working(&[]).await;
     fleet.insert_probes(JOBS, CALL, "0").await;
     let most = i64::try_from(JOBS).unwrap();
     until("jobs in hand", async || (fleet.count("select count(*) from runs").await >= most).then_some(()))
         .await;
+    let _survivor = fleet.working(&[]).await;
     tokio::time::sleep(phase).await;
     let held = fleet.held_by(victim.pid()).await;
     mark(fleet).await;
@@ -90,12 +90,12 @@ async fn in_calls(fleet: &mut Fleet, phase: Duration) -> Vec<f64> {
 /// The victim dies inside a transaction, with its rows locked, and its session outlives it: the network does not tell.
 async fn in_a_transaction(fleet: &mut Fleet, phase: Duration) -> Vec<f64> {
     let proxy = Proxy::start(fleet.postgres_address()).await;
-    let _survivor = fleet.working(&[]).await;
     let (mut victim, points) =
         fleet.working_apart(&[("DATABASE_URL", &fleet.database_url_through(&proxy))]).await;
     std::fs::write(points.join("stop.loading"), "").unwrap();
     fleet.insert_probes(JOBS, CALL, "0").await;
     until("a victim in its transaction", async || victim.is_stopped().then_some(())).await;
+    let _survivor = fleet.working(&[]).await;
     let held = fleet.held_by(victim.pid()).await;
     // Not longer: its session ends by itself after two seconds, and that would be no test.
     tokio::time::sleep(phase / 4).await;
