@@ -14,6 +14,8 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::kit::{After, Calling, Item, Kit};
 use super::load::{self, Outcome};
@@ -38,6 +40,8 @@ const POSTGRES_AWAY: Duration = Duration::from_millis(700);
 const LAST_TRY: Duration = Duration::from_secs(4);
 /// A call is begun only while this much of the lease is left.
 const LEASE_LEFT: Duration = Duration::from_secs(1);
+/// After a drain's grace, for a transaction that is on its way: receipts of calls that have ended are worth a moment.
+const LAST_COMMIT: Duration = Duration::from_millis(250);
 /// Tries to project what was committed, before the copy is left to come back.
 const CARRY_TRIES: u32 = 5;
 const CARRY_WAIT: Duration = Duration::from_millis(200);
@@ -68,8 +72,24 @@ pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<D
             .into_iter()
             .partition(|(_, item)| subjects.len() < limit && subjects.insert(item.job.subject()));
         waiting = rest;
-        permits = Attempt::<J>::new(&kit, &outcomes, turn, permits).run().await;
+        let mut attempt = Attempt::<J>::new(&kit, &outcomes, turn, permits);
+        tokio::select! {
+            biased;
+            () = attempt.run() => {}
+            () = past(&kit.halt) => {}
+        }
+        // Those that nobody needed.
+        permits = std::mem::take(&mut attempt.permits);
+        if kit.halt.is_cancelled() {
+            attempt.hand_back();
+        }
     }
+}
+
+/// When even a transaction is cut off: Postgres may be away, or a row be locked by another.
+async fn past(halt: &CancellationToken) {
+    halt.cancelled().await;
+    sleep(LAST_COMMIT).await;
 }
 
 /// Of a kind that always calls: those that may call now, with the permits of all of them. The others wait in the queue, as
@@ -108,7 +128,7 @@ struct Attempt<'a, J: Job> {
     outcomes: &'a Outcomes,
     held: HashMap<JobId, Delivery>,
     items: Vec<Item<J>>,
-    calls: FuturesUnordered<JoinHandle<Back<J>>>,
+    calls: FuturesUnordered<AbortOnDropHandle<Back<J>>>,
     places: Arc<Semaphore>,
     /// Of its calls, asked for before.
     permits: Vec<Permit>,
@@ -131,21 +151,18 @@ impl<'a, J: Job> Attempt<'a, J> {
         Self { kit, outcomes, held, items, calls: FuturesUnordered::new(), places, permits }
     }
 
-    /// Works it to its end; answers the permits that nobody needed.
-    async fn run(mut self) -> Vec<Permit> {
+    /// Works it to its end, or to the end of a drain's grace.
+    async fn run(&mut self) {
         let items = std::mem::take(&mut self.items);
         self.load(items).await;
         let halt = self.kit.halt.clone();
         loop {
             let first = tokio::select! {
                 biased;
-                () = halt.cancelled() => {
-                    self.hand_back();
-                    return Vec::new();
-                }
+                () = halt.cancelled() => return,
                 first = self.calls.next() => first,
             };
-            let Some(first) = first else { return self.permits };
+            let Some(first) = first else { return };
             let mut back = vec![first];
             // Whatever else has come back by now is settled in the same commit.
             while back.len() < J::LIMITS.settle {
@@ -154,7 +171,7 @@ impl<'a, J: Job> Attempt<'a, J> {
                     _ => break,
                 }
             }
-            // A task that calls never panics, and is aborted only where nobody waits for it any more.
+            // A task that calls never panics: that is caught inside.
             let back: Vec<Back<J>> = back.into_iter().filter_map(Result::ok).collect();
             let again = self.settle(back).await;
             if !again.is_empty() {
@@ -163,17 +180,20 @@ impl<'a, J: Job> Attempt<'a, J> {
         }
     }
 
-    /// The process must end: calls are cut off where they are, and their jobs go back to the front of the queue, spending
-    /// nothing. What a cut-off call did is unknown; its effect stays in flight, and the next load looks it up.
+    /// The process must end: what still runs is cut off where it is, and its jobs go back to the front of the queue, spending
+    /// nothing. What a cut-off call did is unknown; its effect stays in flight, and the next load looks it up. A commit that
+    /// was on its way stands or does not: the next load sees which.
     fn hand_back(mut self) {
-        self.calls.iter().for_each(JoinHandle::abort);
+        if self.held.is_empty() {
+            return;
+        }
         tracing::warn!(
             kind = J::KIND,
             jobs = self.held.len(),
-            "the grace is over: handed back while their calls ran"
+            "the grace is over: handed back while they ran"
         );
-        self.outcomes
-            .hand_back_all(self.held.drain().map(|(_, delivery)| delivery).collect::<Vec<_>>().into_iter());
+        let held: Vec<Delivery> = self.held.drain().map(|(_, delivery)| delivery).collect();
+        self.outcomes.hand_back_all(held.into_iter());
     }
 
     /// Loads items and begins their calls.
@@ -317,10 +337,10 @@ impl<'a, J: Job> Attempt<'a, J> {
     }
 
     /// Asks the provider on a task of its own. No transaction is open.
-    fn call(&mut self, calling: Calling<J>, lease: Lease) -> JoinHandle<Back<J>> {
+    fn call(&mut self, calling: Calling<J>, lease: Lease) -> AbortOnDropHandle<Back<J>> {
         let (reach, permit) = (self.kit.reach.clone(), self.permits.pop());
         let (providers, places) = (Arc::clone(&self.kit.providers), Arc::clone(&self.places));
-        self.kit.tasks.spawn(async move {
+        AbortOnDropHandle::new(self.kit.tasks.spawn(async move {
             // The semaphore is never closed.
             let place = places.acquire_owned().await.ok();
             let watch = Stopwatch::start();
@@ -347,7 +367,7 @@ impl<'a, J: Job> Attempt<'a, J> {
             });
             metrics::histogram!("orderfleet_call_seconds", "kind" => J::KIND).record(watch.elapsed());
             Back { calling, answer, took_ms: watch.elapsed_ms(), _place: place }
-        })
+        }))
     }
 }
 
@@ -395,7 +415,9 @@ async fn in_transaction<J: Job>(
     let mut careful = false;
     let mut tries = 0;
     loop {
-        let failure = match step(careful).await.unwrap_or_else(|error| Err(panicked(&error))) {
+        // Aborted with whoever waits for it: a load that came through after its job was handed back would overtake its successor.
+        let step = AbortOnDropHandle::new(step(careful));
+        let failure = match step.await.unwrap_or_else(|error| Err(panicked(&error))) {
             Ok(outcome) => return Ok(outcome),
             Err(failure) => failure,
         };

@@ -72,7 +72,7 @@ pub struct WorkerError(SocketAddr, #[source] std::io::Error);
 /// every ten at most.
 const STUCK: Duration = Duration::from_secs(12);
 
-/// After the grace: to hand back what still runs, and for the relay's last marks. Together below the second that a
+/// After the grace: to hand back what still runs (its transactions get half of that), and for the relay's last marks. Together below the second that a
 /// supervisor may grant on top of the grace.
 const HAND_BACK: Duration = Duration::from_millis(500);
 const LAST_MARKS: Duration = Duration::from_millis(300);

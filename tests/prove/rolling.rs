@@ -48,7 +48,7 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
         failed += i64::from(!old.ended().await.success());
         slowest = slowest.max(since.elapsed().as_secs_f64());
         left_to_leases += i64::try_from(fleet.held_by(old.pid()).await.len()).unwrap();
-        handed_back += old.log().matches("handed back while their calls ran").count();
+        handed_back += old.log().matches("handed back while they ran").count();
         report.progress(format_args!("{} workers replaced, the slowest end took {slowest:.2} s", change + 1));
     }
     until("every job's end", async || (fleet.open_jobs().await == 0).then_some(())).await;

@@ -104,7 +104,7 @@ async fn a_worker_whose_grace_is_over_hands_back_what_runs() {
     first.signal("TERM");
     let status = first.ended().await;
     assert!(status.success(), "{status}");
-    assert!(first.log().contains("handed back while their calls ran"), "some did not end within the grace");
+    assert!(first.log().contains("handed back while they ran"), "some did not end within the grace");
     assert_eq!(fleet.redis(&HELD).await, redis::Value::Int(0), "nothing waits for a lease to end");
     let _second = fleet.working(&[]).await;
     let figures = fleet.figures(demo).await;
@@ -112,5 +112,48 @@ async fn a_worker_whose_grace_is_over_hands_back_what_runs() {
     // The carrier goes on with what was cut off: whoever asks again meanwhile is told that the postage is there.
     let spent = fleet.attempts().await;
     assert!(spent == "none" || spent.starts_with("postage_exists: "), "a drain spends no attempt: {spent}");
+    fleet.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_without_postgres_hands_back_what_it_can_not_settle() {
+    let mut fleet = Fleet::set_up(Setup::default().set("worker.grace_ms", 300)).await;
+    fleet
+        .break_outside(json!([{ "at": "easypost.buy", "what": { "delay": { "ms": VERY_SLOW_CARRIER_MS } } }]))
+        .await;
+    let mut first = fleet.working(&[]).await;
+    let demo = fleet.demo(1);
+    until("a label in hand", async || (fleet.redis(&HELD).await == redis::Value::Int(1)).then_some(())).await;
+    fleet.servers.kill_postgres().await.unwrap();
+    // The carrier answers, and nobody can write it down.
+    tokio::time::sleep(Duration::from_millis(VERY_SLOW_CARRIER_MS)).await;
+    first.signal("TERM");
+    assert!(first.ended().await.success());
+    assert_eq!(fleet.redis(&HELD).await, redis::Value::Int(0), "nothing waits for a lease to end");
+    fleet.servers.start_postgres().await.unwrap();
+    let _second = fleet.working(&[]).await;
+    fleet.figures(demo).await.must_be_whole(1, "a drain without Postgres");
+    fleet.end().await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_drain_at_once_and_loses_nothing() {
+    const ORDERS: u64 = 10;
+    let mut fleet = Fleet::start().await;
+    fleet
+        .break_outside(json!([{ "at": "easypost.buy", "what": { "delay": { "ms": VERY_SLOW_CARRIER_MS } } }]))
+        .await;
+    let mut first = fleet.working(&[]).await;
+    let demo = fleet.demo(ORDERS);
+    until("labels in hand", async || {
+        matches!(fleet.redis(&HELD).await, redis::Value::Int(held) if held > 0).then_some(())
+    })
+    .await;
+    first.signal("TERM");
+    first.says("draining").await;
+    first.signal("TERM");
+    assert_eq!(first.ended().await.code(), Some(130), "it did not wait for its calls");
+    let _second = fleet.working(&[]).await;
+    fleet.figures(demo).await.must_be_whole(ORDERS, "two signals");
     fleet.end().await;
 }
