@@ -10,6 +10,7 @@
     reason = "a proof that cannot go on should say so, and these are no test functions to clippy"
 )]
 
+mod clock;
 mod commits;
 mod crash;
 mod fence;
@@ -23,6 +24,7 @@ mod recovery;
 mod retry_after;
 mod rolling;
 mod wedge;
+mod slow_disk;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -47,6 +49,8 @@ const PROOFS: &[(&str, Proof)] = &[
     ("rolling", |plan, report| rolling::prove(plan, report).boxed_local()),
     ("redis-restart", |plan, report| outage::prove(Server::Redis, plan, report).boxed_local()),
     ("pg-restart", |plan, report| outage::prove(Server::Postgres, plan, report).boxed_local()),
+    ("slow-disk", |plan, report| slow_disk::prove(plan, report).boxed_local()),
+    ("clock", |plan, report| clock::prove(plan, report).boxed_local()),
     ("fence", |plan, report| fence::prove(plan, report).boxed_local()),
     ("wedge", |plan, report| wedge::prove(plan, report).boxed_local()),
     ("recovery", |plan, report| recovery::prove(plan, report).boxed_local()),

@@ -11,7 +11,7 @@ use std::process::Command;
 use orderfleet::dev::servers::{Durability, Servers};
 use orderfleet::ids::random_bytes;
 use reqwest::StatusCode;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -20,6 +20,7 @@ use crate::door::Door;
 use crate::figures::Figures;
 use crate::process::{LONG, Process, folder, orderfleet, run, scratch, until, with};
 use crate::proxy::Proxy;
+use crate::tampered::Tampered;
 
 /// Below the clone, where any user who can build can also start servers.
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.orderfleet");
@@ -53,11 +54,13 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// Servers that run already, instead of new ones.
     pub servers: Option<Servers>,
+    /// A Redis that is used instead of the servers' own.
+    pub redis: Option<Tampered>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { durability: Durability::PowerLoss, environment: Vec::new(), servers: None }
+        Self { durability: Durability::PowerLoss, environment: Vec::new(), servers: None, redis: None }
     }
 }
 
@@ -78,6 +81,8 @@ pub struct Fleet {
     sandbox: Process,
     /// Its Postgres and its Redis.
     pub servers: Servers,
+    /// The Redis that it uses instead of the servers' own, where it has one.
+    pub tampered: Option<Tampered>,
     /// Where its processes run, with their configuration and logs.
     pub folder: TempDir,
     environment: Vec<(String, String)>,
@@ -110,7 +115,8 @@ impl Fleet {
         let folder = folder();
         let command = || in_fleet(&folder, &environment);
         let (address, counterparty) = (free(), free());
-        let config = configuration(&servers, address, counterparty);
+        let config =
+            configuration(&servers, &redis_url(&servers, setup.redis.as_ref()), address, counterparty);
         std::fs::write(folder.path().join("fleet.toml"), config).unwrap();
         for arguments in [&["migrate"][..], &["catalog", "import", CATALOGUE]] {
             answer(&mut with(command(), arguments));
@@ -126,6 +132,7 @@ impl Fleet {
             intake,
             sandbox,
             servers,
+            tampered: setup.redis,
             folder,
             environment,
             address,
@@ -216,7 +223,12 @@ impl Fleet {
 
     /// Where Redis listens.
     pub fn redis_address(&self) -> SocketAddr {
-        place(self.servers.redis_url().expose_secret())
+        place(self.redis_url().expose_secret())
+    }
+
+    /// How to reach its Redis.
+    fn redis_url(&self) -> SecretString {
+        redis_url(&self.servers, self.tampered.as_ref())
     }
 
     /// The address of Postgres by way of a proxy.
@@ -226,7 +238,7 @@ impl Fleet {
 
     /// The address of Redis by way of a proxy.
     pub fn redis_url_through(&self, proxy: &Proxy) -> String {
-        through(self.servers.redis_url().expose_secret(), proxy)
+        through(self.redis_url().expose_secret(), proxy)
     }
 
     /// Starts customers: each orders, pays and is followed.
@@ -327,7 +339,7 @@ impl Fleet {
 
     /// A command of Redis.
     pub async fn redis(&self, words: &[&str]) -> redis::Value {
-        let client = redis::Client::open(self.servers.redis_url().expose_secret()).unwrap();
+        let client = redis::Client::open(self.redis_url().expose_secret()).unwrap();
         let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(LONG));
         let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         let mut words = words.iter();
@@ -347,6 +359,10 @@ impl Fleet {
         }
         self.servers.stop().await.unwrap();
     }
+}
+
+fn redis_url(servers: &Servers, tampered: Option<&Tampered>) -> SecretString {
+    tampered.map_or_else(|| servers.redis_url(), Tampered::url)
 }
 
 /// `host:port` of a URL with a login.
@@ -382,8 +398,8 @@ pub fn answer(command: &mut Command) -> String {
 }
 
 /// As an operator would write it; what is not here has its default, leases and beats above all.
-fn configuration(servers: &Servers, intake: SocketAddr, sandbox: SocketAddr) -> String {
-    let (postgres, redis, smtp) = (servers.database_url(), servers.redis_url(), free());
+fn configuration(servers: &Servers, redis: &SecretString, intake: SocketAddr, sandbox: SocketAddr) -> String {
+    let (postgres, smtp) = (servers.database_url(), free());
     format!(
         r#"
 [postgres]

@@ -12,3 +12,4 @@ pub mod process;
 pub mod proxy;
 pub mod report;
 pub mod rounds;
+pub mod tampered;
