@@ -217,6 +217,32 @@ mod tests {
         }
     }
 
+    /// Recorded once: whatever is deployed beside or after them has to read them.
+    #[test]
+    fn recorded_envelopes_of_version_1_are_read_as_they_were_meant() {
+        let recorded = include_str!("../../tests/data/envelopes/version-1.txt");
+        let mut seen = Vec::new();
+        for line in recorded.lines().filter(|line| !line.starts_with('#')) {
+            let [kind, band, hex] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let digits = hex.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).unwrap());
+            let bytes: Vec<u8> = digits.map(|two| u8::from_str_radix(two, 16).unwrap()).collect();
+            let Decoded::Known(read) = Envelope::decode(&bytes) else { panic!("{line}") };
+            assert_eq!((read.kind.as_str(), read.band.number().to_string().as_str()), (kind, band));
+            assert_eq!(read.body.first(), Some(&b'{'), "{line}");
+            assert_eq!(read.encode(), bytes, "still the version that is written: {line}");
+            seen.push((read.origin, read.attempts, read.traceparent.is_some(), read.pushed_at));
+        }
+        let (row, intake, at) = (Origin::Row, Origin::Intake, 1_795_000_000);
+        let meant = [
+            (row, 0, false, at),
+            (row, 0, true, at),
+            (row, 2, true, at),
+            (intake, 0, false, at),
+            (row, 255, false, at),
+        ];
+        assert_eq!(seen, meant);
+    }
+
     proptest! {
         #[test]
         fn whatever_stands_there_is_read_or_refused(bytes: Vec<u8>) {

@@ -13,6 +13,7 @@
 mod clock;
 mod commits;
 mod crash;
+mod envelopes;
 mod fence;
 mod flush;
 mod full;
