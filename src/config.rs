@@ -77,8 +77,15 @@ pub struct PostgresSettings {
 /// Redis.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RedisSettings {
-    /// `redis://:password@host:port`; `redis+unix:///path` for a socket.
+    /// `redis://:password@host:port`; `redis+unix:///path` for a socket; of a cluster or of Sentinels several hosts with
+    /// commas between.
     pub url: SecretString,
+    /// What is there.
+    pub mode: RedisMode,
+    /// The name under which the Sentinels watch the master.
+    pub sentinel_master: String,
+    /// The Sentinels' own password, where they ask for one; the URL's login is that of the servers.
+    pub sentinel_password: SecretString,
     /// Every key begins with it, so that two fleets can share a server.
     pub prefix: String,
     /// How long to wait for a connection.
@@ -87,6 +94,36 @@ pub struct RedisSettings {
     pub response_timeout_ms: u64,
     /// Refuse to start on a Redis that may lose or evict what it acknowledged.
     pub require_durable: bool,
+    /// Replicas that must have a push before it is acknowledged.
+    pub wait_replicas: u32,
+    /// How long to wait for them.
+    pub wait_ms: u64,
+}
+
+/// What `redis.url` leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum RedisMode {
+    /// One server, always at the same place.
+    Single,
+    /// A Redis Cluster: the hosts are some of its nodes.
+    Cluster,
+    /// A master and its replicas: the hosts are the Sentinels that watch them.
+    Sentinel,
+}
+
+impl TryFrom<String> for RedisMode {
+    type Error = &'static str;
+
+    /// Derived, the error would quote what was given, which may have been meant for another setting.
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "single" => Ok(Self::Single),
+            "cluster" => Ok(Self::Cluster),
+            "sentinel" => Ok(Self::Sentinel),
+            _ => Err("must be single, cluster or sentinel"),
+        }
+    }
 }
 
 /// Leases and polling.

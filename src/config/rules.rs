@@ -6,12 +6,13 @@
 use secrecy::{ExposeSecret, SecretString};
 use toml::Value;
 
-use super::Settings;
 use super::faults::{Fault, closest};
 use super::load::Values;
+use super::{RedisMode, RedisSettings, Settings};
 
 /// Where 0 says something: no extension, no waiting, no grace, any free port.
-const ZERO_IS_MEANT: [&str; 5] = [
+const ZERO_IS_MEANT: [&str; 6] = [
+    "redis.wait_replicas",
     "orders.max_extensions",
     "intake.max_wait_seconds",
     "worker.grace_ms",
@@ -92,6 +93,14 @@ fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
         let why = "a loop that does not turn for longer is taken for one that stands still";
         demand(ms <= LONGEST_TURN, setting, format!("must be at most {LONGEST_TURN}: {why}"));
     }
+    demand(
+        redis.wait_ms < redis.response_timeout_ms,
+        "redis.wait_ms",
+        format!(
+            "must be shorter than redis.response_timeout_ms ({}): a late replica is no silent Redis",
+            redis.response_timeout_ms
+        ),
+    );
     let why = "whoever waits for the database has to know in time to hand the job back";
     for (setting, ms) in [
         ("postgres.acquire_timeout_ms", postgres.acquire_timeout_ms),
@@ -155,6 +164,7 @@ fn addresses(settings: &Settings, faults: &mut Vec<Fault>) {
             faults.push(Fault::new(setting, format!("must begin with {}", schemes.join(" or "))));
         }
     }
+    nodes(redis, faults);
     let pages = [
         ("stripe.api_base", &stripe.api_base),
         ("easypost.api_base", &easypost.api_base),
@@ -181,6 +191,33 @@ fn addresses(settings: &Settings, faults: &mut Vec<Fault>) {
             "redis.prefix",
             "must be of ASCII letters, digits and -_.: (it stands inside { })",
         ));
+    }
+}
+
+fn nodes(redis: &RedisSettings, faults: &mut Vec<Fault>) {
+    let url = redis.url.expose_secret();
+    let is_socket = url.contains("unix:");
+    let has_many = url.rsplit('@').next().is_some_and(|hosts| hosts.contains(','));
+    let mut demand = |holds: bool, setting: &str, what: &str| {
+        if !holds {
+            faults.push(Fault::new(setting, what));
+        }
+    };
+    match redis.mode {
+        RedisMode::Single => demand(
+            is_socket || !has_many,
+            "redis.url",
+            "names several hosts: set redis.mode to cluster or sentinel, or leave one",
+        ),
+        RedisMode::Cluster => demand(!is_socket, "redis.url", "must name hosts: a cluster has no socket"),
+        RedisMode::Sentinel => {
+            demand(!is_socket, "redis.url", "must name hosts: Sentinels have no socket");
+            demand(
+                !redis.sentinel_master.trim().is_empty(),
+                "redis.sentinel_master",
+                "must be set where redis.mode is sentinel: the name in `sentinel monitor NAME …`",
+            );
+        }
     }
 }
 

@@ -163,9 +163,10 @@ impl From<QueueError> for Problem {
                 error!(%error, "the queue answered what it should not");
                 Self::new(Code::QueueUnavailable, UNKNOWN)
             }
-            QueueError::Unreachable(_) | QueueError::TimedOut | QueueError::NotReady(_) => {
-                Self::new(Code::QueueUnavailable, UNKNOWN)
-            }
+            QueueError::Unreachable(_)
+            | QueueError::TimedOut
+            | QueueError::NotReady(_)
+            | QueueError::NotKept(_) => Self::new(Code::QueueUnavailable, UNKNOWN),
         }
         .retry_after(AWAY)
     }

@@ -27,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 
 use super::claim::{Claimer, LaneClock};
-use super::hub::{Ear, Hub};
+use super::hub::Hub;
 use super::lease::{self, Leases};
+use super::listener::Ear;
 use super::outcomes::{Flusher, Outcomes};
 use super::pulse::{self, LanePulses, Pulse};
 use super::slice::Slice;
@@ -135,7 +136,6 @@ impl Queue {
             queue: self.clone(),
             hands,
             work,
-            hub: Arc::clone(&hub),
             ear: Arc::clone(&ear),
             shelf: Arc::clone(&filled),
             leases: Arc::clone(&held),

@@ -17,8 +17,9 @@ use tracing::{debug, warn};
 use super::backend::{LaneWork, Opening, Shelf};
 use super::client::{arg, bytes, number};
 use super::envelope::{Decoded, Envelope};
-use super::hub::{self, Ear, Hub};
+use super::hub;
 use super::lease::{Lease, Leases};
+use super::listener::Ear;
 use super::outcomes::Outcomes;
 use super::slice::{Delivery, Slice};
 use super::{Queue, QueueError, job_id, raw, scripts};
@@ -59,7 +60,6 @@ pub(super) const WIDTH: usize = 3;
 pub(super) struct Claimer {
     pub(super) queue: Queue,
     pub(super) work: LaneWork,
-    pub(super) hub: Arc<Hub>,
     pub(super) ear: Arc<Ear>,
     pub(super) shelf: Arc<Shelf>,
     pub(super) leases: Arc<Leases>,
@@ -78,6 +78,8 @@ pub(super) struct LaneClock {
     place: Option<Instant>,
     parked: Option<Instant>,
     parked_from: usize,
+    /// A call failed: another server may answer the next one, and its steadiness counts from the first sweep that asks.
+    is_in_doubt: bool,
     was_alone: bool,
     /// The last claim left something behind.
     backlog: bool,
@@ -132,6 +134,7 @@ impl Claimer {
                 }
                 Err(error) => {
                     warn!(lane = %self.work.lane, %error, "nothing claimed");
+                    self.clock.is_in_doubt = true;
                     let jittered = pause.mul_f64(0.5 + jitter() / 2.0);
                     tokio::select! { () = self.stop.cancelled() => {}, () = tokio::time::sleep(jittered) => {} }
                     pause = (pause * 2).min(LAST_PAUSE);
@@ -204,7 +207,7 @@ impl Claimer {
     /// What all jobs here need is away: nothing is claimed until then. A wake-up that was heard is passed on, to a worker
     /// that sees it otherwise.
     async fn stay_shut(&mut self, until: Instant) -> Result<bool, QueueError> {
-        self.hub.sated(self.work.lane);
+        self.ear.sated();
         let _woken: i64 = self.queue.0.call(self.work.lane, &scripts::WAKE, Vec::new()).await?;
         let until = until.min(self.next_look());
         tokio::select! { () = self.stop.cancelled() => {}, () = tokio::time::sleep_until(until) => {} }
@@ -262,7 +265,8 @@ impl Claimer {
         self.queue.0.news.tell(self.work.lane, epoch == 1, buried > 0);
         let now = Instant::now();
         self.clock.due = after(now, due);
-        self.clock.lease_end = after(now, lease_end);
+        self.clock.lease_end =
+            if std::mem::take(&mut self.clock.is_in_doubt) { Some(now) } else { after(now, lease_end) };
         self.clock.place = after(now, limited);
         if limited >= 0 {
             metrics::counter!("orderfleet_claims_limited_total", "lane" => self.work.lane.name())
@@ -273,7 +277,7 @@ impl Claimer {
         }
         let count = jobs.len() / WIDTH;
         if count > 0 {
-            self.hub.sated(self.work.lane);
+            self.ear.sated();
         }
         let (mut deliveries, mut jobs) = (Vec::with_capacity(count), jobs.into_iter());
         while let Some(id) = jobs.next() {
@@ -337,7 +341,7 @@ impl Claimer {
             biased;
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep_until(until) => {}
-            () = self.hub.hunger(&self.queue, &self.ear) => {}
+            () = self.ear.hunger(&self.queue) => {}
         }
     }
 
@@ -398,7 +402,9 @@ impl Claimer {
                 Some(Instant::now() + lease.saturating_sub(census.steady).max(FIRST_PAUSE));
             return Ok(());
         }
-        let mut args = vec![arg(self.queue.0.batch()), arg(self.queue.0.settings.deaths.max(1))];
+        let (batch, deaths) = (self.queue.0.batch(), self.queue.0.settings.deaths.max(1));
+        // In a cluster who lives is known elsewhere than the lane: the script asks the lane's own server too.
+        let mut args = vec![arg(batch), arg(deaths), arg(lease.as_millis())];
         args.extend(census.live);
         let (swept, quarantined, end): (u64, u64, i64) =
             self.queue.0.call(self.work.lane, &scripts::SWEEP, args).await?;
@@ -418,7 +424,7 @@ impl Claimer {
         let from = self.clock.parked_from;
         let mut range = redis::cmd("ZRANGE");
         range.arg(keys.parked()).arg(arg(from)).arg(arg(from + batch - 1));
-        let ids: Vec<Vec<u8>> = self.queue.0.link.send(&range).await?;
+        let ids: Vec<Vec<u8>> = self.queue.0.link.send(&keys.parked(), &range).await?;
         if ids.is_empty() {
             // The end, or none at all: the next claim says which.
             self.clock.parked_from = 0;
@@ -427,7 +433,7 @@ impl Claimer {
         }
         let mut get = redis::cmd("HMGET");
         get.arg(keys.bodies()).arg(&ids);
-        let envelopes: Vec<Option<Vec<u8>>> = self.queue.0.link.send(&get).await?;
+        let envelopes: Vec<Option<Vec<u8>>> = self.queue.0.link.send(&keys.bodies(), &get).await?;
         let mut known = Vec::new();
         for (id, envelope) in ids.iter().zip(envelopes) {
             let readable = match envelope.as_deref().map(Envelope::decode) {

@@ -1,140 +1,153 @@
-//! The connection to Redis: one, shared, rebuilt whenever it breaks or falls silent.
+//! The way to Redis: one server, whatever server the Sentinels call the master, or a cluster.
 //!
-//! The client's own connection manager keeps a connection that no longer answers; this one throws it away at the first
-//! time-out, so that a black-holed connection costs one response time-out and no more. It never retries a command:
-//! whether that is safe is the caller's to know. Blocking reads and subscriptions get connections of their own.
+//! Whoever calls names keys of one slot, and learns nothing of where they are. No command is ever repeated here: whether
+//! that is safe is the caller's to know. Only a node's "not here" is followed, once: it did nothing.
 
+mod address;
+mod cluster;
+mod node;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, Script, Value};
-use secrecy::ExposeSecret;
-use tokio::sync::Mutex;
+use redis::{FromRedisValue, Script, Value};
 
+use self::address::Address;
+use self::cluster::Cluster;
+use self::node::{Kept, Node, Patience, Place, Request};
 use super::error::QueueError;
-use crate::config::{RedisSettings, ms};
-use crate::time::Stopwatch;
+use crate::config::{RedisMode, RedisSettings, ms};
 
-/// Callers that queued behind a failed connect get its error instead of a try of their own: a hundred of them would
-/// else wait a hundred time-outs, one after the other.
-const SHARED_FAILURE: Duration = Duration::from_millis(100);
+pub use self::address::place;
+pub(super) use self::node::NOT_KEPT;
 
-/// Where Redis is: `host:port` or a socket, without the login.
-pub fn place(settings: &RedisSettings) -> Result<String, QueueError> {
-    Ok(open(settings)?.get_connection_info().addr().to_string())
-}
-
-fn open(settings: &RedisSettings) -> Result<Client, QueueError> {
-    // The address may hold a password: the error says what is wrong, never what was given.
-    Client::open(settings.url.expose_secret())
-        .map_err(|error| QueueError::Address(error.category().to_owned()))
-}
-
+/// The way to Redis; clones share its connections.
+#[derive(Clone)]
 pub(super) struct Link {
-    client: Client,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-    state: Mutex<State>,
+    way: Arc<Way>,
+    patience: Patience,
+    kept: Kept,
 }
 
-#[derive(Default)]
-struct State {
-    /// Rises with each connection, so that a late error does not throw away its successor.
-    generation: u64,
-    open: Option<MultiplexedConnection>,
-    failed: Option<(Stopwatch, QueueError)>,
+enum Way {
+    One(Node),
+    Many(Cluster),
 }
 
 impl Link {
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, QueueError> {
-        Ok(Self {
-            client: open(settings)?,
-            connect_timeout: ms(settings.connect_timeout_ms),
-            response_timeout: ms(settings.response_timeout_ms),
-            state: Mutex::default(),
-        })
+        let address = Address::read(settings)?;
+        let patience =
+            Patience { connect: ms(settings.connect_timeout_ms), response: ms(settings.response_timeout_ms) };
+        let one = |place| Way::One(Node::new(place, patience));
+        let way = match settings.mode {
+            RedisMode::Single => one(Place::Fixed(Box::new(address.first()?))),
+            RedisMode::Sentinel => one(Place::Watched(Box::new(address.sentinels(settings)?.into()))),
+            RedisMode::Cluster => Way::Many(Cluster::new(address, patience)),
+        };
+        Ok(Self { way: Arc::new(way), patience, kept: Kept::default() })
+    }
+
+    /// The way of pushes. Where they wait for replicas it has connections of its own: on a shared one, everybody behind a
+    /// push would wait with it.
+    pub(super) fn for_pushes(&self, settings: &RedisSettings) -> Result<Self, QueueError> {
+        if settings.wait_replicas == 0 {
+            return Ok(self.clone());
+        }
+        let kept = Kept { replicas: settings.wait_replicas, wait_ms: settings.wait_ms };
+        Ok(Self { kept, ..Self::new(settings)? })
     }
 
     /// How long an answer may take.
     pub(super) fn response_timeout(&self) -> Duration {
-        self.response_timeout
+        self.patience.response
     }
 
-    /// A connection of the caller's own, without a response time-out: for blocking reads.
-    pub(super) async fn own(&self) -> Result<MultiplexedConnection, QueueError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(None);
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    /// Whether a command may have keys of one slot only. Then a blocking read covers one lane.
+    pub(super) fn has_slots(&self) -> bool {
+        matches!(*self.way, Way::Many(_))
     }
 
-    /// A subscription's connection.
-    pub(super) async fn subscriber(&self) -> Result<redis::aio::PubSub, QueueError> {
-        tokio::time::timeout(self.connect_timeout, self.client.get_async_pubsub())
-            .await
-            .map_err(|_| QueueError::TimedOut)?
-            .map_err(QueueError::from)
+    /// A connection of the caller's own to where the key is, without a response time-out: for blocking reads.
+    pub(super) async fn own(&self, key: &str) -> Result<MultiplexedConnection, QueueError> {
+        let connected = match &*self.way {
+            Way::One(node) => node.own().await,
+            Way::Many(cluster) => cluster.holder(key).await?.own().await,
+        };
+        if let Err(error) = &connected {
+            self.look_again(error).await;
+        }
+        Ok(connected?)
     }
 
-    /// Calls a script.
+    /// A subscription's connection: in a cluster, what is published anywhere is heard at every node.
+    pub(super) async fn subscriber(&self, key: &str) -> Result<redis::aio::PubSub, QueueError> {
+        let connected = match &*self.way {
+            Way::One(node) => node.subscriber().await,
+            Way::Many(cluster) => cluster.holder(key).await?.subscriber().await,
+        };
+        if let Err(error) = &connected {
+            self.look_again(error).await;
+        }
+        Ok(connected?)
+    }
+
+    /// Says what a connection of the caller's own ended with: what it was connected to may be elsewhere now.
+    pub(super) async fn look_again(&self, error: &redis::RedisError) {
+        if let Way::Many(cluster) = &*self.way {
+            cluster.look_again(error).await;
+        }
+    }
+
+    /// Calls a script; all of its keys are in one slot.
     pub(super) async fn call<T: FromRedisValue>(
         &self,
         script: &Script,
         keys: &[String],
         args: Vec<Vec<u8>>,
     ) -> Result<T, QueueError> {
-        let (generation, mut connection) = self.open().await?;
         let mut invocation = script.prepare_invoke();
         invocation.key(keys).arg(args);
-        self.judge(generation, invocation.invoke_async(&mut connection).await).await
+        self.ask(keys.first().map_or("", String::as_str), &Request::Script(script, invocation, self.kept))
+            .await
     }
 
-    /// Sends a command.
-    pub(super) async fn send<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, QueueError> {
-        let (generation, mut connection) = self.open().await?;
-        self.judge(generation, command.query_async(&mut connection).await).await
+    /// Sends a command to where this key is.
+    pub(super) async fn send<T: FromRedisValue>(
+        &self,
+        key: &str,
+        command: &redis::Cmd,
+    ) -> Result<T, QueueError> {
+        self.ask(key, &Request::Command(command)).await
     }
 
-    async fn open(&self) -> Result<(u64, MultiplexedConnection), QueueError> {
-        let mut state = self.state.lock().await;
-        if let Some(connection) = &state.open {
-            return Ok((state.generation, connection.clone()));
-        }
-        if let Some((since, error)) = &state.failed
-            && since.elapsed() < SHARED_FAILURE
-        {
-            return Err(error.clone());
-        }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.response_timeout));
-        match self.client.get_multiplexed_async_connection_with_config(&config).await {
-            Ok(connection) => {
-                state.generation += 1;
-                metrics::counter!("orderfleet_redis_connections_total").increment(1);
-                state.failed = None;
-                state.open = Some(connection.clone());
-                Ok((state.generation, connection))
-            }
-            Err(error) => {
-                let error = QueueError::from(error);
-                state.failed = Some((Stopwatch::start(), error.clone()));
-                Err(error)
-            }
-        }
+    async fn ask<T: FromRedisValue>(&self, key: &str, request: &Request<'_>) -> Result<T, QueueError> {
+        Ok(match &*self.way {
+            Way::One(node) => node.ask(request, false).await?,
+            Way::Many(cluster) => cluster.ask(key, request).await?,
+        })
     }
 
-    async fn judge<T>(&self, generation: u64, result: RedisResult<T>) -> Result<T, QueueError> {
-        let Err(error) = result else { return result.map_err(QueueError::from) };
-        let error = QueueError::from(error);
-        metrics::counter!("orderfleet_redis_errors_total", "cause" => error.cause()).increment(1);
-        if error.breaks_connection() {
-            let mut state = self.state.lock().await;
-            if state.generation == generation {
-                state.open = None;
+    /// Sends a command to every server that may be written to; each answer with the server's place, which is empty where
+    /// there is only one.
+    pub(super) async fn ask_masters<T: FromRedisValue>(
+        &self,
+        command: &redis::Cmd,
+    ) -> Result<Vec<(String, Result<T, QueueError>)>, QueueError> {
+        let request = Request::Command(command);
+        match &*self.way {
+            Way::One(node) => {
+                Ok(vec![(String::new(), node.ask(&request, false).await.map_err(QueueError::from))])
+            }
+            Way::Many(cluster) => {
+                let mut answers = Vec::new();
+                for (place, node) in cluster.masters().await? {
+                    answers.push((place, node.ask(&request, false).await.map_err(QueueError::from)));
+                }
+                Ok(answers)
             }
         }
-        Err(error)
     }
 }
 

@@ -106,5 +106,5 @@ async fn call(inner: &Inner, intents: Vec<IntentPush>) -> Result<Vec<Vec<Value>>
         args.extend([intent.fingerprint.to_vec(), shorten(&intent.public, intent.intent).into_bytes()]);
         args.push(arg(u8::from(intent.gate.is_some())));
     }
-    inner.link.call(&scripts::PUSH_INTENTS, &keys, args).await
+    inner.door.call(&scripts::PUSH_INTENTS, &keys, args).await
 }

@@ -1,8 +1,9 @@
 //! What can go wrong between us and Redis, by cause.
 //!
-//! A caller learns whether waiting helps. After [`QueueError::TimedOut`] and [`QueueError::Unreachable`] a push may have
-//! happened: "unknown", never "refused".
+//! A caller learns whether waiting helps. After [`QueueError::TimedOut`], [`QueueError::Unreachable`] and
+//! [`QueueError::NotKept`] a push may have happened: "unknown", never "refused".
 
+use super::client::NOT_KEPT;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Why the queue could not do it.
@@ -20,6 +21,11 @@ pub enum QueueError {
     /// It is starting, or in the middle of a failover.
     #[error("Redis is not ready: {0}")]
     NotReady(String),
+    /// Redis has it, but fewer replicas than `redis.wait_replicas`: a failover now may lose it.
+    #[error(
+        "Redis has it, but only {0}: it is unknown whether it would outlive a failover. Repeat it with the same key"
+    )]
+    NotKept(String),
     /// Its memory is full: nothing new is taken in.
     #[error("Redis is full: {0}")]
     Full(String),
@@ -39,6 +45,7 @@ impl QueueError {
             Self::Unreachable(_) => "unreachable",
             Self::TimedOut => "timed_out",
             Self::NotReady(_) => "not_ready",
+            Self::NotKept(_) => "not_kept",
             Self::Full(_) => "full",
             Self::NotDurable(_) => "not_durable",
             Self::Answer(_) => "answer",
@@ -49,7 +56,9 @@ impl QueueError {
     pub(super) fn breaks_connection(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut | Self::NotReady(_) => true,
-            Self::Address(_) | Self::Full(_) | Self::NotDurable(_) | Self::Answer(_) => false,
+            Self::Address(_) | Self::NotKept(_) | Self::Full(_) | Self::NotDurable(_) | Self::Answer(_) => {
+                false
+            }
         }
     }
 
@@ -67,14 +76,19 @@ impl From<RedisError> for QueueError {
         if error.code() == Some("OOM") || text.contains("OOM command not allowed") {
             return Self::Full(text);
         }
+        if error.code() == Some(NOT_KEPT) {
+            return Self::NotKept(error.detail().unwrap_or_default().to_owned());
+        }
         let not_ready = [
+            ErrorKind::Server(ServerErrorKind::Moved),
+            ErrorKind::Server(ServerErrorKind::Ask),
             ErrorKind::Server(ServerErrorKind::BusyLoading),
             ErrorKind::Server(ServerErrorKind::MasterDown),
             ErrorKind::Server(ServerErrorKind::ReadOnly),
             ErrorKind::Server(ServerErrorKind::ClusterDown),
             ErrorKind::Server(ServerErrorKind::TryAgain),
         ];
-        if not_ready.contains(&error.kind()) {
+        if not_ready.contains(&error.kind()) || error.code() == Some("NOREPLICAS") {
             return Self::NotReady(text);
         }
         if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {

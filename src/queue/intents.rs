@@ -121,7 +121,7 @@ impl Queue {
     /// What Redis knows of an intent; `None` does not mean that Postgres knows nothing.
     pub async fn intent(&self, id: IntentId) -> Result<Option<IntentState>, QueueError> {
         let key = self.0.keys(Lane::Intents).intent(id);
-        let state: Option<Vec<u8>> = self.0.link.send(redis::cmd("GET").arg(key)).await?;
+        let state: Option<Vec<u8>> = self.0.link.send(&key, redis::cmd("GET").arg(&key)).await?;
         state.map(|state| read_state(&state, id)).transpose()
     }
 
@@ -159,7 +159,8 @@ impl Queue {
     }
 
     async fn hear(&self, to: &broadcast::Sender<Changed>) -> Result<(), QueueError> {
-        let (mut sink, mut messages) = self.0.link.subscriber().await?.split();
+        let (mut sink, mut messages) =
+            self.0.link.subscriber(&self.0.keys(Lane::Intents).meter()).await?.split();
         sink.subscribe(keys::changes(&self.0.prefix)).await?;
         loop {
             match tokio::time::timeout(SILENCE, messages.next()).await {

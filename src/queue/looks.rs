@@ -98,9 +98,10 @@ impl Queue {
         })
     }
 
-    /// Redis's clock, in milliseconds since 1970: the one that leases are judged by.
+    /// Redis's clock, in milliseconds since 1970: the one that leases are judged by (in a cluster, those of the intents).
     pub async fn now_ms(&self) -> Result<i64, QueueError> {
-        let (seconds, micros): (i64, i64) = self.0.link.send(&redis::cmd("TIME")).await?;
+        let (seconds, micros): (i64, i64) =
+            self.0.link.send(&self.0.keys(Lane::Intents).meter(), &redis::cmd("TIME")).await?;
         Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
     }
 
@@ -116,7 +117,8 @@ impl Queue {
 
     /// The lane's epoch; `None` when Redis was wiped, or failed over to nothing, or is new.
     pub async fn epoch(&self, lane: Lane) -> Result<Option<String>, QueueError> {
-        self.0.link.send(redis::cmd("HGET").arg(self.0.keys(lane).meter()).arg("epoch")).await
+        let meter = self.0.keys(lane).meter();
+        self.0.link.send(&meter, redis::cmd("HGET").arg(&meter).arg("epoch")).await
     }
 
     /// Gives the lane an epoch unless it has one; answers the one that stands. Call it once all its rows are relayed
@@ -124,7 +126,8 @@ impl Queue {
     pub async fn ensure_epoch(&self, lane: Lane) -> Result<String, QueueError> {
         let fresh = format!("{:032x}", u128::from_le_bytes(random_bytes()));
         let meter = self.0.keys(lane).meter();
-        let _set: i64 = self.0.link.send(redis::cmd("HSETNX").arg(&meter).arg("epoch").arg(&fresh)).await?;
+        let mut set = redis::cmd("HSETNX");
+        let _set: i64 = self.0.link.send(&meter, set.arg(&meter).arg("epoch").arg(&fresh)).await?;
         Ok(self.epoch(lane).await?.unwrap_or(fresh))
     }
 
@@ -134,7 +137,7 @@ impl Queue {
         let last = limit.clamp(1, self.0.batch()) - 1;
         let mut range = redis::cmd("ZRANGE");
         range.arg(keys.buried()).arg(0).arg(arg(last)).arg("WITHSCORES");
-        let found: Vec<(Vec<u8>, f64)> = self.0.link.send(&range).await?;
+        let found: Vec<(Vec<u8>, f64)> = self.0.link.send(&keys.buried(), &range).await?;
         if found.is_empty() {
             return Ok(Vec::new());
         }
@@ -143,7 +146,7 @@ impl Queue {
         for (id, _) in &found {
             get.arg(id);
         }
-        let kept: Vec<Option<Vec<u8>>> = self.0.link.send(&get).await?;
+        let kept: Vec<Option<Vec<u8>>> = self.0.link.send(&keys.reasons(), &get).await?;
         found
             .into_iter()
             .zip(kept)

@@ -27,6 +27,7 @@ mod intents;
 mod keys;
 mod lease;
 mod limits;
+mod listener;
 mod locate;
 mod looks;
 mod news;
@@ -83,6 +84,8 @@ pub struct Queue(Arc<Inner>);
 
 struct Inner {
     link: Link,
+    /// The way of pushes, which may have to wait for replicas.
+    door: Link,
     prefix: String,
     settings: QueueSettings,
     keys: BTreeMap<Lane, LaneKeys>,
@@ -136,8 +139,10 @@ pub enum Pushed {
 impl Queue {
     /// Connects, and refuses a Redis that may lose or evict what it acknowledges, if the settings demand so.
     pub async fn connect(redis: &RedisSettings, queue: &QueueSettings) -> Result<Self, QueueError> {
+        let link = Link::new(redis)?;
         let inner = Inner {
-            link: Link::new(redis)?,
+            door: link.for_pushes(redis)?,
+            link,
             prefix: redis.prefix.clone(),
             settings: queue.clone(),
             keys: Lane::ALL.into_iter().map(|lane| (lane, LaneKeys::new(&redis.prefix, lane))).collect(),
@@ -200,7 +205,7 @@ impl Queue {
                 args.push(arg(copy.delay.as_millis()));
             }
         }
-        let answers: Vec<i64> = self.0.call(lane, &scripts::PUSH, args).await?;
+        let answers: Vec<i64> = self.0.door.call(&scripts::PUSH, self.0.keys(lane).all(), args).await?;
         let became = answers.into_iter().map(|new| if new == 1 { Pushed::Queued } else { Pushed::Duplicate });
         Ok(due.into_iter().chain(later).zip(became).collect())
     }

@@ -125,10 +125,10 @@ impl Queue {
     pub async fn provider_seen(&self, provider: &str) -> Result<ProviderSeen, QueueError> {
         let [state, places] = keys::provider(&self.0.prefix, provider);
         let mut get = redis::cmd("HMGET");
-        get.arg(state).arg(&["since", "until", "trips", "hold"]);
+        get.arg(&state).arg(&["since", "until", "trips", "hold"]);
         let (since, until, trips, hold): (Option<i64>, Option<i64>, Option<u32>, Option<i64>) =
-            self.0.link.send(&get).await?;
-        let calls = self.0.link.send(redis::cmd("ZCARD").arg(places)).await?;
+            self.0.link.send(&state, &get).await?;
+        let calls = self.0.link.send(&places, redis::cmd("ZCARD").arg(&places)).await?;
         let now = self.now_ms().await?;
         Ok(ProviderSeen {
             open_since_ms: until.and(since),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use orderfleet::auth::{self, Role};
-use orderfleet::config::{IntakeSettings, PostgresSettings, QueueSettings, RedisSettings};
+use orderfleet::config::{IntakeSettings, PostgresSettings, QueueSettings, RedisMode, RedisSettings};
 use orderfleet::dev::servers::{Durability, Servers};
 use orderfleet::ids::IntentId;
 use orderfleet::intake::{Intake, Parts, Snapshots, serve};
@@ -44,6 +44,11 @@ async fn queue(servers: &Servers) -> Queue {
         connect_timeout_ms: 2_000,
         response_timeout_ms: 2_000,
         require_durable: false,
+        mode: RedisMode::Single,
+        sentinel_master: String::new(),
+        sentinel_password: SecretString::from(""),
+        wait_replicas: 0,
+        wait_ms: 500,
     };
     let queue = QueueSettings {
         lease_ms: 4_000,

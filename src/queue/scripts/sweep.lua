@@ -1,10 +1,18 @@
 -- sweep: ended leases become suspects: a small slice next, then alone; then deaths count, and the last one quarantines.
--- KEYS: the partition's. ARGV: jobs at most, deaths at most, live worker…
+-- KEYS: the partition's. ARGV: jobs at most, deaths at most, lease ms, live worker…
 -- Returns {swept, quarantined, ms to the next lease's end (-1: none)}.
--- The caller makes sure that Redis has been up for longer than a lease: an outage ends every lease, and is nobody's fault.
+-- Nothing is swept until the server that holds this partition has been up, and its master, for longer than a lease: an
+-- outage ends every lease, and is nobody's fault. A restart, a failover and a move all change the replication id.
 allow_when_full_and_make_room()
+local up = tonumber(string.match(call('INFO', 'server'), 'uptime_in_seconds:(%d+)')) * 1000
+local server = string.match(call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+local known = call('HGET', M, 'server')
+if known ~= server then call('HSET', M, 'server', server, 'since', known and now or 0) end
+local steady, lease = math.min(up, now - tonumber(call('HGET', M, 'since') or 0)), tonumber(ARGV[3])
+if steady < lease then return { 0, 0, lease - steady } end
+
 local live = {}
-for k = 3, #ARGV do live[ARGV[k]] = true end
+for k = 4, #ARGV do live[ARGV[k]] = true end
 local ids = call('ZRANGEBYSCORE', L, '-inf', now, 'LIMIT', 0, ARGV[1])
 local quarantined = 0
 if #ids > 0 then

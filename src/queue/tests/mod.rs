@@ -1,5 +1,7 @@
 //! The queue against real Redis servers, each private to its test.
 
+mod cluster;
+mod healing;
 mod intents;
 mod limits;
 mod locate;
@@ -15,7 +17,7 @@ use redis::{Script, Value};
 
 use super::claim::{HEAD, WIDTH, read_past};
 use super::client::{arg, bytes};
-use super::{Copy, Origin, Queue, scripts};
+use super::{Copy, Origin, Queue, QueueError, scripts};
 use crate::config::QueueSettings;
 use crate::ids::JobId;
 use crate::job::{Band, Lane};
@@ -132,7 +134,7 @@ fn by_token(handed: &[Handed]) -> Vec<Vec<u8>> {
 async fn sweep(queue: &Queue, lane: Lane, live: &[&str]) -> (u64, u64) {
     let began = crate::time::Stopwatch::start();
     loop {
-        let mut args = vec![arg(256), arg(3)];
+        let mut args = vec![arg(256), arg(3), arg(0)];
         args.extend(live.iter().map(|name| name.as_bytes().to_vec()));
         let (swept, quarantined, _): (u64, u64, i64) =
             queue.0.call(lane, &scripts::SWEEP, args).await.unwrap();

@@ -57,7 +57,7 @@ async fn step(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
         50..85 => outcome(queue, model, rng).await,
         85..91 => stale(queue, model, rng).await,
         91..94 => {
-            let args = vec![arg(50), arg(1_000_000), b"w0".to_vec()];
+            let args = vec![arg(50), arg(1_000_000), arg(0), b"w0".to_vec()];
             let _: (u64, u64, i64) = queue.0.call(LANE, &scripts::SWEEP, args).await.unwrap();
         }
         94..97 => {
@@ -168,16 +168,16 @@ async fn stale(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
 }
 
 async fn unpark(queue: &Queue, most: usize) {
-    let mut range = redis::cmd("ZRANGE");
-    range.arg(queue.0.keys(LANE).parked()).arg(0).arg(arg(most));
-    let ids: Vec<Vec<u8>> = queue.0.link.send(&range).await.unwrap();
+    let (mut range, parked) = (redis::cmd("ZRANGE"), queue.0.keys(LANE).parked());
+    range.arg(&parked).arg(0).arg(arg(most));
+    let ids: Vec<Vec<u8>> = queue.0.link.send(&parked, &range).await.unwrap();
     let _: u64 = queue.0.call(LANE, &scripts::UNPARK, ids).await.unwrap();
 }
 
 async fn drain(queue: &Queue, model: &mut Model) {
     until("everything is done", async || {
         unpark(queue, 200).await;
-        let args = vec![arg(200), arg(1_000_000)];
+        let args = vec![arg(200), arg(1_000_000), arg(0)];
         let _: (u64, u64, i64) = queue.0.call(LANE, &scripts::SWEEP, args).await.unwrap();
         let _: (u64, i64) = queue.0.call(LANE, &scripts::PROMOTE, vec![arg(200)]).await.unwrap();
         for buried in queue.buried(LANE, 100).await.unwrap() {

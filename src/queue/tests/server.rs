@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::config::RedisSettings;
+use crate::config::{RedisMode, RedisSettings};
 use crate::ids::random_bytes;
 
 /// Where a redis-server may be, should PATH not say.
@@ -79,6 +79,11 @@ impl Server {
             connect_timeout_ms: 1_000,
             response_timeout_ms: 1_000,
             require_durable: true,
+            mode: RedisMode::Single,
+            sentinel_master: String::new(),
+            sentinel_password: SecretString::from(""),
+            wait_replicas: 0,
+            wait_ms: 500,
         }
     }
 }

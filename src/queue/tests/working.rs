@@ -209,8 +209,11 @@ async fn who_is_suspected_twice_is_worked_alone() {
     for _ in 0..2 {
         assert_eq!(claim(&queue, LANE, "slow", 20, 16, "any").await.len(), 6);
         until("all leases ended", async || {
-            let _: (u64, u64, i64) =
-                queue.0.call(LANE, &scripts::SWEEP, vec![arg(99), arg(3), b"slow".to_vec()]).await.unwrap();
+            let _: (u64, u64, i64) = queue
+                .0
+                .call(LANE, &scripts::SWEEP, vec![arg(99), arg(3), arg(0), b"slow".to_vec()])
+                .await
+                .unwrap();
             queue.depth(LANE).await.unwrap().leased == 0
         })
         .await;

@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod probes;
 pub mod process;
 pub mod proxy;
+pub mod redises;
 pub mod report;
 pub mod rounds;
 pub mod tampered;
