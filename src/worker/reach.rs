@@ -244,6 +244,10 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::QueueSettings;
+    use crate::config::load::{Sources, load};
+    use crate::job::Class;
+    use crate::queue::tests::server::Server;
 
     #[test]
     fn a_lane_pauses_only_for_whom_all_of_its_jobs_call() {
@@ -272,5 +276,42 @@ mod tests {
         known.shut(now, NOT_SOONER, false);
         assert!(matches!(known.opening(now), Opening::Shut(_)));
         assert_eq!(known.opening(now + NOT_SOONER), Opening::Open, "a limit needs nobody to find out");
+    }
+
+    /// A worker's view of a fleet of its own.
+    async fn reach(server: &Server, settings: &QueueSettings) -> Reach {
+        let queue = Queue::connect(&server.settings(), settings).await.unwrap();
+        Reach::new(&queue, &[(Dependency::Smtp, CallLimits { a_second: 0, at_once: 2 })], &TaskTracker::new())
+    }
+
+    #[tokio::test]
+    async fn what_one_worker_finds_away_another_learns_by_asking_and_one_call_brings_both_back() {
+        let server = Server::start().await;
+        let settings = load(&Sources::default()).unwrap().queue;
+        let (one, other) = (reach(&server, &settings).await, reach(&server, &settings).await);
+        let refused = Failure::new(Class::Unavailable(Dependency::Smtp), "not_reached", "refused");
+        one.permit(Dependency::Smtp).await.unwrap().tell(Err(&refused)).await;
+        assert!(matches!(one.opening(Lane::Mail), Opening::Shut(_)));
+        assert_eq!(one.opening(Lane::Intents), Opening::Open, "no other lane waits");
+        assert_eq!(other.opening(Lane::Mail), Opening::Open, "it was not told");
+        let failure = other.permit(Dependency::Smtp).await.err().expect("the breaker is open");
+        assert!(!failure.spends_an_attempt());
+        assert!(matches!(other.opening(Lane::Mail), Opening::Shut(_)), "now it knows");
+        let Opening::Shut(until) = one.opening(Lane::Mail) else { panic!("it is shut") };
+        tokio::time::sleep_until(until).await;
+        assert_eq!(one.opening(Lane::Mail), Opening::One, "one job finds out");
+        one.permit(Dependency::Smtp).await.unwrap().tell(Ok(())).await;
+        assert_eq!(one.opening(Lane::Mail), Opening::Open);
+        let (permits, waits) = other.permits(Dependency::Smtp, 5).await;
+        assert_eq!((permits.len(), waits.len()), (2, 3), "two at once, and the others are told to wait");
+    }
+
+    #[tokio::test]
+    async fn a_silent_redis_stops_no_call() {
+        let mut server = Server::start().await;
+        let settings = load(&Sources::default()).unwrap().queue;
+        let reach = reach(&server, &settings).await;
+        server.kill();
+        assert_eq!(reach.permits(Dependency::Smtp, 5).await.0.len(), 5);
     }
 }
