@@ -10,6 +10,9 @@ local known = call('HGET', M, 'server')
 if known ~= server then call('HSET', M, 'server', server, 'since', known and now or 0) end
 local steady, lease = math.min(up, now - tonumber(call('HGET', M, 'since') or 0)), tonumber(ARGV[3])
 if steady < lease then return { 0, 0, lease - steady } end
+-- A claim whose answer an outage took is a lease that nobody knows of, under a living owner: for a while after one, that
+-- an owner lives is no proof that the job overran its deadline.
+local calm = steady >= 3 * lease
 
 local live = {}
 for k = 4, #ARGV do live[ARGV[k]] = true end
@@ -31,7 +34,7 @@ if #ids > 0 then
       quarantined = quarantined + 1
     else
       stage = math.min(2, stage + 1)
-      call('HSET', T, id, write('', deliveries, strikes, stage, alive and 1 or overran))
+      call('HSET', T, id, write('', deliveries, strikes, stage, alive and calm and 1 or overran))
       call('RPUSH', stage == 2 and A or S, id)
     end
   end
