@@ -10,6 +10,7 @@ mod node;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, Script, Value};
 
@@ -101,7 +102,7 @@ impl Link {
     }
 
     /// Calls a script; all of its keys are in one slot.
-    pub(super) async fn call<T: FromRedisValue>(
+    pub(super) async fn call<T: FromRedisValue + Send>(
         &self,
         script: &Script,
         keys: &[String],
@@ -114,7 +115,7 @@ impl Link {
     }
 
     /// Sends a command to where this key is.
-    pub(super) async fn send<T: FromRedisValue>(
+    pub(super) async fn send<T: FromRedisValue + Send>(
         &self,
         key: &str,
         command: &redis::Cmd,
@@ -122,10 +123,18 @@ impl Link {
         self.ask(key, &Request::Command(command)).await
     }
 
-    async fn ask<T: FromRedisValue>(&self, key: &str, request: &Request<'_>) -> Result<T, QueueError> {
-        Ok(match &*self.way {
-            Way::One(node) => node.ask(request, false).await?,
-            Way::Many(cluster) => cluster.ask(key, request).await?,
+    /// Boxed without its type: it is at the bottom of nearly every future of the fleet, and deep enough itself to carry
+    /// them past what the compiler follows.
+    fn ask<'a, T: FromRedisValue + Send + 'a>(
+        &'a self,
+        key: &'a str,
+        request: &'a Request<'a>,
+    ) -> BoxFuture<'a, Result<T, QueueError>> {
+        Box::pin(async move {
+            Ok(match &*self.way {
+                Way::One(node) => node.ask(request, false).await?,
+                Way::Many(cluster) => cluster.ask(key, request).await?,
+            })
         })
     }
 

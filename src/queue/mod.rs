@@ -251,7 +251,7 @@ impl Inner {
         u32::try_from(self.clock.unix_seconds()).unwrap_or_default()
     }
 
-    async fn call<T: redis::FromRedisValue>(
+    async fn call<T: redis::FromRedisValue + Send>(
         &self,
         lane: Lane,
         script: &redis::Script,

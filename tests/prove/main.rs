@@ -10,7 +10,9 @@
     reason = "a proof that cannot go on should say so, and these are no test functions to clippy"
 )]
 
+mod blackhole;
 mod clock;
+mod cluster;
 mod commits;
 mod crash;
 mod envelopes;
@@ -24,8 +26,8 @@ mod poison;
 mod recovery;
 mod retry_after;
 mod rolling;
-mod wedge;
 mod slow_disk;
+mod wedge;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -52,6 +54,8 @@ const PROOFS: &[(&str, Proof)] = &[
     ("pg-restart", |plan, report| outage::prove(Server::Postgres, plan, report).boxed_local()),
     ("slow-disk", |plan, report| slow_disk::prove(plan, report).boxed_local()),
     ("clock", |plan, report| clock::prove(plan, report).boxed_local()),
+    ("blackhole", |plan, report| blackhole::prove(plan, report).boxed_local()),
+    ("cluster", |plan, report| cluster::prove(plan, report).boxed_local()),
     ("fence", |plan, report| fence::prove(plan, report).boxed_local()),
     ("wedge", |plan, report| wedge::prove(plan, report).boxed_local()),
     ("recovery", |plan, report| recovery::prove(plan, report).boxed_local()),

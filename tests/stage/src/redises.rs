@@ -250,6 +250,20 @@ impl RedisSentinels {
         format!("redis://{}", places.join(","))
     }
 
+    /// Starts the dead server again, and waits until it follows the other one.
+    pub async fn bring_back(&mut self) {
+        for server in self.servers.iter_mut().filter(|server| !server.lives()) {
+            server.start_again().await;
+            // It comes back as the master that it was, until a Sentinel sees it.
+            until("a replica in step", async || {
+                let is_replica = server.info("replication", "role").await == "slave";
+                let in_step = server.info("replication", "master_link_status").await == "up";
+                (is_replica && in_step).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Which of the two servers is the master; none while none is.
     pub async fn master(&self) -> Option<usize> {
         for (at, server) in self.servers.iter().enumerate().filter(|(_, server)| server.lives()) {
