@@ -136,7 +136,7 @@ fn write_canonical(value: &Value, to: &mut Vec<u8>) {
             fields.sort_by_key(|(name, _)| *name);
             to.push(b'{');
             for (name, value) in fields {
-                to.extend(Value::from(name.as_str()).to_string().bytes());
+                write_json(name, to);
                 to.push(b':');
                 write_canonical(value, to);
                 to.push(b',');
@@ -152,20 +152,26 @@ fn write_canonical(value: &Value, to: &mut Vec<u8>) {
             to.push(b']');
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            to.extend(value.to_string().bytes());
+            write_json(value, to);
         }
     }
+}
+
+fn write_json(value: &(impl serde::Serialize + ?Sized), to: &mut Vec<u8>) {
+    // Names and plain values are always written, and a Vec takes everything.
+    let _written = serde_json::to_writer(to, value);
 }
 
 /// Bytes in hex, as an accepted intent carries its fingerprint.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing into a string can not fail.
-        let _written = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 #[cfg(test)]

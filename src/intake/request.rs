@@ -1,5 +1,6 @@
 //! What is read of every request: its body within bounds, its headers, its name in the logs.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -10,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures::StreamExt;
 use serde_json::Value;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::problem::{Code, Problem};
 use crate::domain::key::hex;
@@ -116,26 +117,39 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
         .cloned()
         .or_else(|| HeaderValue::from_str(&format!("req_{}", hex(&random_bytes::<12>()))).ok());
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
     let shown = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let span = info_span!("request", id = shown, method = %request.method(), route);
+    // Written out for every request, a span costs more than most of what it would be around: only who asks for details
+    // gets one, and how a request ended is told with its name either way.
+    let span = debug_span!("request", id = shown, %method, route);
     if let Some(id) = &id {
         request.headers_mut().insert(&REQUEST_ID, id.clone());
     }
     let watch = Stopwatch::start();
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let status = response.status().as_u16();
-    let ms = watch.elapsed_ms();
-    span.in_scope(|| match status {
-        500.. => warn!(status, ms, "failed"),
-        400..500 => info!(status, ms, "refused"),
-        _ => debug!(status, ms, "answered"),
-    });
-    metrics::histogram!("orderfleet_http_request_seconds", "route" => route, "status" => status.to_string())
+    let mut response = next.run(request).instrument(span).await;
+    let (status, ms) = (response.status().as_u16(), watch.elapsed_ms());
+    match status {
+        500.. => warn!(id = shown, %method, route, status, ms, "failed"),
+        400..500 => info!(id = shown, %method, route, status, ms, "refused"),
+        _ => debug!(id = shown, %method, route, status, ms, "answered"),
+    }
+    metrics::histogram!("orderfleet_http_request_seconds", "route" => route, "status" => code(status))
         .record(watch.elapsed().as_secs_f64());
     if let Some(id) = id {
         response.headers_mut().insert(&REQUEST_ID, id);
     }
     response
+}
+
+/// A status as a label; those of most answers without a new text for each.
+fn code(status: u16) -> Cow<'static, str> {
+    match status {
+        200 => "200".into(),
+        201 => "201".into(),
+        202 => "202".into(),
+        503 => "503".into(),
+        other => other.to_string().into(),
+    }
 }
 
 #[cfg(test)]
