@@ -82,7 +82,7 @@ pub struct Loaded<J> {
     pub id: JobId,
     /// Its fields.
     pub job: J,
-    /// How long ago it was created.
+    /// How long ago it was first due.
     pub age: Duration,
 }
 

@@ -56,8 +56,8 @@ impl Payload for ReservationExpiry {
         attempts: 12,
         // Two calls of 8 s, with room for two transactions.
         deadline: Duration::from_secs(25),
-        // The longest hold of 30 min, and as long again for a provider that is away: then the hold is released and the
-        // rules for late payments catch the rest.
+        // From the first deadline on: as long as a hold may be extended, and a quarter of an hour for a provider that is away.
+        // Then the hold is released and the rules for late payments catch the rest.
         max_age: Duration::from_hours(1),
         slice: 128,
         settle: 32,

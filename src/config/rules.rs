@@ -27,9 +27,9 @@ pub(super) const LARGEST_SLICE: usize = 256;
 pub(super) const SHORTEST_SECRET: usize = 32;
 /// The longest that a loop of the queue may wait, in milliseconds: its pulse is looked at (see `queue::pulse`).
 const LONGEST_TURN: u64 = 5_000;
-/// The longest hold that leaves its expiry (`max_age` of an hour from the beginning) a quarter of an hour to reach the
-/// provider; past it a hold would be released unasked.
-const LONGEST_HOLD: u64 = 2_700;
+/// The longest that a hold may be extended by: it leaves its expiry (`max_age` of an hour from its first deadline) a quarter
+/// of an hour to reach the provider; past it a hold would be released unasked.
+const LONGEST_EXTENSION: u64 = 2_700;
 /// The longest calls that fit into the deadlines of the kinds that make them, and why.
 const LONGEST_CALLS: [(&str, u64, &str); 3] = [
     ("stripe.timeout_ms", 8_000, "a payment has 20 s for two calls and its transactions"),
@@ -119,10 +119,12 @@ fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
         format!("must be at most orders.max_hold_seconds ({})", orders.max_hold_seconds),
     );
     demand(
-        orders.max_hold_seconds <= LONGEST_HOLD,
+        orders.max_hold_seconds.saturating_sub(orders.reservation_seconds) <= LONGEST_EXTENSION,
         "orders.max_hold_seconds",
         format!(
-            "must be at most {LONGEST_HOLD}: an hour after a hold began its expiry no longer waits for the provider"
+            "must be at most {LONGEST_EXTENSION} more than orders.reservation_seconds ({}): an hour after its first deadline \
+             a hold's expiry no longer waits for the provider",
+            orders.reservation_seconds
         ),
     );
 }

@@ -28,10 +28,11 @@ pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
     let causes: Vec<String> = jobs.iter().map(|job| job.caused_by.clone()).collect();
     let added = sqlx::query_scalar!(
         r#"/* jobs::insert */
-        insert into jobs (id, kind, lane, band, payload, run_at, dedupe_key, caused_by)
-        select id, kind, lane, band, payload, clock_timestamp() + delay * interval '1 ms', dedupe_key, caused_by
+        insert into jobs (id, kind, lane, band, payload, run_at, due_at, dedupe_key, caused_by)
+        select id, kind, lane, band, payload, due, due, dedupe_key, caused_by
           from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::jsonb[], $6::bigint[], $7::text[], $8::text[])
-               as n(id, kind, lane, band, payload, delay, dedupe_key, caused_by)
+               as n(id, kind, lane, band, payload, delay, dedupe_key, caused_by),
+               lateral (select clock_timestamp() + delay * interval '1 ms' as due) as d
         on conflict (dedupe_key) do nothing
         returning id"#,
         &ids,
@@ -76,7 +77,7 @@ pub struct Locked {
     pub attempts: i32,
     /// How long until it is due by the database's clock; zero where it is due.
     pub early: Duration,
-    /// How long ago it was created.
+    /// How long ago it was first due.
     pub age: Duration,
 }
 
@@ -87,7 +88,7 @@ pub async fn lock(tx: &mut Tx, ids: &[JobId]) -> Stored<HashMap<JobId, Locked>> 
         r#"/* jobs::lock */
         select id, run, attempts,
                greatest(0, ceil(extract(epoch from run_at - clock_timestamp()) * 1000))::bigint as "early_ms!",
-               greatest(0, extract(epoch from clock_timestamp() - created_at) * 1000)::bigint as "age_ms!"
+               greatest(0, extract(epoch from clock_timestamp() - due_at) * 1000)::bigint as "age_ms!"
           from jobs where id = any($1) order by id for update"#,
         &ids
     )

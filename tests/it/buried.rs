@@ -1,5 +1,7 @@
 //! Jobs that are given up: each kind leaves its dead letter and tells whom it concerns, and its lane keeps moving.
 
+use std::time::Duration;
+
 use orderfleet::ids::PaymentId;
 use orderfleet::job::NewJob;
 use orderfleet::jobs::Kind;
@@ -111,6 +113,34 @@ async fn cancel(house: &House, bought: &Bought) {
     let mut tx = house.store.begin().await.unwrap();
     jobs::insert(&mut tx, vec![NewJob::of(&PaymentCancel { payment }, "test")]).await.unwrap();
     tx.commit().await.unwrap();
+}
+
+/// A hold of forty minutes must not be an old job when it ends.
+#[tokio::test]
+async fn a_job_grows_old_from_its_first_deadline_on() {
+    const MINUTE: Duration = Duration::from_mins(1);
+    let house = house::plan().workers(0).open().await;
+    let payload = PaymentCancel { payment: PaymentId::new() };
+    let job = NewJob::of(&payload, "test").after(MINUTE * 40);
+    let id = job.id;
+    let mut tx = house.store.begin().await.unwrap();
+    jobs::insert(&mut tx, vec![job]).await.unwrap();
+    tx.commit().await.unwrap();
+    for (passed, age) in [(30, 0), (11, 1), (9, 10)] {
+        let shift = format!("interval '{passed} min'");
+        let pass = format!(
+            "created_at = created_at - {shift}, run_at = run_at - {shift}, due_at = due_at - {shift}"
+        );
+        house.execute(&format!("update jobs set {pass}")).await.unwrap();
+        let mut tx = house.store.begin().await.unwrap();
+        let locked = jobs::lock(&mut tx, &[id]).await.unwrap()[&id];
+        assert_eq!(locked.age.as_secs() / 60, age, "{passed} more minutes later");
+        // Put off, it is as old as before.
+        jobs::postpone(&mut tx, id, MINUTE, 0).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    house.execute("delete from jobs").await.unwrap();
+    house.end().await;
 }
 
 /// Waits until an exception of this type is open.

@@ -264,9 +264,7 @@ async fn p12_a_payment_that_nobody_knows_ends_as_a_dead_letter_and_not_in_silenc
     }
     // Past the age at which it is given up.
     house
-        .execute(
-            "update jobs set created_at = now() - interval '31 minutes' where kind = 'payment-confirmation'",
-        )
+        .execute("update jobs set due_at = now() - interval '31 minutes' where kind = 'payment-confirmation'")
         .await
         .unwrap();
     house.settled().await;

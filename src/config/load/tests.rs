@@ -149,7 +149,7 @@ fn each_rule_is_kept() {
         ("[lanes.mail]\nconcurrency = 0", "lanes.mail.concurrency", "1 or more"),
         ("[orders]\nmax_extensions = -1", "orders.max_extensions", "0 or more"),
         ("[orders]\nreservation_seconds = 1801", "orders.reservation_seconds", "max_hold_seconds (1800)"),
-        ("[orders]\nmax_hold_seconds = 2701", "orders.max_hold_seconds", "at most 2700"),
+        ("[orders]\nmax_hold_seconds = 3601", "orders.max_hold_seconds", "at most 2700 more"),
         ("[redis]\nresponse_timeout_ms = 2001", "redis.response_timeout_ms", "half of"),
         ("[postgres]\nlock_timeout_ms = 4000", "postgres.lock_timeout_ms", "shorter than"),
         ("[stripe]\ntimeout_ms = 8001", "stripe.timeout_ms", "two calls"),
