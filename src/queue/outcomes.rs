@@ -117,7 +117,7 @@ impl Act {
 }
 
 impl Outcomes {
-    /// Also the end to be given to [`flush`]. Unbounded, but never longer than what this worker holds.
+    /// Also the end that is read and sent. Unbounded, but never longer than what this worker holds.
     pub(super) fn new() -> (Self, Pending) {
         let (send, receive) = mpsc::unbounded_channel();
         let open = Arc::new(watch::channel(0).0);
