@@ -54,9 +54,13 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
         let without_postgres = change + 1 == changes;
         if without_postgres {
             // Their answers come when nobody can write them down.
-            fleet.insert_probes(UNWRITTEN, r#"{"call": 700}"#, "0").await;
             until("calls in hand", async || {
-                (fleet.held_by(old.pid()).await.len() >= UNWRITTEN_HELD).then_some(())
+                if fleet.held_by(old.pid()).await.len() >= UNWRITTEN_HELD {
+                    return Some(());
+                }
+                // The others may have taken them all, and may have ended them.
+                fleet.insert_probes(UNWRITTEN, r#"{"call": 700}"#, "0").await;
+                None
             })
             .await;
             fleet.servers.kill_postgres().await.unwrap();
