@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+mod permission;
+
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
