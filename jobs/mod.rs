@@ -16,6 +16,7 @@ use crate::store::Tx;
 use crate::store::effects::Proof;
 use crate::wording::Wording;
 
+pub mod commands;
 mod parcel;
 mod settlement;
 mod taken;

@@ -242,14 +242,10 @@ async fn write(tx: &mut Tx, rules: &Rules, decided: &[Decided<'_>]) -> Result<()
     if made.is_empty() {
         return Ok(());
     }
-    let secs = Duration::from_secs;
-    orders::insert(tx, &made, secs(rules.orders.order_ttl_seconds), "order-intent").await?;
+    let payable_for = Duration::from_secs(rules.orders.order_ttl_seconds);
+    orders::insert(tx, &made, payable_for, "order-intent").await?;
     let holds: Vec<NewHold> = made.iter().flat_map(holds_of).collect();
-    let time = HoldFor {
-        first: secs(rules.orders.reservation_seconds),
-        longest: secs(rules.orders.max_hold_seconds),
-        max_extensions: rules.orders.max_extensions,
-    };
+    let time = HoldFor::from(&rules.orders);
     reservations::hold(tx, &holds, time).await?;
     let (free, due): (Vec<_>, Vec<_>) = made.iter().partition(|order| order.priced.total_minor == 0);
     let next = due.into_iter().flat_map(|order| next_jobs(order, time.first)).collect();

@@ -36,6 +36,13 @@ pub struct PaymentOpen {
     pub attempt: i32,
 }
 
+impl PaymentOpen {
+    /// What a job that somebody asked for is inserted under, once.
+    pub(super) fn key(order: OrderId, attempt: i32) -> String {
+        format!("payment-open:{order}:{attempt}")
+    }
+}
+
 impl Payload for PaymentOpen {
     const KIND: &'static str = "payment-open";
     const LANE: Lane = Lane::PaymentsOut;

@@ -1,8 +1,9 @@
 //! What follows from what a provider says of a payment: the one place where money moves an order.
 //!
 //! Used by every kind that hears of money (a webhook, an expiry, a cancellation), so that all of them come to the same
-//! end in any order. Money that does not fit (late, surplus, another amount) never confirms anything: it is captured in
-//! our books and opens an exception, so that it is never kept in silence.
+//! end in any order. Late money confirms where all pieces can be held once more. Money that does not fit (the pieces are
+//! gone, surplus, another amount) never confirms anything: it is captured in our books and opens an exception, so that it
+//! is never kept in silence.
 
 use std::collections::HashMap;
 
@@ -21,7 +22,7 @@ use crate::job::{Failure, NewJob};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::payments::{self, Payment, Role};
-use crate::store::reservations::{self, End};
+use crate::store::reservations::{self, Again, End, HoldFor};
 use crate::store::{Tx, communications, jobs};
 
 /// What a provider said of a payment, in our words.
@@ -105,12 +106,12 @@ async fn captured(
     let verdict = match (awaits_money, fits) {
         (true, Match::Mismatch) => Misfit::Amount,
         (true, Match::Exact) => {
-            if let Some(held) = reservations::active(tx, &[order.id]).await?.first() {
+            if let Some(epoch) = held(tx, rules, order).await? {
                 confirm(tx, rules, (order, payment), heard, cause).await?;
                 // Nothing is left to expire.
-                return Ok(jobs::forget(tx, &[ReservationExpiry::key(order.id, held.epoch)]).await?);
+                return Ok(jobs::forget(tx, &[ReservationExpiry::key(order.id, epoch)]).await?);
             }
-            Misfit::Late
+            Misfit::StockLost
         }
         (false, _) if matches!(order.status, Status::Cancelled | Status::Refunded) => Misfit::AfterTheEnd,
         (false, _) => Misfit::Surplus,
@@ -118,13 +119,25 @@ async fn captured(
     misfit(tx, (order, payment), heard, verdict, cause).await
 }
 
+/// The hold that the money pays for, by its epoch: the active one, or, where the money is late, all of it held once more.
+/// None where others have the pieces by now.
+async fn held(tx: &mut Tx, rules: &Rules, order: &Order) -> Result<Option<i32>, Failure> {
+    if let Some(held) = reservations::active(tx, &[order.id]).await?.first() {
+        return Ok(Some(held.epoch));
+    }
+    match reservations::again(tx, order.id, HoldFor::from(&rules.orders)).await? {
+        Again::Held(epoch) => Ok(Some(epoch)),
+        Again::Short(_) => Ok(None),
+    }
+}
+
 /// Money that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Misfit {
     /// Another amount or another currency.
     Amount,
-    /// The hold was over.
-    Late,
+    /// The hold was over, and others have the pieces.
+    StockLost,
     /// The order was over.
     AfterTheEnd,
     /// The order was paid already.
@@ -135,7 +148,7 @@ impl Misfit {
     const fn kind(self) -> &'static str {
         match self {
             Self::Amount => "amount_mismatch",
-            Self::Late => "late_payment",
+            Self::StockLost => "stock_lost_after_payment",
             Self::AfterTheEnd => "payment_after_cancellation",
             Self::Surplus => "surplus_payment",
         }

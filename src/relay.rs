@@ -69,9 +69,7 @@ impl Relay {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let (marks, marked) = mpsc::channel(MARKS);
-        let relay = Self(Arc::new(Inner { store: store.clone(), queue: queue.clone(), marks }));
-        tasks.spawn(mark(store.clone(), marked, stop.clone()));
+        let relay = Self::beside(store, queue, tasks, stop);
         let every = Duration::from_millis(settings.relay_ms);
         tasks.spawn(repeat(every, stop.clone(), {
             let relay = relay.clone();
@@ -82,6 +80,14 @@ impl Relay {
         }));
         tasks.spawn(reap(relay.clone(), Duration::from_millis(settings.reaper_ms), stop.clone()));
         relay
+    }
+
+    /// The relay of a process that writes rows and works on none: it pushes what it wrote, and workers sweep the rest.
+    #[must_use]
+    pub fn beside(store: &Store, queue: &Queue, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        let (marks, marked) = mpsc::channel(MARKS);
+        tasks.spawn(mark(store.clone(), marked, stop.clone()));
+        Self(Arc::new(Inner { store: store.clone(), queue: queue.clone(), marks }))
     }
 
     /// What a commit left to be done: public states first, so that a reader never waits for a finished job's news.

@@ -5,6 +5,7 @@
 //! for Postgres on these ways, never calls a provider, and knows no other role.
 
 mod capacity;
+mod commands;
 mod openapi;
 mod orders;
 mod outcome;
@@ -35,9 +36,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use crate::auth::{self, Action, Principal, Reach};
-use crate::config::{IntakeSettings, LaneSettings, ms};
+use crate::config::{IntakeSettings, LaneSettings, OrderSettings, ms};
 use crate::domain::key::IntentNames;
 use crate::queue::Queue;
+use crate::relay::Relay;
 use crate::seal::Seal;
 use crate::signature::{EasyPostSignature, StripeSignature};
 use crate::store::Store;
@@ -68,6 +70,8 @@ pub struct Parts {
     pub stripe: StripeSignature,
     /// Verifies EasyPost's webhooks.
     pub easypost: EasyPostSignature,
+    /// Holds and deadlines, for commands.
+    pub orders: OrderSettings,
     /// What is known at the start: nothing, outside tests.
     pub snapshots: Snapshots,
     /// How deep the lanes may be that the intake feeds, by name.
@@ -117,6 +121,8 @@ struct Door {
     settings: IntakeSettings,
     queue: Queue,
     store: Store,
+    relay: Relay,
+    orders: OrderSettings,
     clock: Clock,
     names: IntentNames,
     seal: Seal,
@@ -137,8 +143,8 @@ pub async fn serve(
     let (public, address) = listen(settings.address).await?;
     let (private, health_address) = listen((Ipv4Addr::LOCALHOST, settings.health_port).into()).await?;
     let metrics = parts.metrics.clone();
-    let door = Arc::new(door(settings, parts, stop.clone()));
     let tasks = TaskTracker::new();
+    let door = Arc::new(door(settings, parts, &tasks, stop.clone()));
     run_background(&door, &tasks);
     let ready: Arc<dyn Readiness> = door.clone();
     tasks.spawn(answer(public, router(door), stop.clone()));
@@ -155,14 +161,16 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Intake
     Ok((listener, bound))
 }
 
-fn door(settings: IntakeSettings, parts: Parts, stop: CancellationToken) -> Door {
+fn door(settings: IntakeSettings, parts: Parts, tasks: &TaskTracker, stop: CancellationToken) -> Door {
     let max_wait = Duration::from_secs(settings.max_queue_wait_seconds);
     Door {
         settings,
         names: IntentNames::new(&parts.secret),
         seal: Seal::new(&parts.secret),
+        relay: Relay::beside(&parts.store, &parts.queue, tasks, &stop),
         queue: parts.queue,
         store: parts.store,
+        orders: parts.orders,
         clock: parts.clock,
         stripe: parts.stripe,
         easypost: parts.easypost,
@@ -201,11 +209,12 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// Every route but the health ones: the document of the API is compared with this list.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 7] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 8] {
     [
         ("/v1/order-intents", post(orders::place)),
         ("/v1/order-intents/{id}", get(orders::show)),
         ("/v1/order-intents/{id}/events", get(stream::events)),
+        ("/v1/order-intents/{id}/payment", post(commands::pay_again)),
         ("/webhooks/stripe", post(webhooks::stripe)),
         ("/webhooks/easypost", post(webhooks::easypost)),
         ("/openapi.json", get(openapi::document)),

@@ -14,7 +14,7 @@ use super::Door;
 use super::problem::{Code, Problem};
 use super::watch::{Follow, RECHECK};
 use crate::auth::{Action, Principal};
-use crate::ids::IntentId;
+use crate::ids::{IntentId, OrderId};
 use crate::time::Stopwatch;
 
 /// The fields that `GET /v1/order-intents/{id}` answers, in its order. Whatever else a state has is not for the outside.
@@ -62,6 +62,11 @@ impl Known {
 
     pub(super) fn status(&self) -> &str {
         self.text("status")
+    }
+
+    /// The order that it became.
+    pub(super) fn order(&self) -> Option<OrderId> {
+        self.text("order_id").parse().ok()
     }
 
     /// Nothing more will happen to it.

@@ -77,6 +77,12 @@ codes! {
     UnknownIntent = "unknown_intent", NOT_FOUND, false, "This intent is not known";
     /// The page does not take this method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, false, "This method is not allowed here";
+    /// The order awaits no money, or not any more; `reason` says why.
+    NotPayable = "not_payable", CONFLICT, false, "The order can not be paid";
+    /// The provider is being asked what became of the last payment.
+    PaymentClosing = "payment_closing", CONFLICT, true, "The last payment is being closed";
+    /// There is not enough of something; `details` names the lines.
+    InsufficientStock = "insufficient_stock", CONFLICT, false, "There is not enough of it";
     /// The body did not arrive in time.
     TooSlow = "request_timeout", REQUEST_TIMEOUT, true, "The body did not arrive in time";
     /// The body is too large.
@@ -106,12 +112,13 @@ pub(super) struct Problem {
     detail: String,
     reason: Option<&'static str>,
     errors: Vec<Fault>,
+    more: Option<Box<(&'static str, Value)>>,
     retry_after: Option<Duration>,
 }
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), reason: None, errors: Vec::new(), retry_after: None }
+        Self { code, detail: detail.into(), reason: None, errors: Vec::new(), more: None, retry_after: None }
     }
 
     /// Every fault of a body.
@@ -135,6 +142,12 @@ impl Problem {
         self
     }
 
+    /// What the caller needs to go on.
+    pub(super) fn with(mut self, field: &'static str, value: Value) -> Self {
+        self.more = Some(Box::new((field, value)));
+        self
+    }
+
     fn body(&self) -> Value {
         let mut body = json!({
             "type": format!("/docs#problem-{}", self.code.name()),
@@ -147,6 +160,9 @@ impl Problem {
         });
         if let Some(reason) = self.reason {
             body["reason"] = reason.into();
+        }
+        if let Some((field, value)) = self.more.as_deref() {
+            body[*field] = value.clone();
         }
         body
     }

@@ -87,6 +87,12 @@ pub(super) fn wait_seconds(headers: &HeaderMap) -> Option<u64> {
         })
 }
 
+/// The request's name, as [`observe`] gave it: what is written as the cause of what it changes.
+pub(super) fn id(headers: &HeaderMap) -> String {
+    let id = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
+    id.unwrap_or("request").to_owned()
+}
+
 /// The trace that the request belongs to, or a new one: every job of an order carries it.
 pub(super) fn traceparent(headers: &HeaderMap) -> String {
     let given =

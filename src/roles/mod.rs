@@ -132,6 +132,7 @@ pub async fn start_intake(
             .map_err(|error| refused("stripe.webhook_secrets", &error))?,
         easypost: EasyPostSignature::new(plain(&settings.easypost.webhook_secrets))
             .map_err(|error| refused("easypost.webhook_secrets", &error))?,
+        orders: settings.orders.clone(),
         snapshots: intake::Snapshots::default(),
         lanes: settings.lanes.clone(),
         metrics,

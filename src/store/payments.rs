@@ -79,6 +79,31 @@ pub async fn of_attempts(
     Ok(rows.into_iter().map(|row| ((row.order_id.into(), row.attempt_no), row.id.into())).collect())
 }
 
+/// The last payment of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latest {
+    /// Its number; the first is 1.
+    pub attempt: i32,
+    /// Whether it may still bring money.
+    pub is_open: bool,
+    /// Whether the provider has answered that it knows it.
+    pub is_known: bool,
+}
+
+/// The last payment of an order, whose row is locked.
+pub async fn latest(tx: &mut Tx, order: OrderId) -> Stored<Option<Latest>> {
+    Ok(sqlx::query_as!(
+        Latest,
+        r#"/* payments::latest */
+        select attempt_no as attempt, state not in ('cancelled', 'captured') as "is_open!",
+               provider_payment_id is not null as "is_known!"
+          from payments where order_id = $1 order by attempt_no desc limit 1"#,
+        order.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?)
+}
+
 /// Locks payments by id.
 pub async fn lock(tx: &mut Tx, ids: &[PaymentId]) -> Stored<HashMap<PaymentId, Payment>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();

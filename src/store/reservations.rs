@@ -6,7 +6,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Stored, Tx, exactly, millis, stock};
+use crate::config::OrderSettings;
 use crate::ids::{OrderId, ReservationId};
+
+mod again;
+
+pub use again::{Again, Shortage, again};
 
 /// A hold that is to be made.
 #[derive(Clone, Debug)]
@@ -30,6 +35,16 @@ pub struct HoldFor {
     pub longest: Duration,
     /// How often it may be extended.
     pub max_extensions: i32,
+}
+
+impl From<&OrderSettings> for HoldFor {
+    fn from(orders: &OrderSettings) -> Self {
+        Self {
+            first: Duration::from_secs(orders.reservation_seconds),
+            longest: Duration::from_secs(orders.max_hold_seconds),
+            max_extensions: orders.max_extensions,
+        }
+    }
 }
 
 /// Makes holds on stock rows that this transaction has locked and counted.
@@ -68,8 +83,9 @@ pub async fn hold(tx: &mut Tx, holds: &[NewHold], time: HoldFor) -> Stored<()> {
     exactly("reservations::hold", holds.len() * 2, u64::try_from(done).unwrap_or(0))
 }
 
-/// Locks the active holds of these orders by id, and then all their stock rows in SKU order: what a slice that may end
-/// holds does once, before it ends any. Ended one order after the other, two slices met in other orders and deadlocked.
+/// Locks the active holds of these orders by id, and then all their stock rows in SKU order, those that late money may
+/// hold again among them: what a slice that may end or renew holds does once, before it does any. Done one order after
+/// the other, two slices met in other orders and deadlocked.
 pub async fn lock(tx: &mut Tx, orders: &[OrderId]) -> Stored<()> {
     let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
     let skus = sqlx::query_scalar!(
@@ -79,7 +95,8 @@ pub async fn lock(tx: &mut Tx, orders: &[OrderId]) -> Stored<()> {
     )
     .fetch_all(tx.conn())
     .await?;
-    stock::lock(tx, &skus.into_iter().collect()).await?;
+    let again = again::wanted_again(tx, &orders).await?;
+    stock::lock(tx, &skus.into_iter().chain(again).collect()).await?;
     Ok(())
 }
 

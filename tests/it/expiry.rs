@@ -1,8 +1,9 @@
 //! Holds whose time is over, and money that comes late.
 
+use orderfleet::store::stock::Change;
 use serde_json::json;
 
-use crate::house::{self, House, signed};
+use crate::house::{self, Bought, House, signed};
 
 /// A house whose holds last so long.
 async fn with_holds_of(seconds: u64) -> House {
@@ -74,42 +75,84 @@ async fn l07_money_that_comes_in_the_extension_pays_the_order() {
     house.end().await;
 }
 
-/// Money for an order whose hold is over: the provider let it through though we had cancelled, or we could not ask.
-async fn late_money(order_is: &str, exception: &str) {
-    let house = with_holds_of(2).await;
-    let bought = house.buy("cart-late").await;
-    house.until(bought.intent, "expired").await;
-    house.settled().await;
-    if order_is == "cancelled" {
-        let cancel = "update orders set status = 'cancelled', cancel_reason = 'expired', actor = 'test', cause = 'test'";
-        house.execute(cancel).await.unwrap();
-    }
-    let event = json!({"id": "evt_late", "type": "payment_intent.succeeded", "data": {"object": {
+/// Money for an order whose hold is over, though the provider had cancelled: told in an event of this id.
+async fn late_money(house: &House, bought: &Bought, id: &str) {
+    let event = json!({"id": id, "type": "payment_intent.succeeded", "data": {"object": {
         "id": bought.payment, "status": "succeeded", "amount": bought.total, "amount_received": bought.total, "currency": "usd"}}});
     house.deliver(&signed(&event)).await;
     house.settled().await;
-    assert_eq!(house.value("select type from order_exceptions where state = 'open'").await, exception);
-    assert_eq!(house.value("select captured_minor from orders").await, bought.total);
-    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
-    let status = house.timeline(bought.order).await.status;
-    assert_eq!(status, if order_is == "cancelled" { "cancelled" } else { "exception" });
-    let public = house.state(bought.intent).await["status"].clone();
-    assert_eq!(
-        public,
-        if order_is == "cancelled" { "cancelled" } else { "expired" },
-        "nobody is promised a parcel"
-    );
+}
+
+/// An order whose hold is over.
+async fn expired(house: &House, cart: &str) -> Bought {
+    let bought = house.buy(cart).await;
+    house.until(bought.intent, "expired").await;
+    house.settled().await;
+    bought
+}
+
+#[tokio::test]
+async fn l03_late_money_holds_the_pieces_again_and_confirms() {
+    let house = with_holds_of(2).await;
+    let bought = expired(&house, "cart-l03").await;
+    late_money(&house, &bought, "evt_l03").await;
+    house.until(bought.intent, "paid").await;
+    assert_eq!(house.count("order_exceptions").await, 0);
+    let holds = house.rows("select epoch, state from reservations order by epoch").await;
+    assert_eq!(holds, [json!({"epoch": 1, "state": "expired"}), json!({"epoch": 2, "state": "committed"})]);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 999 and reserved = 0").await, 1);
+    late_money(&house, &bought, "evt_l03_again").await;
+    assert_eq!(house.count("reservations").await, 2, "told twice is once");
     house.end_with_forged().await;
 }
 
 #[tokio::test]
-async fn l03_money_after_the_hold_is_counted_and_shown() {
-    late_money("pending_payment", "late_payment").await;
+async fn l03_late_money_for_two_orders_and_the_last_piece_confirms_one() {
+    let house = house::plan().stock(&[("SUIT", 2)]).workers(2);
+    let house = house.set(|settings| settings.orders.reservation_seconds = 2).open().await;
+    let (one, other) = tokio::join!(expired(&house, "cart-l03-one"), expired(&house, "cart-l03-other"));
+    house.store.change_stock("SUIT", Change::Set(1), "l03").await.unwrap();
+    tokio::join!(late_money(&house, &one, "evt_l03_one"), late_money(&house, &other, "evt_l03_other"));
+    assert_eq!(house.count("reservations where state = 'committed'").await, 1);
+    assert_eq!(house.count("order_exceptions where type = 'stock_lost_after_payment'").await, 1);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 0 and reserved = 0").await, 1);
+    house.end_with_forged().await;
+}
+
+#[tokio::test]
+async fn l04_late_money_for_pieces_that_are_gone_is_counted_and_shown() {
+    let house = with_holds_of(2).await;
+    let bought = expired(&house, "cart-l04").await;
+    house.store.change_stock("SUIT", Change::Set(0), "l04").await.unwrap();
+    late_money(&house, &bought, "evt_l04").await;
+    assert_eq!(
+        house.value("select type from order_exceptions where state = 'open'").await,
+        "stock_lost_after_payment"
+    );
+    assert_eq!(house.value("select captured_minor from orders").await, bought.total);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 0 and reserved = 0").await, 1);
+    assert_eq!(house.timeline(bought.order).await.status, "exception");
+    assert_eq!(house.state(bought.intent).await["status"], "expired", "nobody is promised a parcel");
+    house.end_with_forged().await;
 }
 
 #[tokio::test]
 async fn l05_money_for_a_cancelled_order_leaves_it_cancelled() {
-    late_money("cancelled", "payment_after_cancellation").await;
+    let house = with_holds_of(2).await;
+    let bought = expired(&house, "cart-l05").await;
+    let cancel =
+        "update orders set status = 'cancelled', cancel_reason = 'expired', actor = 'test', cause = 'test'";
+    house.execute(cancel).await.unwrap();
+    late_money(&house, &bought, "evt_l05").await;
+    assert_eq!(
+        house.value("select type from order_exceptions where state = 'open'").await,
+        "payment_after_cancellation"
+    );
+    assert_eq!(house.value("select captured_minor from orders").await, bought.total);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
+    assert_eq!(house.timeline(bought.order).await.status, "cancelled");
+    assert_eq!(house.state(bought.intent).await["status"], "cancelled");
+    house.end_with_forged().await;
 }
 
 #[tokio::test]

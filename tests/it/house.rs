@@ -31,7 +31,7 @@ mod shop;
 
 pub(crate) use outside::{signed, signed_ago, signed_by_easypost};
 pub(crate) use post::Letter;
-pub(crate) use shop::{Bought, abroad, wish};
+pub(crate) use shop::{Bought, abroad, bought, wish};
 
 /// How long anything may take until a test gives it up: generous, because machines of a gate are slow and shared.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use orderfleet::auth::{self, Role};
-use orderfleet::config::{IntakeSettings, PostgresSettings, QueueSettings, RedisMode, RedisSettings};
+use orderfleet::config::{
+    IntakeSettings, PostgresSettings, QueueSettings, RedisMode, RedisSettings, Sources, load,
+};
 use orderfleet::dev::servers::{Durability, Servers};
 use orderfleet::ids::IntentId;
 use orderfleet::intake::{Intake, Parts, Snapshots, serve};
@@ -78,6 +80,7 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
         secret: SecretString::from("a secret of at least thirty-two characters"),
         stripe: StripeSignature::new(["whsec_test"], 300).unwrap(),
         easypost: EasyPostSignature::new(["test"]).unwrap(),
+        orders: load(&Sources::default()).unwrap().orders,
         snapshots: Snapshots::default(),
         lanes: BTreeMap::default(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),

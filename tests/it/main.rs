@@ -18,6 +18,7 @@ mod house;
 mod intake;
 mod labels;
 mod orders;
+mod pay_again;
 mod payments;
 mod providers;
 mod servers;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{Intake, Parts, Snapshots, serve};
 use super::webhooks::stripe_header;
 use crate::auth::{self, Role};
-use crate::config::{IntakeSettings, LaneSettings, PostgresSettings, QueueSettings};
+use crate::config::{IntakeSettings, LaneSettings, PostgresSettings, QueueSettings, Sources, load};
 use crate::ids::ApiKeyId;
 use crate::queue::Queue;
 use crate::queue::tests::server::Server;
@@ -71,6 +71,7 @@ pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
         secret: SecretString::from(SECRET),
         stripe: StripeSignature::new([STRIPE_SECRET], 300).unwrap(),
         easypost: EasyPostSignature::new([EASYPOST_SECRET]).unwrap(),
+        orders: load(&Sources::default()).unwrap().orders,
         snapshots,
         lanes: [(
             "intents".to_owned(),

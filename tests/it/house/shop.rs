@@ -49,7 +49,7 @@ pub(crate) fn abroad(cart: &str, sku: &str, quantity: i64) -> Value {
 }
 
 /// Reads an answer that says reserved.
-fn bought(answer: &Value) -> Bought {
+pub(crate) fn bought(answer: &Value) -> Bought {
     assert_eq!((&answer["status"], &answer["success"]), (&json!("reserved"), &json!(true)), "{answer}");
     let text =
         |field: &str| answer[field].as_str().unwrap_or_else(|| panic!("no {field}: {answer}")).to_owned();
@@ -85,6 +85,17 @@ impl House {
     /// The same for one suit, by its cart.
     pub(crate) async fn buy(&self, cart: &str) -> Bought {
         self.buy_as(&wish(cart, "SUIT", 1)).await
+    }
+
+    /// Asks to pay an intent's order again; `waits` for the new secret.
+    pub(crate) async fn pay_again(&self, intent: IntentId, waits: bool) -> Answer {
+        let url = format!("{}/v1/order-intents/{intent}/payment", self.intake);
+        let mut request = self.client.post(url).bearer_auth(&self.key);
+        if waits {
+            request = request.header("prefer", HOLD);
+        }
+        let answer = request.send().await.unwrap();
+        Answer { status: answer.status().as_u16(), is_replay: false, body: answer.json().await.unwrap() }
     }
 
     /// The public state of an intent.

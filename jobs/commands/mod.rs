@@ -1,0 +1,6 @@
+//! What people ask of an order that is there: to be paid again, looked at again, moved on.
+//!
+//! No kinds: whoever asks learns at once whether it will be done, so each is one transaction that decides, writes and
+//! inserts the job that follows. Asked twice it is done once. None calls a provider: that is the job's.
+
+pub mod pay_again;
