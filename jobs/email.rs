@@ -146,7 +146,9 @@ async fn write(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<Mai
 }
 
 async fn facts(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<NoticeFacts, Failure> {
-    let mut facts = NoticeFacts { shop_name: rules.shop.name.clone(), ..NoticeFacts::default() };
+    let told = serde_json::from_value(notice.facts.clone())
+        .map_err(|error| Failure::permanent("unreadable_facts", error))?;
+    let mut facts = NoticeFacts { shop_name: rules.shop.name.clone(), ..told };
     let Some(id) = notice.order else {
         return Ok(facts);
     };

@@ -17,6 +17,7 @@ use crate::store::effects::Proof;
 use crate::wording::Wording;
 
 pub mod commands;
+mod giveback;
 mod parcel;
 mod settlement;
 mod taken;
@@ -197,6 +198,7 @@ jobs! {
     order_intent::OrderIntent,
     payment_open::PaymentOpen,
     payment_cancel::PaymentCancel,
+    refund::Refund,
     payment_confirmation::PaymentConfirmation,
     reservation_expiry::ReservationExpiry,
     shipping_label::ShippingLabel,

@@ -2,21 +2,23 @@
 //!
 //! Used by every kind that hears of money (a webhook, an expiry, a cancellation), so that all of them come to the same
 //! end in any order. Late money confirms where all pieces can be held once more. Money that does not fit (the pieces are
-//! gone, surplus, another amount) never confirms anything: it is captured in our books and opens an exception, so that it
-//! is never kept in silence.
+//! gone, surplus, another amount) never confirms anything: it is captured in our books, and goes back or opens an
+//! exception, so that it is never kept in silence.
 
 use std::collections::HashMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Rules;
 use super::email::Email;
+use super::giveback;
 use super::payment_cancel::PaymentCancel;
 use super::reservation_expiry::ReservationExpiry;
 use super::shipping_label::ShippingLabel;
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
 use crate::domain::payment::{Match, State, compare};
+use crate::domain::refund::Origin;
 use crate::ids::{OrderId, PaymentId};
 use crate::job::{Failure, NewJob};
 use crate::store::exceptions::{self, Severity};
@@ -145,17 +147,26 @@ enum Misfit {
 }
 
 impl Misfit {
-    const fn kind(self) -> &'static str {
+    /// The exception that shows it to a person; none where giving the money back is all that there is to do.
+    const fn exception(self) -> Option<&'static str> {
         match self {
-            Self::Amount => "amount_mismatch",
-            Self::StockLost => "stock_lost_after_payment",
-            Self::AfterTheEnd => "payment_after_cancellation",
-            Self::Surplus => "surplus_payment",
+            Self::Amount => Some("amount_mismatch"),
+            Self::StockLost => Some("stock_lost_after_payment"),
+            Self::AfterTheEnd | Self::Surplus => None,
+        }
+    }
+
+    /// Why the money goes back; none where a person decides that.
+    const fn origin(self) -> Option<Origin> {
+        match self {
+            Self::Amount => None,
+            Self::StockLost | Self::AfterTheEnd => Some(Origin::LatePayment),
+            Self::Surplus => Some(Origin::Surplus),
         }
     }
 }
 
-/// Counts the money and shows it to a person.
+/// Counts the money, shows to a person what is left to decide, and gives back what pays nothing.
 async fn misfit(
     tx: &mut Tx,
     (order, payment): (&Order, &Payment),
@@ -168,6 +179,23 @@ async fn misfit(
     if heard.currency.eq_ignore_ascii_case(&order.currency) {
         orders::capture(tx, order.id, heard.received_minor, cause).await?;
     }
+    if let Some(kind) = misfit.exception() {
+        set_aside(tx, (order, payment), heard, kind, cause).await?;
+    }
+    if let Some(origin) = misfit.origin() {
+        giveback::open(tx, payment.id, heard.received_minor, origin, cause).await?;
+    }
+    Ok(())
+}
+
+/// The order waits for a person, who is shown what came and what was due.
+async fn set_aside(
+    tx: &mut Tx,
+    (order, payment): (&Order, &Payment),
+    heard: &Heard,
+    kind: &str,
+    cause: &str,
+) -> Result<(), Failure> {
     if order.status == Status::PendingPayment {
         let step = Move {
             id: order.id,
@@ -184,7 +212,7 @@ async fn misfit(
         amount(order.total_minor, &order.currency),
         order.status
     );
-    exceptions::open(tx, order.id, misfit.kind(), Severity::Critical, &detail).await?;
+    exceptions::open(tx, order.id, kind, Severity::Critical, &detail).await?;
     Ok(())
 }
 
@@ -249,7 +277,18 @@ pub(super) async fn tell(
     once: Once,
     cause: &str,
 ) -> Result<(), Failure> {
-    if let Some(communication) = communications::notify(tx, order, notice, once, json!({})).await? {
+    tell_with(tx, order, (notice, once), json!({}), cause).await
+}
+
+/// The same, with facts that the order's row does not hold.
+pub(super) async fn tell_with(
+    tx: &mut Tx,
+    order: OrderId,
+    (notice, once): (Notice, Once),
+    facts: Value,
+    cause: &str,
+) -> Result<(), Failure> {
+    if let Some(communication) = communications::notify(tx, order, notice, once, facts).await? {
         jobs::insert(tx, vec![NewJob::of(&Email { communication }, cause)]).await?;
     }
     Ok(())

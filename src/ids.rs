@@ -108,6 +108,8 @@ ids! {
     ReservationId = "res";
     /// One charge at one provider.
     PaymentId = "pay";
+    /// Money on its way back: one refund at one provider.
+    RefundId = "rfd";
     /// One parcel's journey.
     ShipmentId = "shp";
     /// A bought right to ship.

@@ -17,7 +17,7 @@ const SUBJECT: &str = "Subject: ";
 const LONGEST_SUBJECT: usize = 150;
 
 /// Every template: kind, language, words.
-const TEMPLATES: [(&str, &str, &str); 8] = [
+const TEMPLATES: [(&str, &str, &str); 9] = [
     ("order_confirmation", "en", include_str!("../config/emails/order_confirmation.txt")),
     ("shipping_notification", "en", include_str!("../config/emails/shipping_notification.txt")),
     ("reservation_expired", "en", include_str!("../config/emails/reservation_expired.txt")),
@@ -25,6 +25,7 @@ const TEMPLATES: [(&str, &str, &str); 8] = [
     ("delay_or_exception", "en", include_str!("../config/emails/delay_or_exception.txt")),
     ("delivery_confirmation", "en", include_str!("../config/emails/delivery_confirmation.txt")),
     ("cancellation", "en", include_str!("../config/emails/cancellation.txt")),
+    ("refund_confirmation", "en", include_str!("../config/emails/refund_confirmation.txt")),
     ("ops_alert", "en", include_str!("../config/emails/ops_alert.txt")),
 ];
 
@@ -46,6 +47,9 @@ pub struct NoticeFacts {
     /// The order's total, written out: `USD 129.00`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<String>,
+    /// What went back, written out: `USD 12.90`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refunded: Option<String>,
     /// What was ordered.
     pub lines: Vec<NoticeLine>,
     /// Who carries the parcel.
@@ -217,6 +221,7 @@ fn every_fact() -> NoticeFacts {
         order_url: some(),
         customer_name: some(),
         total: some(),
+        refunded: some(),
         lines: vec![NoticeLine { name: "x".to_owned(), quantity: 1, total: "x".to_owned() }],
         carrier: some(),
         tracking_code: some(),

@@ -4,18 +4,6 @@ use super::Absent;
 
 pub(super) const ABSENT: &[Absent] = &[
     Absent {
-        id: "I22",
-        name: "surplus goes back",
-        sentence: "Surplus payments are fully refunded.",
-        reason: "there is no table of refunds; a person sees surplus money as an exception (I21)",
-    },
-    Absent {
-        id: "I24",
-        name: "refunds are counted",
-        sentence: "What a payment sets aside for refunds is the sum of its refunds.",
-        reason: "there is no table of refunds",
-    },
-    Absent {
         id: "I38",
         name: "a key names one answer",
         sentence: "An idempotency key that is done has its answer, and no two answers share one.",

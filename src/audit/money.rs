@@ -32,14 +32,27 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I21",
         name: "no money without an owner",
-        sentence: "Captured money that pays nothing (no primary, or an order that awaits its money or is cancelled) has an open exception.",
+        sentence: "Captured money that pays nothing (no primary, or an order that awaits its money or is cancelled) goes back, or an open exception shows it.",
         when: When::Quiescent,
         of: Of::Payment,
         sql: "select p.id, format('%s %s as %s of order %s, which is %s', p.captured_minor, p.currency, p.role, o.id, o.status)
                 from payments p join orders o on o.id = p.order_id
-               where p.state = 'captured'
+               where p.state = 'captured' and p.refund_reserved_minor < p.captured_minor
                  and (p.role <> 'primary' or coalesce(o.resume_to, o.status) in ('pending_payment', 'cancelled'))
                  and not exists (select from order_exceptions e where e.order_id = o.id and e.state <> 'resolved')",
+    },
+    Invariant {
+        id: "I22",
+        name: "surplus goes back",
+        sentence: "A surplus payment is given back in full, or an open exception says why not.",
+        when: When::Quiescent,
+        of: Of::Payment,
+        sql: "select p.id, format('%s of %s %s went back', coalesce(r.back, 0), p.captured_minor, p.currency)
+                from payments p
+                left join (select payment_id, sum(amount_minor) as back from refunds where state in ('pending', 'succeeded')
+                            group by payment_id) r on r.payment_id = p.id
+               where p.role = 'surplus' and p.captured_minor <> coalesce(r.back, 0)
+                 and not exists (select from order_exceptions e where e.order_id = p.order_id and e.state <> 'resolved')",
     },
     Invariant {
         id: "I23",
@@ -50,17 +63,41 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         sql: "select id, format('refunded %s of %s', refunded_minor, captured_minor) from orders
                where refunded_minor not between 0 and captured_minor
               union all
-              select order_id, format('payment %s: %s of %s set aside for refunds', id, refund_reserved_minor, captured_minor)
-                from payments where refund_reserved_minor not between 0 and captured_minor",
+              select p.order_id, format('payment %s: %s of %s set aside for refunds', p.id, r.aside, p.captured_minor)
+                from payments p
+                join (select payment_id, sum(amount_minor) as aside from refunds where state not in ('cancelled', 'failed')
+                       group by payment_id) r on r.payment_id = p.id
+               where r.aside > p.captured_minor",
+    },
+    Invariant {
+        id: "I24",
+        name: "refunds are counted",
+        sentence: "What a payment sets aside for refunds, and what an order gave back in its currency, are the sums of their refunds.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select p.order_id, format('payment %s: %s set aside, its refunds are %s', p.id, p.refund_reserved_minor, coalesce(r.aside, 0))
+                from payments p
+                left join (select payment_id, sum(amount_minor) as aside from refunds where state not in ('cancelled', 'failed')
+                            group by payment_id) r on r.payment_id = p.id
+               where p.refund_reserved_minor <> coalesce(r.aside, 0)
+              union all
+              select o.id, format('%s refunded, its refunds are %s', o.refunded_minor, coalesce(r.back, 0))
+                from orders o
+                left join (select order_id, currency, sum(amount_minor) as back from refunds where state = 'succeeded'
+                            group by order_id, currency) r on r.order_id = o.id and r.currency = o.currency
+               where o.refunded_minor <> coalesce(r.back, 0)",
     },
     Invariant {
         id: "I25",
         name: "refunded is all of it",
-        sentence: "An order is refunded exactly when all that it captured went back.",
+        sentence: "An order is refunded exactly when all that it captured went back; one whose refund the bank sent back later stays so, and an open exception says it.",
         when: When::Quiescent,
         of: Of::Order,
         sql: "select id, format('%s, refunded %s of %s', status, refunded_minor, captured_minor) from orders
-               where (status = 'refunded') <> (captured_minor > 0 and refunded_minor = captured_minor)",
+               where (status = 'refunded') <> (captured_minor > 0 and refunded_minor = captured_minor)
+                 and not (status = 'refunded' and exists (
+                       select from order_exceptions e
+                        where e.order_id = orders.id and e.type = 'refund_failed' and e.state <> 'resolved'))",
     },
     Invariant {
         id: "I41",

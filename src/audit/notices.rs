@@ -15,14 +15,19 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I33",
         name: "who paid is told",
-        sentence: "A paid order has its confirmation; I44 says that it is on its way, I40 that it is not lost.",
+        sentence: "A paid order has its confirmation, and so has money that went back; I44 says that it is on its way, I40 that it is not lost.",
         when: When::Always,
         of: Of::Order,
         sql: "select o.id, format('%s, but no confirmation was ever written', o.status)
                 from orders o
                 join order_statuses s on s.status = coalesce(o.resume_to, o.status) and s.is_paid
                 left join communications c on c.order_id = o.id and c.kind = 'order_confirmation'
-               where c.id is null",
+               where c.id is null
+              union all
+              select r.order_id, format('%s went back, and nobody was told', r.id)
+                from refunds r
+                left join communications c on c.kind = 'refund_confirmation' and c.dedupe_key = 'refund:' || r.id
+               where r.state = 'succeeded' and c.id is null",
     },
     Invariant {
         id: "I44",

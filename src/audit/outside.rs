@@ -42,6 +42,32 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                where t.metadata ->> 'payment_id' is not null group by 1 having count(*) > 1",
     },
     Invariant {
+        id: "I28-refunds",
+        name: "the provider's refunds are ours",
+        sentence: "Every refund at the provider is one of ours, of the same payment and amount and as far as ours, and the other way round.",
+        when: When::Quiescent,
+        of: Of::Name,
+        sql: "with theirs as (
+                select * from json_to_recordset($1::json -> 'refunds')
+                           as t (id text, payment_id text, amount bigint, currency text, status text)),
+              ours as (
+                select r.provider_refund_id as id, r.state, p.provider_payment_id as payment_id, r.currency,
+                       r.amount_minor * 10 ^ (c.stripe_exponent - c.exponent) as amount
+                  from refunds r join payments p on p.id = r.payment_id join currencies c on c.code = r.currency
+                 where r.provider = 'stripe' and r.provider_refund_id is not null)
+              select id, case when o.state is null then format('%s %s of %s is not ours', t.amount, upper(t.currency), t.payment_id)
+                              when t.status is null then format('ours is %s, the provider has none', o.state)
+                              else format('%s: %s %s of %s; ours is %s: %s %s of %s', t.status, t.amount, upper(t.currency), t.payment_id,
+                                          o.state, o.amount, o.currency, o.payment_id) end
+                from theirs t full join ours o using (id)
+               where o.state is null or t.status is null or t.payment_id is distinct from o.payment_id or t.amount <> o.amount
+                  or upper(t.currency) <> o.currency or (t.status = 'succeeded') <> (o.state = 'succeeded')
+              union all
+              select t.metadata ->> 'refund_id', string_agg(t.id, ', ' order by t.id)
+                from json_to_recordset($1::json -> 'refunds') as t (id text, metadata json)
+               where t.metadata ->> 'refund_id' is not null group by 1 having count(*) > 1",
+    },
+    Invariant {
         id: "I28-mails",
         name: "the mail server's mails are ours",
         sentence: "Every accepted mail is a notice of ours, no more often than possible duplicates were counted, and every sent notice arrived.",

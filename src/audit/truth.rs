@@ -4,10 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The sandbox's facts: payments, labels and mails.
+/// The sandbox's facts: payments, refunds, labels and mails.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Truth {
     payments: Vec<Payment>,
+    refunds: Vec<Refund>,
     labels: Vec<Label>,
     mails: Vec<Mail>,
 }
@@ -33,6 +34,19 @@ struct Payment {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Metadata {
     payment_id: Option<String>,
+    refund_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Refund {
+    id: String,
+    payment_id: String,
+    /// In the currency's smallest unit, as the provider counts.
+    amount: i64,
+    currency: String,
+    status: String,
+    #[serde(default)]
+    metadata: Metadata,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -83,23 +83,27 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I42",
         name: "nothing was bought or charged twice",
-        sentence: "No second receipt that tells of another payment or label is left unresolved.",
+        sentence: "No second receipt that tells of another payment, refund or label is left unresolved.",
         when: When::Always,
         of: Of::Name,
         sql: "select f.name, format('run %s brought %s, the effect has %s', v.run, v.provider_ref, coalesce(f.provider_ref, 'none'))
                 from effect_evidence v join effects f on f.name = v.name
                where v.resolved_at is null and v.provider_ref is distinct from f.provider_ref
-                 and (f.name like 'pay_create:%' or f.name like 'label:%:buy')",
+                 and (f.name like 'pay_create:%' or f.name like 'refund:%' or f.name like 'label:%:buy')",
     },
     Invariant {
         id: "I43",
         name: "every receipt is booked",
-        sentence: "What a receipt proves stands in our tables too: the payment opened, the label bought, the notice sent.",
+        sentence: "What a receipt proves stands in our tables too: the payment opened, the money given back, the label bought, the notice sent.",
         when: When::Quiescent,
         of: Of::Name,
         sql: "select e.name, format('%s is known to nobody', e.provider_ref)
                 from effects e left join payments p on p.provider_payment_id = e.provider_ref
                where e.state = 'done' and e.name like 'pay_create:%' and p.id is null
+              union all
+              select e.name, format('%s is known to nobody', e.provider_ref)
+                from effects e left join refunds r on r.provider_refund_id = e.provider_ref
+               where e.state = 'done' and e.name like 'refund:%' and r.id is null
               union all
               select e.name, format('%s is known to nobody', e.provider_ref)
                 from effects e left join labels l on l.tracking_code = e.provider_ref

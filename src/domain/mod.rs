@@ -16,5 +16,6 @@ pub mod order;
 pub mod payment;
 pub mod pricing;
 pub mod priority;
+pub mod refund;
 pub mod shipment;
 pub mod webhook;

@@ -270,11 +270,18 @@ impl Amount {
 
     /// What Stripe calls this amount, if it can be charged there.
     pub fn to_stripe(self) -> Result<i64, MoneyError> {
+        if let Some(least) =
+            look_up(&STRIPE_MINIMUMS, self.currency).filter(|least| (1..*least).contains(&self.minor))
+        {
+            return Err(MoneyError::BelowMinimum { amount: self, least });
+        }
+        self.to_stripe_refund()
+    }
+
+    /// What Stripe calls this amount, if it can be given back there: a part of a charge has no minimum.
+    pub fn to_stripe_refund(self) -> Result<i64, MoneyError> {
         if self.minor <= 0 {
             return Err(MoneyError::NotPositive(self));
-        }
-        if let Some(least) = look_up(&STRIPE_MINIMUMS, self.currency).filter(|least| self.minor < *least) {
-            return Err(MoneyError::BelowMinimum { amount: self, least });
         }
         let units =
             rescale(self.minor, self.currency.exponent(), self.currency.stripe_exponent(), self.currency)?;

@@ -15,16 +15,22 @@ pub enum Notice {
     DeliveryConfirmation,
     /// Something went wrong that the customer must know.
     DelayOrException,
+    /// The order will not be fulfilled.
+    Cancellation,
+    /// Money went back.
+    RefundConfirmation,
 }
 
 impl Notice {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::OrderConfirmation,
         Self::ShippingNotification,
         Self::ReservationExpired,
         Self::DeliveryConfirmation,
         Self::DelayOrException,
+        Self::Cancellation,
+        Self::RefundConfirmation,
     ];
 
     /// Its stored name; its wording stands in `config/emails/{name}.txt`.
@@ -36,6 +42,8 @@ impl Notice {
             Self::ReservationExpired => "reservation_expired",
             Self::DeliveryConfirmation => "delivery_confirmation",
             Self::DelayOrException => "delay_or_exception",
+            Self::Cancellation => "cancellation",
+            Self::RefundConfirmation => "refund_confirmation",
         }
     }
 }
@@ -51,6 +59,8 @@ pub enum Once {
     Shipment(Uuid),
     /// Once for an exception.
     Exception(Uuid),
+    /// Once for money that went back.
+    Refund(Uuid),
 }
 
 impl Once {
@@ -62,6 +72,7 @@ impl Once {
             Self::Hold(id, epoch) => format!("order:{id}:hold:{epoch}"),
             Self::Shipment(id) => format!("shipment:{id}"),
             Self::Exception(id) => format!("exception:{id}"),
+            Self::Refund(id) => format!("refund:{id}"),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Stripe: opening, looking at and cancelling a payment. The only file that knows the Stripe crates.
+//! Stripe: opening, looking at and cancelling a payment; giving money back is in [`refund`]. The only room that knows the
+//! Stripe crates.
 //!
 //! Requests and answers are the crates' own; the connection is ours. Their client opens a TCP and TLS connection for each
 //! call, has no time-out by default, loses the HTTP status of an answer that is not JSON, and can't tell a call that
@@ -28,8 +29,14 @@ use crate::domain::money::{Amount, Currency, MoneyError};
 use crate::ids::{OrderId, PaymentId};
 use crate::job::Dependency;
 
+mod refund;
+
+pub use refund::{CreateRefund, RefundSeen};
+
 /// What Stripe calls a payment that is no longer in a state for the request.
 const UNEXPECTED_STATE: &str = "payment_intent_unexpected_state";
+/// The same in our word.
+const UNEXPECTED: &str = "unexpected_state";
 
 /// Payments on a page of a look: Stripe's largest.
 const PAGE: i64 = 100;
@@ -173,21 +180,21 @@ impl Stripe {
         self.ask(&CancelPaymentIntent::new(id), Some(key)).await
     }
 
-    /// A request with a key is a mutation, one without is a look.
     async fn ask<R>(&self, request: &R, key: Option<&str>) -> Result<PaymentSeen, CallError>
     where
         R: StripeRequest<Output = PaymentIntent>,
     {
-        let call = if key.is_some() { Call::Counts } else { Call::Look };
-        let strategy = match key {
-            Some(key) => {
-                RequestStrategy::Idempotent(IdempotencyKey::new(key).map_err(|error| impossible(&error))?)
-            }
-            None => RequestStrategy::Once,
-        };
+        let (call, strategy) = once(key)?;
         let answer = request.customize().request_strategy(strategy).send(&self.wire).await;
         answer.and_then(seen).map_err(|cause| CallError { to: Dependency::Stripe, call, cause })
     }
+}
+
+/// Each request is sent once. One with a key is a mutation, one without is a look.
+fn once(key: Option<&str>) -> Result<(Call, RequestStrategy), CallError> {
+    let Some(key) = key else { return Ok((Call::Look, RequestStrategy::Once)) };
+    let key = IdempotencyKey::new(key).map_err(|error| impossible(&error))?;
+    Ok((Call::Counts, RequestStrategy::Idempotent(key)))
 }
 
 fn impossible(error: &dyn std::error::Error) -> CallError {
@@ -289,7 +296,7 @@ fn refusal(answer: &Answer) -> Cause {
         .collect();
     let about = said.join(" ");
     if codes.code.as_deref() == Some(UNEXPECTED_STATE) {
-        return Cause::LookFirst { code: "unexpected_state", about };
+        return Cause::LookFirst { code: UNEXPECTED, about };
     }
     // The failure of an earlier call, kept under its key: the same key will never say anything else.
     if answer.is_kept_failure() {

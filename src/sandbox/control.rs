@@ -15,7 +15,7 @@ use super::books::State as Known;
 use super::easypost::trackers;
 use super::faults::Rule;
 use super::smtp::mail::Mail;
-use super::stripe::payments_settle;
+use super::stripe::{payments_settle, refunds_settle};
 use super::truth::Fact;
 use super::world::World;
 
@@ -32,6 +32,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/_sandbox/webhooks/release", post(release))
         .route("/_sandbox/trackers/{tracking_code}/{status}", post(push_tracker))
         .route("/_sandbox/payments/{id}/{outcome}", post(settle_payment))
+        .route("/_sandbox/refunds/{id}/{outcome}", post(settle_refund))
         .route("/_sandbox/reset", post(reset))
 }
 
@@ -83,7 +84,7 @@ fn facts(known: &Known, kind: Kind) -> Value {
             .iter()
             .map(|refund| {
                 json!({"id": refund.id, "payment_id": refund.intent, "amount": refund.amount,
-                       "currency": refund.currency, "metadata": refund.metadata})
+                       "currency": refund.currency, "status": refund.status, "metadata": refund.metadata})
             })
             .collect(),
         Kind::Labels => known.shipments.iter().filter_map(label).collect(),
@@ -184,6 +185,18 @@ async fn settle_payment(
         "succeeded" => payments_settle(&world, &id, true).into_response(),
         "failed" => payments_settle(&world, &id, false).into_response(),
         _ => problem(StatusCode::BAD_REQUEST, "a payment ends as succeeded or failed"),
+    }
+}
+
+/// Ends a refund: `succeeded`, or `failed` as a bank may do days after it had succeeded.
+async fn settle_refund(
+    State(world): State<Arc<World>>,
+    Path((id, outcome)): Path<(String, String)>,
+) -> Response {
+    match outcome.as_str() {
+        "succeeded" => refunds_settle(&world, &id, true).into_response(),
+        "failed" => refunds_settle(&world, &id, false).into_response(),
+        _ => problem(StatusCode::BAD_REQUEST, "a refund ends as succeeded or failed"),
     }
 }
 

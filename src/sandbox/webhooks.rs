@@ -69,6 +69,8 @@ pub(crate) enum About {
     Payment(Box<Intent>),
     /// Stripe: money given back.
     Refund(Box<Refund>),
+    /// Stripe: the charge of a payment, whose refunds are told in one sum.
+    Charge(Box<Intent>),
     /// EasyPost: a tracker, and the status that it had before.
     Tracker(Box<Tracker>, Option<String>),
 }
@@ -90,6 +92,7 @@ impl Event {
         match &self.about {
             About::Payment(intent) => events::body(self, &intent.body()),
             About::Refund(refund) => events::body(self, &refund.body()),
+            About::Charge(intent) => events::body(self, &intent.charge_body()),
             About::Tracker(tracker, before) => tracker::event_body(self, tracker, before.as_deref()),
         }
     }
@@ -99,13 +102,14 @@ impl Event {
         match &self.about {
             About::Payment(intent) => &intent.id,
             About::Refund(refund) => &refund.id,
+            About::Charge(intent) => intent.charge.as_deref().unwrap_or(&intent.id),
             About::Tracker(tracker, _) => &tracker.id,
         }
     }
 
     fn point(&self) -> Point {
         match self.about {
-            About::Payment(_) | About::Refund(_) => Point::WebhookStripe,
+            About::Payment(_) | About::Refund(_) | About::Charge(_) => Point::WebhookStripe,
             About::Tracker(..) => Point::WebhookEasypost,
         }
     }
@@ -256,7 +260,7 @@ async fn post_until_taken(world: &Arc<World>, event: &Event, body: &str) -> Opti
 async fn post_once(world: &Arc<World>, event: &Event, body: &str) -> bool {
     let Ok(_slot) = world.post.slots.acquire().await else { return false };
     let (url, header, signature) = match event.about {
-        About::Payment(_) | About::Refund(_) => {
+        About::Payment(_) | About::Refund(_) | About::Charge(_) => {
             let at = world.clock.unix_seconds();
             (&world.post.stripe_url, "Stripe-Signature", stripe(&world.secrets.stripe_webhook, at, body))
         }

@@ -56,13 +56,15 @@ pub struct Communication {
     pub recipient: String,
     /// In which language.
     pub locale: String,
+    /// What it tells beside what its order's rows hold.
+    pub facts: Value,
 }
 
 /// Locks a notice that is still to be sent. None where it was sent, suppressed or given up.
 pub async fn take(tx: &mut Tx, id: CommunicationId) -> Stored<Option<Communication>> {
     let row = sqlx::query!(
         r#"/* communications::take */
-        select order_id, kind, recipient, locale, state from communications where id = $1 for update"#,
+        select order_id, kind, recipient, locale, facts, state from communications where id = $1 for update"#,
         id.uuid()
     )
     .fetch_optional(tx.conn())
@@ -78,6 +80,7 @@ pub async fn take(tx: &mut Tx, id: CommunicationId) -> Stored<Option<Communicati
         notice,
         recipient: row.recipient,
         locale: row.locale,
+        facts: row.facts,
     }))
 }
 

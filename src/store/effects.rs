@@ -130,6 +130,15 @@ pub async fn unresolved(tx: &mut Tx, names: &[String]) -> Stored<HashSet<String>
     Ok(rows.into_iter().collect())
 }
 
+/// What is known of an effect; none where it was never begun.
+pub async fn state_of(tx: &mut Tx, name: &str) -> Stored<Option<EffectState>> {
+    let state =
+        sqlx::query_scalar!("/* effects::state_of */ select state from effects where name = $1", name)
+            .fetch_optional(tx.conn())
+            .await?;
+    state.as_deref().map(EffectState::named).transpose()
+}
+
 /// What a provider answered to a mutation.
 #[derive(Clone, Debug)]
 pub struct Proof {

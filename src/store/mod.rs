@@ -31,6 +31,7 @@ pub mod payments;
 #[cfg(feature = "proof")]
 pub mod probe;
 pub mod progress;
+pub mod refunds;
 pub mod reservations;
 pub mod shipments;
 pub mod snapshot;

@@ -126,6 +126,8 @@ pub struct Order {
     pub total_minor: i64,
     /// What was captured, in minor units.
     pub captured_minor: i64,
+    /// What went back, in minor units.
+    pub refunded_minor: i64,
     /// Who takes the money.
     pub payment_provider: String,
     /// How it goes.
@@ -145,7 +147,7 @@ pub async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, Order
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     let rows = sqlx::query!(
         r#"/* orders::lock */
-        select id, order_number, tenant, status, resume_to, currency, total_minor, captured_minor, payment_provider,
+        select id, order_number, tenant, status, resume_to, currency, total_minor, captured_minor, refunded_minor, payment_provider,
                shipping_method, shipping_address, customer, priority, payable_until < clock_timestamp() as "past!"
           from orders where id = any($1) order by cart_id, id for no key update"#,
         &ids
@@ -163,6 +165,7 @@ pub async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, Order
             currency: row.currency,
             total_minor: row.total_minor,
             captured_minor: row.captured_minor,
+            refunded_minor: row.refunded_minor,
             payment_provider: row.payment_provider,
             shipping_method: row.shipping_method,
             shipping_address: row.shipping_address,
@@ -237,6 +240,21 @@ pub async fn capture(tx: &mut Tx, id: OrderId, minor: i64, cause: &str) -> Store
     .await?;
     tx.touch_order(id);
     exactly("orders::capture", 1, done.rows_affected())
+}
+
+/// Counts money that went back, in minor units of the order's currency; less than nothing where the bank sent it back again.
+pub async fn refund(tx: &mut Tx, id: OrderId, minor: i64, cause: &str) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* orders::refund */
+        update orders set refunded_minor = refunded_minor + $2, actor = 'system', cause = $3 where id = $1"#,
+        id.uuid(),
+        minor,
+        cause
+    )
+    .execute(tx.conn())
+    .await?;
+    tx.touch_order(id);
+    exactly("orders::refund", 1, done.rows_affected())
 }
 
 /// While an order waits aside, what it resumes to is another now.

@@ -33,6 +33,7 @@ pub(crate) async fn intent_states(
             'status', case
                when i.state <> 'accepted' then i.state
                when o.status = 'cancelled' then 'cancelled'
+               when o.status = 'refunded' and (o.cancel_reason is not null or p.role is distinct from 'primary') then 'cancelled'
                when p.role = 'primary' or (select s.is_paid from order_statuses s where s.status = coalesce(o.resume_to, o.status)) then 'paid'
                when r.active then 'reserved' else 'expired' end,
             'order_id', o.id, 'order_number', o.order_number, 'order_status', o.status,

@@ -73,7 +73,7 @@ async fn scopes(store: &Store) {
 
 #[test]
 fn what_is_not_the_truth_is_an_error() {
-    for text in [&b"{}"[..], b"[]", br#"{"payments": [{}], "labels": [], "mails": []}"#] {
+    for text in [&b"{}"[..], b"[]", br#"{"payments": [{}], "refunds": [], "labels": [], "mails": []}"#] {
         assert!(Truth::read(text).is_err());
     }
 }
@@ -111,7 +111,9 @@ fn truth(change: fn(&mut Value)) -> Truth {
         "payments": [payment("pi_1", "requires_payment_method"), payment("pi_2", "succeeded"),
                      payment("pi_2b", "succeeded"), payment("pi_3", "succeeded"), payment("pi_4", "succeeded"),
                      payment("pi_6", "canceled")],
-        "refunds": [], "labels": [label(2), label(3)], "mails": [mail(2), mail(3)], "webhooks": [],
+        "refunds": [{"id": "re_pi_2b", "payment_id": "pi_2b", "amount": 2000, "currency": "usd", "status": "succeeded",
+                     "metadata": {"refund_id": "refund of pi_2b"}}],
+        "labels": [label(2), label(3)], "mails": [mail(2), mail(3), mail(22)], "webhooks": [],
     });
     change(&mut truth);
     Truth::read(truth.to_string().as_bytes()).unwrap()

@@ -62,6 +62,17 @@ async fn give_up(house: &House, kind: Kind) {
             cancel(house, &bought).await;
             until_open(house, "payment_not_cancelled").await;
         }
+        Kind::Refund => {
+            let bought = house.buy("not-given-back").await;
+            house.pay(&bought).await;
+            house.until_order(bought.order, "shipped").await;
+            never("stripe.refund").await;
+            let second = house.second_payment(&bought).await;
+            house.pay(&second).await;
+            house.until_refunds(bought.order, &["failed"]).await;
+            until_open(house, "refund_failed").await;
+            assert_eq!(house.value("select sum(refund_reserved_minor) from payments").await, 0);
+        }
         Kind::PaymentConfirmation => {
             let bought = house.buy("not-looked-up").await;
             never("stripe.retrieve").await;
@@ -177,8 +188,12 @@ async fn a_payload_that_nobody_can_read_ends_as_a_dead_letter_of_its_kind() {
         house.execute(&row).await.unwrap();
     }
     house.work();
-    until(&house, "(select from dead_letters having count(*) = 8) all_of_them").await;
-    assert_eq!(house.count("dead_letters where code = 'unreadable_payload'").await, 8);
+    let all = Kind::ALL.len();
+    until(&house, &format!("(select from dead_letters having count(*) = {all}) all_of_them")).await;
+    assert_eq!(
+        house.count("dead_letters where code = 'unreadable_payload'").await,
+        i64::try_from(all).unwrap()
+    );
     assert_eq!(house.count("jobs").await, 0);
     let bought = house.buy("after-all").await;
     house.pay(&bought).await;

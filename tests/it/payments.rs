@@ -273,28 +273,26 @@ async fn p12_a_payment_that_nobody_knows_ends_as_a_dead_letter_and_not_in_silenc
 }
 
 #[tokio::test]
-async fn p15_a_second_success_of_one_order_is_surplus_and_shown() {
+async fn p15_a_second_success_of_one_order_is_surplus_and_goes_back_once() {
     let house = house::open().await;
     let (bought, letter) = paid_in_silence(&house, "cart-p15").await;
     house.deliver(&letter).await;
     house.until(bought.intent, "paid").await;
-    // A second payment of the order, as paying again would open it.
-    let second = format!(
-        "insert into payments (id, order_id, attempt_no, provider, provider_payment_id, amount_minor, currency, state, opened_at)
-         select gen_random_uuid(), id, 2, 'stripe', 'pi_second', total_minor, currency, 'pending', now() from orders where id = '{}'",
-        bought.order.uuid()
-    );
-    house.execute(&second).await.unwrap();
-    let twin = Bought { payment: "pi_second".to_owned(), ..bought.clone() };
-    house.deliver(&signed(&success(&twin, "evt_second", bought.total, "usd"))).await;
+    let second = house.second_payment(&bought).await;
+    house.pay(&second).await;
+    let told = house.letter("payment_intent.succeeded", &second.payment).await;
+    house.deliver(&told).await;
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.deliver(&told).await;
     house.settled().await;
-    assert_eq!(exceptions(&house, &bought).await, ["surplus_payment"]);
-    assert_eq!(
-        house.value("select role from payments where provider_payment_id = 'pi_second'").await,
-        "surplus"
-    );
+    let refunds = house.rows("select origin, state, amount_minor from refunds").await;
+    assert_eq!(refunds, [json!({"origin": "surplus", "state": "succeeded", "amount_minor": bought.total})]);
+    assert_eq!(house.truth("refunds").await.len(), 1);
+    assert_eq!(exceptions(&house, &bought).await, Vec::<String>::new());
+    assert_eq!(house.count("communications where kind = 'refund_confirmation' and state = 'sent'").await, 1);
+    assert_eq!(house.count("payments where role = 'surplus'").await, 1);
     is_paid_once(&house, &bought).await;
-    house.end_with_forged().await;
+    house.end().await;
 }
 
 #[tokio::test]

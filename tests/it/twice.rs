@@ -99,12 +99,15 @@ async fn w05_a_thousand_superseded_dead_letters_replayed_twice_at_once_change_no
     house.end().await;
 }
 
-/// One order that arrives, one that expires, and one whose payment is cancelled.
+/// One order that arrives and was paid twice, one that expires, and one whose payment is cancelled.
 async fn whole_lives(house: &House, wishes: &[Value; 3]) {
     let [whole, expires, cancelled] = wishes;
     let whole = house.buy_as(whole).await;
     house.pay(&whole).await;
     house.until_order(whole.order, "shipped").await;
+    let second = house.second_payment(&whole).await;
+    house.pay(&second).await;
+    house.until_refunds(whole.order, &["succeeded"]).await;
     let code = house.value("select tracking_code from labels").await;
     house.scan(code.as_str().unwrap(), "delivered").await;
     house.until_order(whole.order, "delivered").await;

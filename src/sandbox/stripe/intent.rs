@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::error::StripeError;
+use super::refunds;
 
 /// Where a payment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,6 +212,14 @@ impl Intent {
         Ok(amount)
     }
 
+    /// How a refund begins: of Stripe's test card `pendingRefund` the bank confirms it later.
+    pub(super) fn refund_status(&self) -> refunds::Status {
+        match self.method.as_deref() {
+            Some("pm_card_pendingRefund") => refunds::Status::Pending,
+            _ => refunds::Status::Succeeded,
+        }
+    }
+
     fn take(&mut self) -> &'static str {
         if self.manual_capture {
             return self.wait(Status::RequiresCapture, "payment_intent.amount_capturable_updated");
@@ -245,6 +254,16 @@ impl Intent {
         let decline = self.decline.as_ref()?;
         let error = StripeError::card(&decline.code, &decline.decline_code, REFUSED);
         Some(error.about(self.body()))
+    }
+
+    /// Its charge as Stripe shows it: what went back is told in one sum.
+    pub(crate) fn charge_body(&self) -> Value {
+        json!({
+            "id": self.charge, "object": "charge", "livemode": false, "amount": self.amount,
+            "amount_captured": self.received, "amount_refunded": self.refunded, "currency": self.currency,
+            "captured": self.received > 0, "paid": true, "refunded": self.refunded == self.received,
+            "payment_intent": self.id, "metadata": self.metadata, "status": "succeeded", "created": self.created,
+        })
     }
 
     /// As Stripe shows it.

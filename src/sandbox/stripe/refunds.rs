@@ -34,8 +34,24 @@ pub(crate) struct Refund {
     pub(crate) created: i64,
     /// The caller's own words.
     pub(crate) metadata: BTreeMap<String, String>,
+    /// How far it is.
+    #[serde(default)]
+    pub(crate) status: Status,
     charge: Option<String>,
     reason: Option<String>,
+}
+
+/// How far a refund is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    /// The bank has not confirmed it.
+    Pending,
+    /// The customer has it.
+    #[default]
+    Succeeded,
+    /// The bank did not take it, or sent it back.
+    Failed,
 }
 
 impl Refund {
@@ -44,9 +60,27 @@ impl Refund {
         json!({
             "id": self.id, "object": "refund", "amount": self.amount, "currency": self.currency,
             "payment_intent": self.intent, "charge": self.charge, "created": self.created, "reason": self.reason,
-            "metadata": self.metadata, "status": "succeeded", "balance_transaction": null, "receipt_number": null,
+            "metadata": self.metadata, "status": self.status, "balance_transaction": null, "receipt_number": null,
             "source_transfer_reversal": null, "transfer_reversal": null,
+            "failure_reason": (self.status == Status::Failed).then_some("declined"),
         })
+    }
+
+    /// Ends one that is pending, or fails one that had succeeded, as a bank does days later. The event that it brings up.
+    fn settle(&mut self, paid: bool) -> Result<&'static str, StripeError> {
+        match (self.status, paid) {
+            (Status::Pending, true) => {
+                self.status = Status::Succeeded;
+                Ok("refund.updated")
+            }
+            (Status::Pending | Status::Succeeded, false) => {
+                self.status = Status::Failed;
+                Ok("refund.failed")
+            }
+            (Status::Succeeded | Status::Failed, _) => {
+                Err(StripeError::invalid("This refund can not be settled so."))
+            }
+        }
     }
 }
 
@@ -71,13 +105,34 @@ pub(super) async fn create(
             currency: intent.currency.clone(),
             created: now.timestamp(),
             metadata: form.map("metadata"),
+            status: intent.refund_status(),
             charge: intent.charge.clone(),
             reason: form.text("reason").map(str::to_owned),
         };
-        books.record(now, Fact::Payment(intent));
+        books.record(now, Fact::Payment(intent.clone()));
         books.record(now, Fact::Refund(refund.clone()));
         let body = refund.body();
         books.notify(now, Event::stripe("refund.created", now, Some(&call), About::Refund(Box::new(refund))));
+        books
+            .notify(now, Event::stripe("charge.refunded", now, Some(&call), About::Charge(Box::new(intent))));
+        Ok(Json(body))
+    })
+}
+
+/// Ends a refund, on the control's word: a failed one is taken back into the payment.
+pub(crate) fn settle(world: &Arc<World>, id: &str, paid: bool) -> Answer {
+    world.change(|books, now| {
+        let mut refund =
+            books.state.refunds.get(id).ok_or_else(|| StripeError::missing("refund", id))?.clone();
+        let event = refund.settle(paid)?;
+        if !paid && let Some(intent) = books.state.intents.get(&refund.intent) {
+            let mut intent = intent.clone();
+            intent.refunded -= refund.amount;
+            books.record(now, Fact::Payment(intent));
+        }
+        books.record(now, Fact::Refund(refund.clone()));
+        let body = refund.body();
+        books.notify(now, Event::stripe(event, now, None, About::Refund(Box::new(refund))));
         Ok(Json(body))
     })
 }

@@ -119,14 +119,29 @@ pub(super) const PLANTS: &[Plant] = &[
          update orders set captured_minor = 2000 where id = u(1);
          insert into order_exceptions (id, order_id, type, severity, detail) values (u(82), u(1), 'x', 'info', 'x')",
     ),
-    tables("I21", "update order_exceptions set state = 'resolved', resolved_at = now() where order_id = u(2)"),
-    tables("I23", "alter table orders drop constraint orders_refunds; update orders set refunded_minor = 2001 where id = u(3)"),
+    // Money that came after the end: nobody was told, and none of it goes back.
+    tables(
+        "I21",
+        "update payments set state = 'captured', captured_minor = 2000 where provider_payment_id = 'pi_6';
+         update orders set captured_minor = 2000 where id = u(6)",
+    ),
+    tables(
+        "I22",
+        "update refunds set state = 'submitting', settled_at = null where order_id = u(2);
+         update orders set refunded_minor = 0 where id = u(2)",
+    ),
     tables(
         "I23",
-        "alter table payments drop constraint payments_refunds;
+        "alter table orders drop constraint orders_refunds; alter table payments drop constraint payments_refunds;
+         select give_back(3, 1, 2001);
          update payments set refund_reserved_minor = 2001 where provider_payment_id = 'pi_3'",
     ),
-    tables("I25", "update orders set refunded_minor = captured_minor where id = u(3)"),
+    tables("I24", "update payments set refund_reserved_minor = 1999 where provider_payment_id = 'pi_3'"),
+    tables("I24", "update orders set refunded_minor = 1 where id = u(3)"),
+    tables(
+        "I25",
+        "select give_back(3, 1, 2000); update payments set refund_reserved_minor = 2000 where provider_payment_id = 'pi_3'",
+    ),
     tables("I26", "delete from applied_signals where object_id = 'pi_3'"),
     tables(
         "I26",
@@ -156,6 +171,7 @@ pub(super) const PLANTS: &[Plant] = &[
            select u(86), order_id, kind, dedupe_key, recipient, recipient_hash, state, null, sent_at from communications where order_id = u(3)",
     ),
     tables("I33", "delete from communications where order_id = u(3); delete from effects where name = 'mail:3'"),
+    tables("I33", "delete from communications where kind = 'refund_confirmation'; delete from effects where name = 'mail:22'"),
     tables("I34", "insert into effects (name, id, request, state, job_id) values ('pay_cancel:1', u(87), '{\"payment_intent\": \"pi_1\"}', 'in_flight', u(88))"),
     tables("I34", "delete from dead_letters where kind = 'shipping-label'; delete from attempts"),
     tables(
@@ -184,7 +200,9 @@ pub(super) const PLANTS: &[Plant] = &[
         "insert into effect_evidence (name, run, receipt, provider_ref) values ('label:3:1:1:buy', 2, '{}', 'TRK33')",
     ),
     tables("I42", "insert into effect_evidence (name, run, receipt, provider_ref) values ('pay_create:pi_3', 2, '{}', 'pi_33')"),
+    tables("I42", "insert into effect_evidence (name, run, receipt, provider_ref) values ('refund:2:2', 2, '{}', 're_33')"),
     tables("I43", "update effects set provider_ref = 'pi_33' where name = 'pay_create:pi_3'"),
+    tables("I43", "update effects set provider_ref = 're_33' where name = 'refund:2:2'"),
     tables("I43", "update effects set provider_ref = 'TRK33' where name = 'label:3:1:1:buy'"),
     tables("I43", "update effects set provider_ref = 'msg_33@example.com' where name = 'mail:3'"),
     tables("I44", "delete from jobs where kind = 'email'"),
@@ -197,6 +215,14 @@ pub(super) const PLANTS: &[Plant] = &[
     outside("I28-twins", |truth| {
         let twin = truth["payments"][1]["metadata"].clone();
         truth["payments"][2]["metadata"] = twin;
+    }),
+    outside("I28-refunds", |truth| drop_first(truth, "refunds")),
+    outside("I28-refunds", |truth| truth["refunds"][0]["amount"] = json!(1999)),
+    outside("I28-refunds", |truth| truth["refunds"][0]["payment_id"] = json!("pi_2")),
+    outside("I28-refunds", |truth| truth["refunds"][0]["status"] = json!("failed")),
+    outside("I28-refunds", |truth| {
+        let twin = truth["refunds"][0]["metadata"].clone();
+        push(truth, "refunds", json!({"id": "re_0", "payment_id": "pi_2b", "amount": 2000, "currency": "usd", "status": "succeeded", "metadata": twin}));
     }),
     outside("I28-mails", |truth| drop_first(truth, "mails")),
     outside("I28-mails", |truth| push(truth, "mails", json!({"message_id": "msg_2@example.com"}))),

@@ -86,15 +86,32 @@ begin
     values ('label:' || n || ':1:1:buy', u(8500 + n), '{}', 'done', u(9999), '{}', 'TRK' || n, now());
 end $$;
 
+-- Gives part of order n's payment back, and tells the customer.
+create function give_back(n integer, attempt integer, amount bigint) returns void language plpgsql as $$
+declare paid payments; refund uuid := u(6500 + 100 * attempt + n);
+begin
+  select * into paid from payments where order_id = u(n) and attempt_no = attempt;
+  insert into refunds (id, order_id, payment_id, client_key, provider, amount_minor, currency, state, origin, actor, cause)
+    values (refund, u(n), paid.id, 'surplus:' || attempt, 'stripe', amount, 'USD', 'requested', 'surplus', 'system', 'test');
+  update refunds set state = 'submitting' where id = refund;
+  update refunds set state = 'succeeded', settled_at = now(), provider_refund_id = 're_' || paid.provider_payment_id where id = refund;
+  update orders set refunded_minor = refunded_minor + amount where id = u(n);
+  insert into effects (name, id, request, state, job_id, receipt, provider_ref, settled_at)
+    values ('refund:' || n || ':' || attempt, u(6700 + 100 * attempt + n), '{}', 'done', u(9999), '{}', 're_' || paid.provider_payment_id, now());
+  insert into communications (id, order_id, kind, dedupe_key, recipient, recipient_hash, state, message_id, sent_at)
+    values (u(5900 + 10 * n + attempt), u(n), 'refund_confirmation', 'refund:' || refund, 'a@example.com', sha256('x'), 'sent', 'msg_' || n || attempt || '@example.com', now());
+  insert into effects (name, id, request, state, job_id, receipt, provider_ref, settled_at)
+    values ('mail:' || n || attempt, u(6900 + 10 * n + attempt), '{}', 'done', u(9999), '{}', 'msg_' || n || attempt || '@example.com', now());
+end $$;
+
 -- 1 awaits its money.
 select place(1, 2000), open_payment(1, 1, 'pi_1');
 
--- 2 is packed, and was paid twice: the second payment waits for a person.
+-- 2 is packed, and was paid twice: the second payment went back.
 select place(2, 2000), open_payment(2, 1, 'pi_2'), open_payment(2, 2, 'pi_2b');
 select capture(2, 1, 'primary'), close(2, 'committed', 'commit', 2), told(2, 'order_confirmation', 'sent');
 select walk(2, 'payment_confirmed', 'processing', 'packaging'), label(2), walk(2, 'fulfilled');
-select capture(2, 2, 'surplus');
-insert into order_exceptions (id, order_id, type, severity, detail) values (u(9002), u(2), 'surplus_payment', 'critical', 'pi_2b');
+select capture(2, 2, 'surplus'), give_back(2, 2, 2000);
 
 -- 3 is on its way.
 select place(3, 2000), open_payment(3, 1, 'pi_3'), capture(3, 1, 'primary');

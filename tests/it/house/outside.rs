@@ -1,9 +1,11 @@
 //! The world outside: what the sandbox holds for true, what it shall do wrong, and letters in a provider's name.
 
 use bytes::Bytes;
+use orderfleet::ids::PaymentId;
 use orderfleet::time::Clock;
 use ring::hmac;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Bought, House, LOOK, Letter, PATIENCE};
 
@@ -75,6 +77,39 @@ impl House {
     pub(crate) async fn scan(&self, tracking_code: &str, status: &str) {
         let url = format!("{}/_sandbox/trackers/{tracking_code}/{status}", self.sandbox);
         assert_eq!(self.client.post(url).send().await.unwrap().status(), 200);
+    }
+
+    /// A second payment of an order, at the provider and in the books, as paying again in another tab would open it.
+    pub(crate) async fn second_payment(&self, bought: &Bought) -> Bought {
+        let row = format!(
+            "insert into payments (id, order_id, attempt_no, provider, amount_minor, currency, state, opened_at)
+             select gen_random_uuid(), id, 2, 'stripe', total_minor, currency, 'pending', now() from orders where id = '{}'",
+            bought.order.uuid()
+        );
+        self.execute(&row).await.unwrap();
+        let of = format!("payments where order_id = '{}' and attempt_no = 2", bought.order.uuid());
+        let id: Uuid = self.value(&format!("select id from {of}")).await.as_str().unwrap().parse().unwrap();
+        let form = format!(
+            "amount={}&currency=usd&automatic_payment_methods[enabled]=true&metadata[payment_id]={}",
+            bought.total,
+            PaymentId::from(id)
+        );
+        let made = self.stripe("payment_intents", &form).await;
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        let (payment, secret) = (text("id"), text("client_secret"));
+        let known = format!("update payments set provider_payment_id = '{payment}' where id = '{id}'");
+        self.execute(&known).await.unwrap();
+        Bought { payment, secret, ..bought.clone() }
+    }
+
+    /// What the shop's staff does at Stripe's own page: a request with the shop's key.
+    pub(crate) async fn stripe(&self, path: &str, form: &str) -> Value {
+        let request = self.client.post(format!("{}/v1/{path}", self.sandbox)).bearer_auth("sk_test_house");
+        let request =
+            request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        answer.json().await.unwrap()
     }
 
     /// A customer's browser pays with a card; the status of the provider's answer.

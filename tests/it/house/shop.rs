@@ -132,4 +132,18 @@ impl House {
         }
         panic!("never {status}: {:#?}", self.timeline(order).await);
     }
+
+    /// Waits until an order's refunds stand so, the oldest first.
+    pub(crate) async fn until_refunds(&self, order: OrderId, states: &[&str]) {
+        let sql = format!("select state from refunds where order_id = '{}' order by id", order.uuid());
+        let mut found = Vec::new();
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+            found = self.rows(&sql).await;
+            if found.iter().map(|row| row["state"].as_str().unwrap()).eq(states.iter().copied()) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!("never {states:?}: {found:?}, {:#?}", self.timeline(order).await);
+    }
 }
