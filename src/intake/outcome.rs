@@ -127,7 +127,7 @@ impl Door {
     }
 
     async fn stored(&self, intent: IntentId) -> Result<Option<Known>, Problem> {
-        match self.store.intent_state(intent).await {
+        match self.store.within(self.store.intent_state(intent)).await {
             Ok(row) => Ok(row.map(|row| Known { version: row.version, state: row.state })),
             Err(error) => {
                 warn!(%error, "an intent's state can not be read from Postgres");
