@@ -40,7 +40,7 @@ async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 }
 
 /// Where every session goes to, and under which name.
-fn options(settings: &PostgresSettings) -> Stored<PgConnectOptions> {
+pub(super) fn options(settings: &PostgresSettings) -> Stored<PgConnectOptions> {
     let options: PgConnectOptions = settings.url.expose_secret().parse()?;
     Ok(options.application_name("orderfleet").options(session(settings)))
 }
