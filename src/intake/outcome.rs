@@ -12,6 +12,7 @@ use tracing::{error, warn};
 
 use super::Door;
 use super::problem::{Code, Problem};
+use super::request::Until;
 use super::watch::{Follow, RECHECK};
 use crate::auth::{Action, Principal};
 use crate::ids::{IntentId, OrderId};
@@ -75,12 +76,17 @@ impl Known {
     }
 
     /// What `Prefer: wait` waits for: an end, for now or for ever, or a payment that the buyer can make.
-    pub(super) fn is_outcome(&self) -> bool {
+    fn is_outcome(&self) -> bool {
         self.is_final()
             || match self.status() {
                 "reserved" => self.state["client_secret_enc"].is_string(),
                 status => status == "expired",
             }
+    }
+
+    /// Whether a held answer waits no longer.
+    pub(super) fn ends(&self, until: Until) -> bool {
+        self.is_outcome() || (until == Until::Reserved && self.status() == "reserved")
     }
 
     /// Whether this caller may see it.
@@ -160,10 +166,15 @@ impl Door {
         Known::read(state.version, &state.public).ok()
     }
 
-    /// Waits until the state is an outcome, or until `limit` is over: then whatever it is.
-    pub(super) async fn outcome(&self, mut known: Known, mut follow: Follow, limit: Duration) -> Known {
+    /// Waits until the state is what was waited for, or until `limit` is over: then whatever it is.
+    pub(super) async fn outcome(
+        &self,
+        mut known: Known,
+        mut follow: Follow,
+        (until, limit): (Until, Duration),
+    ) -> Known {
         let since = Stopwatch::start();
-        while !known.is_outcome() {
+        while !known.ends(until) {
             match self.newer(&mut follow, known.version, limit.saturating_sub(since.elapsed())).await {
                 Some(newer) => known = newer,
                 None => break,
