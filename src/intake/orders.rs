@@ -60,12 +60,9 @@ pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Re
             "customer.id must be the customer that the credential names",
         ));
     }
-    let wait = request::wait(&head.headers)
-        .map(|wait| Wait { seconds: wait.seconds.min(door.settings.max_wait_seconds), ..wait });
-    // Before the push: no change can fall between it and the first look. Without a place the answer is not held.
-    let follow = wait.and_then(|_| door.watch.follow(wish.intent));
+    let wait = door.held(&head.headers, wish.intent);
     let taken = take_in(&door, wish).await?;
-    Ok(answer(&door, &caller, taken, wait.zip(follow)).await)
+    Ok(answer(&door, &caller, taken, wait).await)
 }
 
 fn judge(
@@ -165,10 +162,7 @@ fn parcel(wish: Wish, public: String, gate: Option<Gate>) -> Result<IntentPush, 
 async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Wait, Follow)>) -> Response {
     let waits = wait.as_ref().map(|(wait, _)| *wait);
     let known = match wait {
-        Some((wait, follow)) => {
-            let limit = Duration::from_secs(wait.seconds);
-            door.outcome(taken.known, follow, (wait.until, limit)).await
-        }
+        Some(wait) => door.outcome(taken.known, wait).await,
         None => taken.known,
     };
     let shows_outcome = waits.map_or_else(|| known.status() != "queued", |wait| known.ends(wait.until));

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -12,7 +13,7 @@ use tracing::{error, warn};
 
 use super::Door;
 use super::problem::{Code, Problem};
-use super::request::Until;
+use super::request::{self, Until, Wait};
 use super::watch::{Follow, RECHECK};
 use crate::auth::{Action, Principal};
 use crate::ids::{IntentId, OrderId};
@@ -166,15 +167,19 @@ impl Door {
         Known::read(state.version, &state.public).ok()
     }
 
-    /// Waits until the state is what was waited for, or until `limit` is over: then whatever it is.
-    pub(super) async fn outcome(
-        &self,
-        mut known: Known,
-        mut follow: Follow,
-        (until, limit): (Until, Duration),
-    ) -> Known {
+    /// Whether and how the answer is to be held. Asked before the change that is waited for, so that none can fall between
+    /// it and the first look. Without a place it is not held.
+    pub(super) fn held(&self, headers: &HeaderMap, intent: IntentId) -> Option<(Wait, Follow)> {
+        let wait = request::wait(headers)?;
+        let seconds = wait.seconds.min(self.settings.max_wait_seconds);
+        Some((Wait { seconds, ..wait }, self.watch.follow(intent)?))
+    }
+
+    /// Waits until the state is what was waited for, or until its time is over: then whatever it is.
+    pub(super) async fn outcome(&self, mut known: Known, (wait, mut follow): (Wait, Follow)) -> Known {
+        let limit = Duration::from_secs(wait.seconds);
         let since = Stopwatch::start();
-        while !known.ends(until) {
+        while !known.ends(wait.until) {
             match self.newer(&mut follow, known.version, limit.saturating_sub(since.elapsed())).await {
                 Some(newer) => known = newer,
                 None => break,

@@ -182,11 +182,8 @@ mod tests {
     use super::*;
 
     fn prefer(value: &'static str) -> Option<(u64, Until)> {
-        wait(&HeaderMap::from_iter([(
-            HeaderName::from_static("prefer"),
-            HeaderValue::from_static(value),
-        )]))
-        .map(|wait| (wait.seconds, wait.until))
+        wait(&HeaderMap::from_iter([(HeaderName::from_static("prefer"), HeaderValue::from_static(value))]))
+            .map(|wait| (wait.seconds, wait.until))
     }
 
     #[test]
