@@ -4,42 +4,37 @@
 //! what a commit left. Calls run on tasks of their own, so that one slow provider holds nobody: settle takes whatever has
 //! come back. A panic is an outcome of the job that panicked, never of its neighbours.
 
+mod call;
+mod ends;
+mod transaction;
+
 use std::collections::{HashMap, HashSet};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinHandle};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::kit::{After, Calling, Item, Kit};
-use super::load::{self, Outcome};
-use super::phase::is_postgres;
+use self::ends::ended;
+use self::transaction::in_transaction;
+use super::kit::{After, Item, Kit};
+use super::load;
 use super::reach::Permit;
 use super::settle::{self, Back};
-use crate::ids::{JobId, jitter};
-use crate::job::{Calls, Class, Failure};
-use crate::jobs::{Called, Job};
+use crate::ids::JobId;
+use crate::job::Calls;
+use crate::jobs::Job;
 use crate::proof::{self, Point};
-use crate::queue::{Delivery, Lease, Outcomes};
+use crate::queue::{Delivery, Outcomes};
 use crate::store::Committed;
-use crate::time::{Clock, Stopwatch};
+use crate::time::Stopwatch;
 
-/// Runs of one slice's transaction that Postgres asked to be tried again, before its jobs are handed back.
-const TRIES: u32 = 4;
-/// The shortest pause that lets another slice's commit through.
-const MOMENT: Duration = Duration::from_millis(20);
-/// How long jobs wait when Postgres is away: a slice is claimed about once a second until it is back.
-const POSTGRES_AWAY: Duration = Duration::from_millis(700);
 /// Kept back of a deadline: the last try of a transaction may wait for a connection, and its outcome for Redis.
 const LAST_TRY: Duration = Duration::from_secs(4);
-/// A call is begun only while this much of the lease is left.
-const LEASE_LEFT: Duration = Duration::from_secs(1);
 /// After a drain's grace, for a transaction that is on its way: receipts of calls that have ended are worth a moment.
 const LAST_COMMIT: Duration = Duration::from_millis(250);
 /// Tries to project what was committed, before the copy is left to come back.
@@ -201,9 +196,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         let items = Arc::new(items);
         let step = |careful: bool| {
             let (kit, items) = (self.kit.clone(), Arc::clone(&items));
-            self.kit
-                .tasks
-                .spawn(async move { kit.store.within(Box::pin(load::load(&kit, &items, careful))).await })
+            self.kit.tasks.spawn(async move { Box::pin(load::load(&kit, &items, careful)).await })
         };
         let watch = Stopwatch::start();
         // Nothing was asked yet: the jobs may as well wait in the queue.
@@ -236,9 +229,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         let back = Arc::new(back);
         let step = |careful: bool| {
             let (kit, back) = (self.kit.clone(), Arc::clone(&back));
-            self.kit
-                .tasks
-                .spawn(async move { kit.store.within(Box::pin(settle::settle(&kit, &back, careful))).await })
+            self.kit.tasks.spawn(async move { Box::pin(settle::settle(&kit, &back, careful)).await })
         };
         let mut again = Vec::new();
         // What a provider answered is worth waiting for: a receipt that is lost is a mail sent twice.
@@ -274,111 +265,6 @@ impl<'a, J: Job> Attempt<'a, J> {
         }
         false
     }
-
-    /// Ends a delivery as its job stands, or begins its call.
-    fn end(&mut self, id: JobId, after: After<J>, carried: bool) {
-        match after {
-            After::Call(calling) => {
-                if let Some(delivery) = self.held.get(&id) {
-                    let lease = delivery.lease.clone();
-                    let call = self.call(calling, lease);
-                    self.calls.push(call);
-                }
-            }
-            After::Finished if carried => self.take(id, |outcomes, delivery| {
-                ended(J::KIND, "finished", 1);
-                let lived = Clock::real().unix_seconds() - i64::from(delivery.pushed_at);
-                let lived = f64::from(i32::try_from(lived.max(0)).unwrap_or(i32::MAX));
-                metrics::histogram!("orderfleet_job_life_seconds", "kind" => J::KIND).record(lived);
-                outcomes.finish(delivery);
-            }),
-            After::Later(delay, attempts) => {
-                let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);
-                self.take(id, |outcomes, delivery| {
-                    let how = if attempts > delivery.attempts { "retried" } else { "snoozed" };
-                    ended(J::KIND, how, 1);
-                    outcomes.delay(delivery, delay, attempts);
-                });
-            }
-            // Back at once when Redis answers: the next delivery projects what this one could not. Dropped, its lease
-            // would end under a living worker, which spends an attempt that an outage must not.
-            After::Finished => self.take(id, Outcomes::hand_back),
-            // Dropped: it is another's.
-            After::Again(_) | After::Overtaken => {
-                ended(J::KIND, "overtaken", 1);
-                self.held.remove(&id);
-            }
-        }
-    }
-
-    fn take(&mut self, id: JobId, end: impl FnOnce(&Outcomes, Delivery)) {
-        if let Some(delivery) = self.held.remove(&id) {
-            end(self.outcomes, delivery);
-        }
-    }
-
-    /// Nothing could be written: the jobs come back, spending nothing.
-    fn give_back(&mut self, ids: impl Iterator<Item = JobId>, failure: &Failure) {
-        let ids: Vec<JobId> = ids.collect();
-        tracing::warn!(
-            kind = J::KIND,
-            jobs = ids.len(),
-            code = failure.code,
-            detail = failure.detail,
-            "a slice could not be written"
-        );
-        if failure.code == "postgres_unreachable" {
-            self.kit.reach.postgres_is_away();
-        }
-        ended(J::KIND, "given_back", ids.len());
-        let wait = POSTGRES_AWAY.mul_f64(1.0 + jitter());
-        for id in ids {
-            self.take(id, |outcomes, delivery| {
-                let attempts = delivery.attempts;
-                outcomes.delay(delivery, wait, attempts);
-            });
-        }
-    }
-
-    /// Asks the provider on a task of its own. No transaction is open.
-    fn call(&mut self, calling: Calling<J>, lease: Lease) -> AbortOnDropHandle<Back<J>> {
-        let (reach, permit) = (self.kit.reach.clone(), self.permits.pop());
-        let (providers, places) = (Arc::clone(&self.kit.providers), Arc::clone(&self.places));
-        AbortOnDropHandle::new(self.kit.tasks.spawn(async move {
-            // The semaphore is never closed.
-            let place = places.acquire_owned().await.ok();
-            let watch = Stopwatch::start();
-            let permit = match (permit, J::CALLS.whom()) {
-                (None, Some(whom)) => reach.permit(whom).await.map(Some),
-                (permit, _) => Ok(permit),
-            };
-            proof::pass(Point::Calling);
-            let answer = match permit {
-                Ok(permit) => {
-                    let answer = ask(&calling, &providers, &lease).await;
-                    if let Some(permit) = permit {
-                        permit.tell(answer.as_ref().map(drop)).await;
-                    }
-                    answer
-                }
-                Err(failure) => Err(failure),
-            };
-            proof::pass(Point::Called);
-            let answer = answer.map(|receipt| Called {
-                loaded: Arc::clone(&calling.loaded),
-                plan: Arc::clone(&calling.plan),
-                receipt: Arc::new(receipt),
-            });
-            metrics::histogram!("orderfleet_call_seconds", "kind" => J::KIND).record(watch.elapsed());
-            Back { calling, answer, took_ms: watch.elapsed_ms(), _place: place }
-        }))
-    }
-}
-
-/// Counts deliveries by how they ended.
-fn ended(kind: &'static str, how: &'static str, jobs: usize) {
-    let jobs = u64::try_from(jobs).unwrap_or_default();
-    metrics::counter!("orderfleet_deliveries_ended_total", "kind" => kind, "how" => how).increment(jobs);
 }
 
 /// A transaction over a slice: there are as many of them as of these measurements.
@@ -386,69 +272,4 @@ fn measured(kind: &'static str, phase: &'static str, jobs: usize, time: Duration
     let jobs = f64::from(u32::try_from(jobs).unwrap_or(u32::MAX));
     metrics::histogram!("orderfleet_slice_jobs", "kind" => kind, "phase" => phase).record(jobs);
     metrics::histogram!("orderfleet_transaction_seconds", "kind" => kind, "phase" => phase).record(time);
-}
-
-/// One call: only while the lease lasts, and a panic is its failure.
-async fn ask<J: Job>(
-    calling: &Calling<J>,
-    providers: &crate::provider::Providers,
-    lease: &Lease,
-) -> Result<J::Receipt, Failure> {
-    if lease.remaining() < LEASE_LEFT {
-        return Err(Failure::snooze(
-            Duration::ZERO,
-            "lease_short",
-            "too little of the lease was left for a call",
-        ));
-    }
-    let call = AssertUnwindSafe(calling.loaded.job.call(&calling.plan, providers)).catch_unwind();
-    tokio::select! {
-        answer = call => answer.unwrap_or_else(|_| Err(Failure::new(Class::Unknown, "panicked", "the call panicked"))),
-        () = lease.lost() => Err(Failure::new(Class::Unknown, "lease_lost", "the lease ended during the call")),
-    }
-}
-
-/// Runs a slice's transaction until it is written: again where Postgres asked for that or, for as long as `patience`
-/// lasts, is away; and carefully where some job's data was refused or some job's code panicked.
-async fn in_transaction<J: Job>(
-    step: impl Fn(bool) -> JoinHandle<Result<Outcome<J>, Failure>>,
-    jobs: usize,
-    patience: Duration,
-) -> Result<Outcome<J>, Failure> {
-    let watch = Stopwatch::start();
-    let mut careful = false;
-    let mut tries = 0;
-    loop {
-        // Aborted with whoever waits for it: a load that came through after its job was handed back would overtake its successor.
-        let step = AbortOnDropHandle::new(step(careful));
-        let failure = match step.await.unwrap_or_else(|error| Err(panicked(&error))) {
-            Ok(outcome) => return Ok(outcome),
-            Err(failure) => failure,
-        };
-        tries += 1;
-        if is_postgres(&failure) {
-            if watch.elapsed() < patience {
-                sleep(MOMENT.mul_f64(10.0 * (1.0 + jitter()))).await;
-            } else if tries >= TRIES || failure.code == "postgres_unreachable" {
-                return Err(failure);
-            } else {
-                // Two slices that met: apart by a jittered moment.
-                sleep(MOMENT.mul_f64(jitter() * f64::from(tries))).await;
-            }
-        } else if careful {
-            return Err(failure);
-        } else {
-            tracing::warn!(
-                jobs,
-                code = failure.code,
-                detail = failure.detail,
-                "a slice was refused: it is bisected"
-            );
-            careful = true;
-        }
-    }
-}
-
-fn panicked(error: &JoinError) -> Failure {
-    Failure::new(Class::Data, "panicked", if error.is_panic() { "a job's code panicked" } else { "aborted" })
 }
