@@ -66,8 +66,6 @@ pub struct PostgresSettings {
     pub max_connections: u32,
     /// How long to wait for one of them.
     pub acquire_timeout_ms: u64,
-    /// The longest transaction, from asking for its connection to its commit's answer.
-    pub transaction_timeout_ms: u64,
     /// The longest statement.
     pub statement_timeout_ms: u64,
     /// The longest wait for a lock.
@@ -145,9 +143,14 @@ pub struct QueueSettings {
     pub idempotency_ttl_seconds: u64,
 }
 
+/// Partitions of a lane, at most: each costs every worker of the lane a look every few seconds, and in a cluster a connection.
+pub const MOST_PARTITIONS: usize = 16;
+
 /// One lane.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LaneSettings {
+    /// Parts that it is split into.
+    pub partitions: usize,
     /// Slices that one worker works on at once.
     pub concurrency: usize,
     /// Jobs in one slice, at most.

@@ -60,7 +60,7 @@ pub(super) async fn run(arguments: QueuesArguments, settings: &Settings) -> Resu
     // One that is not durable can be looked at all the same.
     let mut redis = settings.redis.clone();
     redis.require_durable = false;
-    let queue = Queue::connect(&redis, &settings.queue).await?;
+    let queue = Queue::connect(&redis, &settings.queue, &settings.lanes).await?;
     match arguments.command {
         None => {
             let target = Duration::from_secs(arguments.target.max(1));
@@ -84,7 +84,7 @@ pub(super) async fn run(arguments: QueuesArguments, settings: &Settings) -> Resu
             queue.resume(lane).await?;
             say(&format!("{lane} is handed over again."));
         }
-        Some(QueuesCommand::Set { lane, limits }) => set(&queue, &lane, &limits).await?,
+        Some(QueuesCommand::Set { lane, limits }) => set(&queue, settings, &lane, &limits).await?,
         Some(QueuesCommand::Why { job, json }) => {
             let facts = why::gather(&queue, &Store::new(&settings.postgres)?, settings, job).await?;
             let answer = why::explain(&facts);
@@ -98,7 +98,7 @@ pub(super) async fn run(arguments: QueuesArguments, settings: &Settings) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-async fn set(queue: &Queue, lane: &str, limits: &[String]) -> Result<(), CommandError> {
+async fn set(queue: &Queue, settings: &Settings, lane: &str, limits: &[String]) -> Result<(), CommandError> {
     let lane = named(lane)?;
     let (mut concurrency, mut rate) = (None, None);
     for limit in limits {
@@ -106,6 +106,15 @@ async fn set(queue: &Queue, lane: &str, limits: &[String]) -> Result<(), Command
             (Limit::Concurrency, change) => concurrency = Some(change),
             (Limit::Rate, change) => rate = Some(change),
         }
+    }
+    let partitions = settings.lanes.get(lane.name()).map_or(1, |set| set.partitions);
+    if let Some(Change::To(most @ 1..)) = concurrency
+        && usize::try_from(most).is_ok_and(|most| most < partitions)
+    {
+        return Err(CommandError::Refused(format!(
+            "{lane} has {partitions} partitions, and each needs a share of the limit: say concurrency={partitions} or more, \
+             or 0 for no limit. Nothing was changed"
+        )));
     }
     queue.limit(lane, concurrency, rate).await?;
     let said = |name: &str, change: Option<Change>| match change {

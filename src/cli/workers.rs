@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: WorkersArguments, settings: &Settings) -> Res
     // One that is not durable can be looked at all the same.
     let mut redis = settings.redis.clone();
     redis.require_durable = false;
-    let queue = Queue::connect(&redis, &settings.queue).await?;
+    let queue = Queue::connect(&redis, &settings.queue, &settings.lanes).await?;
     if let Some(WorkersCommand::Drain { id }) = arguments.command {
         workers::drain(&queue, &id).await.map_err(|error| match error {
             DrainError::Queue(error) => CommandError::Queue(error),

@@ -8,7 +8,7 @@ use toml::Value;
 
 use super::faults::{Fault, closest};
 use super::load::Values;
-use super::{RedisMode, RedisSettings, Settings};
+use super::{MOST_PARTITIONS, RedisMode, RedisSettings, Settings};
 
 /// Where 0 says something: no extension, no waiting, no grace, any free port.
 const ZERO_IS_MEANT: [&str; 6] = [
@@ -142,6 +142,20 @@ fn sizes(settings: &Settings, faults: &mut Vec<Fault>) {
 }
 
 fn lanes(settings: &Settings, faults: &mut Vec<Fault>) {
+    for (lane, set) in &settings.lanes {
+        if set.partitions > MOST_PARTITIONS {
+            let what = format!("must be at most {MOST_PARTITIONS}: every worker looks at each of them");
+            faults.push(Fault::new(format!("lanes.{lane}.partitions"), what));
+        }
+        let jobs = usize::try_from(set.fleet_concurrency).unwrap_or(usize::MAX);
+        if jobs > 0 && jobs < set.partitions {
+            let what = format!(
+                "must be at least lanes.{lane}.partitions ({}), or 0: each partition has its share, and needs one",
+                set.partitions
+            );
+            faults.push(Fault::new(format!("lanes.{lane}.fleet_concurrency"), what));
+        }
+    }
     let known = || settings.lanes.keys().map(String::as_str);
     for lane in settings.worker.lanes.iter().filter(|lane| !settings.lanes.contains_key(*lane)) {
         let all: Vec<&str> = known().collect();

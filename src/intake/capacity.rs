@@ -109,6 +109,7 @@ impl Capacity {
     pub(super) fn new(limits: &BTreeMap<String, LaneSettings>, max_wait: Duration) -> Self {
         let view = |lane: Lane| View {
             limits: limits.get(lane.name()).cloned().unwrap_or(LaneSettings {
+                partitions: 1,
                 concurrency: 1,
                 slice: 1,
                 fleet_concurrency: 0,
@@ -161,6 +162,9 @@ impl Capacity {
     /// Looks at the lanes until `stop`.
     pub(super) async fn measure(&self, queue: Queue, stop: CancellationToken) {
         loop {
+            if let Err(error) = queue.hear_of_partitions().await {
+                warn!(%error, "how the lanes are split is not known anew");
+            }
             join_all(self.lanes.iter().map(async |(lane, view)| match queue.gauge(*lane).await {
                 Ok(gauge) => {
                     let since = view.seen().answered.map(|answered| answered.elapsed());
@@ -239,7 +243,7 @@ mod tests {
         let limits = FED.map(|lane| {
             (
                 lane.name().to_owned(),
-                LaneSettings { concurrency: 1, slice, fleet_concurrency: 0, fleet_rate: 0, max_depth },
+                LaneSettings { partitions: 1, concurrency: 1, slice, fleet_concurrency: 0, fleet_rate: 0, max_depth },
             )
         });
         Capacity::new(&limits.into(), MINUTE)

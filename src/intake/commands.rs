@@ -70,7 +70,10 @@ pub(super) async fn pay_again(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = door.asked(id, &headers, Action::PayAgain).await?;
-    let wait = door.held(&headers, asked.intent);
+    // Before the commit: no change can fall between it and the first look.
+    let wait = request::wait_seconds(&headers)
+        .map(|seconds| Duration::from_secs(seconds.min(door.settings.max_wait_seconds)))
+        .zip(door.watch.follow(asked.intent));
     let mut tx = door.store.begin().await?;
     let became = pay_again::pay_again(&mut tx, &door.orders, asked.order, &asked.cause).await?;
     if let Err(refused) = became {
@@ -78,8 +81,8 @@ pub(super) async fn pay_again(
     }
     door.commit(tx).await?;
     let mut known = door.find(asked.intent, &asked.caller).await?;
-    if let Some(wait) = wait {
-        known = door.outcome(known, wait).await;
+    if let Some((limit, follow)) = wait {
+        known = door.outcome(known, follow, limit).await;
     }
     Ok(shown(&door, &known, &asked))
 }

@@ -19,7 +19,6 @@ use tracing::{debug, error};
 use super::capacity::Room;
 use super::outcome::{Known, queued};
 use super::problem::{Code, Problem};
-use super::request::{Until, Wait};
 use super::watch::Follow;
 use super::{Door, request, snapshot};
 use crate::auth::{Action, Principal, Reach};
@@ -60,9 +59,12 @@ pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Re
             "customer.id must be the customer that the credential names",
         ));
     }
-    let wait = door.held(&head.headers, wish.intent);
+    let wait = request::wait_seconds(&head.headers)
+        .map(|seconds| Duration::from_secs(seconds.min(door.settings.max_wait_seconds)));
+    // Before the push: no change can fall between it and the first look. Without a place the answer is not held.
+    let follow = wait.and_then(|_| door.watch.follow(wish.intent));
     let taken = take_in(&door, wish).await?;
-    Ok(answer(&door, &caller, taken, wait).await)
+    Ok(answer(&door, &caller, taken, wait.zip(follow)).await)
 }
 
 fn judge(
@@ -159,13 +161,13 @@ fn parcel(wish: Wish, public: String, gate: Option<Gate>) -> Result<IntentPush, 
     })
 }
 
-async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Wait, Follow)>) -> Response {
-    let waits = wait.as_ref().map(|(wait, _)| *wait);
+async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Duration, Follow)>) -> Response {
+    let waits = wait.as_ref().map(|(limit, _)| limit.as_secs());
     let known = match wait {
-        Some(wait) => door.outcome(taken.known, wait).await,
+        Some((limit, follow)) => door.outcome(taken.known, follow, limit).await,
         None => taken.known,
     };
-    let shows_outcome = waits.map_or_else(|| known.status() != "queued", |wait| known.ends(wait.until));
+    let shows_outcome = if waits.is_some() { known.is_outcome() } else { known.status() != "queued" };
     let status_url = format!("/v1/order-intents/{}", taken.intent);
     let urls = json!({ "status_url": status_url, "events_url": format!("{status_url}/events") });
     let (status, mut body) = match (shows_outcome, taken.is_replay) {
@@ -184,18 +186,10 @@ async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Wai
     if taken.is_replay {
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    if let Some(Ok(applied)) = waits.map(|wait| applied(wait).parse()) {
+    if let Some(Ok(applied)) = waits.map(|seconds| format!("wait={seconds}").parse()) {
         headers.insert(APPLIED, applied);
     }
     response
-}
-
-/// What `Preference-Applied` says.
-fn applied(wait: Wait) -> String {
-    match wait.until {
-        Until::Outcome => format!("wait={}", wait.seconds),
-        Until::Reserved => format!("wait={}, until=reserved", wait.seconds),
-    }
 }
 
 pub(super) async fn show(

@@ -2,7 +2,7 @@
 //!
 //! `Kind = Ephemeral`: decoding is done before a slice gets here, so that a bad payload is buried instead of ending the
 //! worker. Its error type has no value: whatever Redis does, a worker goes on. Apalis's `concurrency` layer must be
-//! [`LaneWork::concurrency`]; outcomes are given to [`Outcomes`], never judged from the handler's result.
+//! [`LaneWork::concurrency`]; outcomes are given to [`super::Outcomes`], never judged from the handler's result.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,20 +20,12 @@ use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::RandomId;
 use apalis_core::worker::context::WorkerContext;
 use futures::task::AtomicWaker;
-use tokio::sync::{Mutex, Semaphore};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 
-use super::claim::{Claimer, LaneClock};
-use super::hub::Hub;
-use super::lease::{self, Leases};
-use super::listener::Ear;
-use super::outcomes::{Flusher, Outcomes};
-use super::pulse::{self, LanePulses, Pulse};
+use super::FleetLimits;
 use super::slice::Slice;
-use super::{FleetLimits, Queue};
 use crate::job::Lane;
 
 /// How a worker works one lane.
@@ -80,9 +72,16 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    pub(super) fn put(&self, slice: Slice) {
-        self.slices.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(slice);
+    /// Gives the slice back once it is closed.
+    pub(super) fn put(&self, slice: Slice) -> Result<(), Slice> {
+        let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+        if slices.1 {
+            return Err(slice);
+        }
+        slices.0.push_back(slice);
+        drop(slices);
         self.waker.wake();
+        Ok(())
     }
 
     /// Takes nothing more in, and gives back what is left, the first claimed first.
@@ -119,77 +118,14 @@ impl fmt::Debug for LaneBackend {
     }
 }
 
-impl Queue {
-    /// Starts to work a lane: claims, renews and records on tasks of its own until the work's `stop`, and must be called
-    /// inside a Tokio runtime. [`Queue::close`] ends what is left of them.
-    #[must_use]
-    pub fn lane(&self, mut work: LaneWork) -> (LaneBackend, Outcomes) {
-        // A record in Redis is written with bars between its fields.
-        work.worker = work.worker.replace('|', "-");
-        work.concurrency = work.concurrency.max(1);
-        let (lane, stop, records) = (work.lane, work.stop.child_token(), self.0.stop.child_token());
-        let hands = Arc::new(Semaphore::new(work.concurrency));
-        let (hub, ear) = Hub::join(self, &work, &hands);
-        let (held, filled) = (Arc::new(Leases::default()), Arc::new(Shelf::default()));
-        let (outcomes, pending) = Outcomes::new();
-        let claimer = Claimer {
-            queue: self.clone(),
-            hands,
-            work,
-            ear: Arc::clone(&ear),
-            shelf: Arc::clone(&filled),
-            leases: Arc::clone(&held),
-            outcomes: outcomes.clone(),
-            stop: stop.clone(),
-            clock: LaneClock::default(),
-        };
-        let flusher = Flusher {
-            queue: self.clone(),
-            lane,
-            pulse: Arc::clone(&ear.pulses),
-            pending: Arc::new(Mutex::new(pending)),
-            stop: records.clone(),
-        };
-        let claiming = self.tend(&ear, |pulses| &pulses.claims, "claims", move || claimer.clone().run());
-        let (queue, pulses, until) = (self.clone(), Arc::clone(&ear.pulses), records.clone());
-        self.tend(
-            &ear,
-            |pulses| &pulses.renewals,
-            "renewals",
-            move || lease::keep(queue.clone(), lane, Arc::clone(&held), Arc::clone(&pulses), until.clone()),
-        );
-        self.tend(&ear, |pulses| &pulses.outcomes, "outcomes", move || flusher.clone().flush());
-        let closing = {
-            let (queue, outcomes, stop) = (self.clone(), outcomes.clone(), stop.clone());
-            Box::pin(async move {
-                stop.cancel();
-                // A claim on its way is waited for: what it brings is handed back.
-                let _ = claiming.await;
-                outcomes.flushed().await;
-                records.cancel();
-                hub.leave(&queue, lane);
-            })
-        };
-        (LaneBackend { shelf: filled, stop, closing }, outcomes)
-    }
-
-    /// Keeps one of a lane's loops turning, on a task of its own.
-    fn tend<F: Future<Output = ()> + Send + 'static>(
-        &self,
-        ear: &Ear,
-        pulse: fn(&LanePulses) -> &Pulse,
-        what: &'static str,
-        begin: impl FnMut() -> F + Send + 'static,
-    ) -> JoinHandle<()> {
-        let (queue, pulses) = (self.clone(), Arc::clone(&ear.pulses));
-        self.0.tasks.spawn(async move {
-            pulse::tend(&queue.0.tasks, what, pulse(&pulses), &queue.0.wedged, begin).await;
-        })
-    }
-
-    /// Waits until a loop stands still that can not even be ended: this process is of no use any more.
-    pub async fn wedged(&self) {
-        self.0.wedged.cancelled().await;
+impl LaneBackend {
+    /// Of slices that come by the shelf until `stop`; `closing` is all that is to be done then.
+    pub(super) fn new(
+        shelf: Arc<Shelf>,
+        stop: CancellationToken,
+        closing: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self { shelf, stop, closing: Box::pin(closing) }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Nobody waits for company: a push goes at once where fewer than [`CALLS`] calls are on their way, and what arrives
 //! while they are goes together with the next. So a lone caller is as fast as ever, and a herd costs Redis, and its
-//! `fsync`, a fraction a head. Each is still judged for itself and in its turn.
+//! `fsync`, a fraction a head. Each is still judged for itself and in its turn. Each partition has an entry of its own.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -15,9 +15,10 @@ use super::client::arg;
 use super::envelope::{Envelope, Origin};
 use super::gate::Gate;
 use super::intents::read_pushed;
+use super::partitions::Partition;
 use super::shorthand::shorten;
 use super::{Inner, IntentPush, IntentPushed, QueueError, scripts};
-use crate::job::Lane;
+use crate::config::MOST_PARTITIONS;
 
 /// Intents in one call, at most: a millisecond of Redis's time.
 const TOGETHER: usize = 64;
@@ -28,7 +29,7 @@ const WAITING: usize = 4_096;
 
 /// The door's end of it.
 #[derive(Default)]
-pub(super) struct Entry(OnceLock<mpsc::Sender<Waiting>>);
+pub(super) struct Entry([OnceLock<mpsc::Sender<Waiting>>; MOST_PARTITIONS]);
 
 struct Waiting {
     intent: IntentPush,
@@ -36,14 +37,18 @@ struct Waiting {
 }
 
 impl Entry {
-    /// Pushes one; the first push starts what gathers them.
-    pub(super) async fn push(inner: &Arc<Inner>, intent: IntentPush) -> Result<IntentPushed, QueueError> {
+    /// Pushes one; a partition's first push starts what gathers them.
+    pub(super) async fn push(
+        inner: &Arc<Inner>,
+        partition: Partition,
+        intent: IntentPush,
+    ) -> Result<IntentPushed, QueueError> {
         let closed = || QueueError::Unreachable("the queue was closed".to_owned());
-        let sender = inner.entry.0.get_or_init(|| {
+        let sender = inner.entry.0[partition.number].get_or_init(|| {
             let (sender, waiting) = mpsc::channel(WAITING);
             let (weak, stop) = (Arc::downgrade(inner), inner.stop.clone());
             inner.tasks.spawn(async move {
-                stop.run_until_cancelled(gather(weak, waiting)).await;
+                stop.run_until_cancelled(gather(weak, partition, waiting)).await;
             });
             sender
         });
@@ -53,7 +58,7 @@ impl Entry {
     }
 }
 
-async fn gather(inner: Weak<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
+async fn gather(inner: Weak<Inner>, partition: Partition, mut waiting: mpsc::Receiver<Waiting>) {
     let mut calls = FuturesUnordered::new();
     loop {
         let mut batch = Vec::new();
@@ -61,20 +66,20 @@ async fn gather(inner: Weak<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
             Some(()) = calls.next() => {}
             count = waiting.recv_many(&mut batch, TOGETHER), if calls.len() < CALLS => {
                 let Some(inner) = inner.upgrade().filter(|_| count > 0) else { return };
-                calls.push(push_together(inner, batch));
+                calls.push(push_together(inner, partition, batch));
             }
         }
     }
 }
 
-async fn push_together(inner: Arc<Inner>, batch: Vec<Waiting>) {
+async fn push_together(inner: Arc<Inner>, partition: Partition, batch: Vec<Waiting>) {
     let (intents, callers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.intent, one.answer)).unzip();
     let ids: Vec<_> = intents.iter().map(|intent: &IntentPush| intent.intent).collect();
-    match call(&inner, intents).await {
+    match call(&inner, partition, intents).await {
         Ok(answers) => {
             for ((caller, id), answer) in callers.into_iter().zip(ids).zip(answers) {
                 // Whoever hung up is not told.
-                let _ = caller.send(read_pushed(answer, id));
+                let _ = caller.send(read_pushed(answer, id).map(|pushed| of_lane(&inner, partition, pushed)));
             }
         }
         Err(error) => callers.into_iter().for_each(|caller| {
@@ -83,16 +88,30 @@ async fn push_together(inner: Arc<Inner>, batch: Vec<Waiting>) {
     }
 }
 
-async fn call(inner: &Inner, intents: Vec<IntentPush>) -> Result<Vec<Vec<Value>>, QueueError> {
-    let lane = inner.keys(Lane::Intents);
-    let (mut keys, mut args) = (lane.all().to_vec(), vec![arg(inner.intent_ttl_ms())]);
-    keys.push(lane.promises());
+/// What a partition answers, as the whole lane's: all of them are worked alike.
+fn of_lane(inner: &Inner, partition: Partition, pushed: IntentPushed) -> IntentPushed {
+    let IntentPushed::Accepted { sequence, position } = pushed else { return pushed };
+    let number = inner.partitions.number(partition.lane);
+    IntentPushed::Accepted {
+        sequence: inner.partitions.pushed(partition, sequence),
+        position: position.saturating_mul(u64::try_from(number).unwrap_or(1)),
+    }
+}
+
+async fn call(
+    inner: &Inner,
+    partition: Partition,
+    intents: Vec<IntentPush>,
+) -> Result<Vec<Vec<Value>>, QueueError> {
+    let of_partition = inner.keys(partition);
+    let (mut keys, mut args) = (of_partition.all().to_vec(), vec![arg(inner.intent_ttl_ms())]);
+    keys.push(of_partition.promises());
     // The door's view of one moment: all that are gathered have the same.
     let gate = intents.iter().find_map(|intent| intent.gate).unwrap_or(Gate::OPEN);
-    args.extend(gate.args());
+    args.extend(gate.share(inner.partitions.number(partition.lane)).args());
     let pushed_at = inner.seconds();
     for intent in intents {
-        keys.push(lane.intent(intent.intent));
+        keys.push(of_partition.intent(intent.intent));
         let envelope = Envelope {
             band: intent.band,
             kind: intent.kind,

@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
+
 use super::client::arg;
+use super::partitions::Partition;
 use super::{Queue, QueueError, scripts};
 use crate::job::Lane;
 
@@ -19,7 +22,7 @@ const PLACES: u64 = 65_536;
 /// more: a second late on average. Without this the fleet would be idle for that second.
 const EARLY: Duration = Duration::from_secs(1);
 
-/// How full a lane is, and the memory of the Redis that holds it.
+/// How full a lane is, and the memory of the Redis that holds it (the fullest, where several do).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauge {
     /// Jobs that wait.
@@ -43,6 +46,21 @@ impl Gauge {
     #[must_use]
     pub fn open(&self) -> u64 {
         self.waiting.saturating_add(self.leased)
+    }
+
+    /// Two partitions as one. They may be on different servers: the fuller memory counts.
+    fn and(self, other: Self) -> Self {
+        let fullness = |of: &Self| of.used_bytes.saturating_mul(1_000).checked_div(of.allowed_bytes).unwrap_or(0);
+        let fuller = if fullness(&other) >= fullness(&self) { other } else { self };
+        Self {
+            waiting: self.waiting + other.waiting,
+            leased: self.leased + other.leased,
+            pushed: self.pushed + other.pushed,
+            done: self.done + other.done,
+            promised: self.promised + other.promised,
+            used_bytes: fuller.used_bytes,
+            allowed_bytes: fuller.allowed_bytes,
+        }
     }
 }
 
@@ -71,6 +89,18 @@ impl Gate {
         longest: Duration::ZERO,
     };
 
+    /// One partition's, of so many that share what the lane holds and takes.
+    pub(super) fn share(self, among: usize) -> Self {
+        let (jobs, time) = (u64::try_from(among).unwrap_or(1), u32::try_from(among).unwrap_or(1));
+        Self {
+            full: self.full.div_ceil(jobs),
+            busy: self.busy.div_ceil(jobs),
+            most: self.most.div_ceil(jobs),
+            each: self.each.saturating_mul(time),
+            longest: self.longest,
+        }
+    }
+
     /// As the script expects it.
     pub(super) fn args(&self) -> impl Iterator<Item = Vec<u8>> {
         let each = self.each.as_secs_f64() * 1_000.0;
@@ -83,12 +113,19 @@ impl Gate {
 impl Queue {
     /// Looks at a lane as its door has to know it.
     pub async fn gauge(&self, lane: Lane) -> Result<Gauge, QueueError> {
-        let mut keys = self.0.keys(lane).all().to_vec();
-        keys.push(self.0.keys(lane).promises());
+        let partitions = self.0.partitions.in_use(lane);
+        let gauges = try_join_all(partitions.map(|partition| self.gauge_of(partition))).await?;
+        Ok(gauges.into_iter().fold(Gauge::default(), Gauge::and))
+    }
+
+    async fn gauge_of(&self, partition: Partition) -> Result<Gauge, QueueError> {
+        let mut keys = self.0.keys(partition).all().to_vec();
+        keys.push(self.0.keys(partition).promises());
         let answer: Vec<u64> = self.0.link.call(&scripts::GAUGE, &keys, vec![arg(KEPT.as_millis())]).await?;
         let &[waiting, leased, pushed, done, promised, used_bytes, allowed_bytes] = answer.as_slice() else {
             return Err(QueueError::answer("a gauge of another shape"));
         };
+        self.0.partitions.saw(partition, pushed);
         Ok(Gauge { waiting, leased, pushed, done, promised, used_bytes, allowed_bytes })
     }
 }

@@ -11,6 +11,7 @@ use tracing::warn;
 use super::backend::LaneWork;
 use super::client::arg;
 use super::listener::{Ear, Listener};
+use super::partitions::Partition;
 use super::pulse::{self, Pulse};
 use super::{Queue, QueueError, keys, scripts};
 use crate::config::ms;
@@ -67,8 +68,13 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    /// The worker's hub, started at the first call; and the lane's ear in it.
-    pub(super) fn join(queue: &Queue, work: &LaneWork, hands: &Arc<Semaphore>) -> (Arc<Self>, Arc<Ear>) {
+    /// The ear of a lane's partition in the worker's hub, which is started at the first call.
+    pub(super) fn join(
+        queue: &Queue,
+        partition: Partition,
+        work: &LaneWork,
+        hands: &Arc<Semaphore>,
+    ) -> Arc<Ear> {
         let LaneWork { worker, host, .. } = work;
         let mut hubs = locked(&queue.0.hubs);
         let hub = hubs.entry(worker.clone()).or_insert_with(|| {
@@ -85,9 +91,9 @@ impl Hub {
         let mut ears = locked(&hub.ears);
         let shared = ears.first().filter(|_| !queue.0.link.has_slots()).map(|ear| Arc::clone(&ear.listener));
         let listener = shared.unwrap_or_else(|| Listener::start(queue, hub.stop.child_token()));
-        let ear = Ear::at(&listener, work, hands);
+        let ear = Ear::at(&listener, partition, work, hands);
         ears.push(Arc::clone(&ear));
-        (Arc::clone(hub), ear)
+        ear
     }
 
     /// The lane works no more; with the last one the hub ends, and the worker is no longer among the living.
@@ -95,7 +101,7 @@ impl Hub {
         // In the order of `join`: the hubs first, so that nobody joins a hub that ends.
         let mut hubs = locked(&queue.0.hubs);
         let mut ears = locked(&self.ears);
-        ears.extract_if(.., |ear| ear.lane == lane).for_each(|ear| ear.leave());
+        ears.extract_if(.., |ear| ear.partition.lane == lane).for_each(|ear| ear.leave());
         if ears.is_empty() {
             self.stop.cancel();
             hubs.remove(&self.worker);
@@ -105,9 +111,17 @@ impl Hub {
     /// How long ago the loops turned last, by lane and for what the lanes share.
     fn turning(&self) -> Vec<(&'static str, Duration)> {
         let ears = locked(&self.ears);
-        let lanes = ears.iter().map(|ear| (ear.lane.name(), ear.pulses.age()));
+        let mut lanes: Vec<(&'static str, Duration)> = Vec::new();
+        for ear in ears.iter() {
+            let (lane, age) = (ear.partition.lane.name(), ear.pulses.age());
+            match lanes.iter_mut().find(|(name, _)| *name == lane) {
+                Some((_, oldest)) => *oldest = age.max(*oldest),
+                None => lanes.push((lane, age)),
+            }
+        }
         let hearing = ears.iter().map(|ear| ear.listener.pulse.age()).max().unwrap_or_default();
-        lanes.chain([("wake-ups", hearing), ("heartbeat", self.pulse.age())]).collect()
+        lanes.extend([("wake-ups", hearing), ("heartbeat", self.pulse.age())]);
+        lanes
     }
 
     /// Keeps the heartbeat turning.
@@ -118,12 +132,14 @@ impl Hub {
 
     fn card(&self) -> Card {
         let ears = locked(&self.ears);
+        // The partitions of a lane share its hands.
+        let lanes = || ears.iter().filter(|ear| ear.partition.is_home());
         Card {
             host: self.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            lanes: ears.iter().map(|ear| ear.lane.name().to_owned()).collect(),
-            slots: ears.iter().map(|ear| ear.slots).sum(),
-            busy: ears.iter().map(|ear| ear.busy()).sum(),
+            lanes: lanes().map(|ear| ear.partition.lane.name().to_owned()).collect(),
+            slots: lanes().map(|ear| ear.slots).sum(),
+            busy: lanes().map(|ear| ear.busy()).sum(),
         }
     }
 
@@ -143,7 +159,7 @@ impl Hub {
             }
         }
         // Ended on purpose: it holds nothing, so nothing can be laid to its charge.
-        let [beats, cards, _, drains] = keys::workers(&queue.0.prefix);
+        let [beats, cards, _, drains, _] = keys::workers(&queue.0.prefix);
         for (remove, key) in [("ZREM", beats), ("HDEL", cards), ("HDEL", drains)] {
             let _: Result<i64, _> =
                 queue.0.link.send(&key, redis::cmd(remove).arg(&key).arg(&self.worker)).await;
@@ -151,17 +167,20 @@ impl Hub {
     }
 }
 
-/// Beats for `worker` (nobody, if it is empty) and asks who lives. A beat is good for a lease less a renewal: leases are
+/// Beats for `worker` (nobody, if it is empty), asks who lives, and tells and hears how the lanes are split. A beat is good for a lease less a renewal: leases are
 /// renewed at the same rhythm, so whoever let one end beats no more, or lives.
 pub(super) async fn census(queue: &Queue, worker: &str, card: &str) -> Result<Census, QueueError> {
     let settings = &queue.0.settings;
     let good_for = settings.lease_ms.saturating_sub(settings.renew_ms);
-    let args = vec![worker.into(), card.into(), arg(good_for), arg(FORGET.as_millis())];
+    let mut args = vec![worker.into(), card.into(), arg(good_for), arg(FORGET.as_millis())];
+    args.extend(queue.0.partitions.told());
     let answer: Vec<redis::Value> =
         queue.0.link.call(&scripts::BEAT, &keys::workers(&queue.0.prefix), args).await?;
     let mut answer = answer.into_iter();
     let steady = answer.next().map(super::client::number).transpose()?.unwrap_or_default();
     let drain = answer.next().map(super::client::number).transpose()? == Some(1);
+    let partitions = answer.next().map(redis::from_redis_value).transpose().map_err(QueueError::answer)?;
+    queue.0.partitions.hear(partitions.unwrap_or_default())?;
     let live = answer.map(super::client::bytes).collect::<Result<_, _>>()?;
     Ok(Census { steady: ms(u64::try_from(steady).unwrap_or_default()), live, drain })
 }
@@ -187,7 +206,7 @@ impl Queue {
 
     /// Asks a worker to drain, as SIGTERM would: it hears it with its next heartbeat.
     pub async fn ask_to_drain(&self, worker: &str) -> Result<(), QueueError> {
-        let [.., drains] = keys::workers(&self.0.prefix);
+        let [_, _, _, drains, _] = keys::workers(&self.0.prefix);
         let _new: i64 = self.0.link.send(&drains, redis::cmd("HSET").arg(&drains).arg(worker).arg(1)).await?;
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! An order intent's idempotency key and public state: pushed with its copy in one script, read and projected here.
 //!
-//! The state lies in the slot of the intents' lane, so that key and copy are written together or not at all. Other lanes
-//! project into that slot with a call of their own, before their copy is finished.
+//! The state lies in the slot of its partition of the intents' lane, so that key and copy are written together or not at
+//! all. Other lanes project into that slot with a call of their own, before their copy is finished.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::try_join_all;
 use redis::Value;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,7 @@ use tracing::warn;
 use super::client::{arg, bytes, number};
 use super::entry::Entry;
 use super::gate::Gate;
+use super::partitions::Partition;
 use super::shorthand::{expand, shorten};
 use super::{Inner, Queue, QueueError, keys, scripts};
 use crate::ids::{IntentId, JobId};
@@ -115,32 +118,59 @@ pub struct Changed {
 impl Queue {
     /// Takes an order intent in, together with its idempotency key.
     pub async fn push_intent(&self, intent: IntentPush) -> Result<IntentPushed, QueueError> {
-        Entry::push(&self.0, intent).await
+        let places = self.0.partitions.places(Lane::Intents, intent.intent.uuid());
+        match places.as_slice() {
+            [place] => Entry::push(&self.0, *place, intent).await,
+            places => self.push_where_known(places, intent).await,
+        }
     }
 
     /// What Redis knows of an intent; `None` does not mean that Postgres knows nothing.
     pub async fn intent(&self, id: IntentId) -> Result<Option<IntentState>, QueueError> {
-        let key = self.0.keys(Lane::Intents).intent(id);
+        let places = self.0.partitions.places(Lane::Intents, id.uuid());
+        let found = try_join_all(places.into_iter().map(|place| self.intent_at(place, id))).await?;
+        // Whoever goes by another number may have written elsewhere: the newest counts.
+        Ok(found.into_iter().flatten().max_by_key(|state| state.version))
+    }
+
+    pub(super) async fn intent_at(
+        &self,
+        place: Partition,
+        id: IntentId,
+    ) -> Result<Option<IntentState>, QueueError> {
+        let key = self.0.keys(place).intent(id);
         let state: Option<Vec<u8>> = self.0.link.send(&key, redis::cmd("GET").arg(&key)).await?;
         state.map(|state| read_state(&state, id)).transpose()
     }
 
     /// Shows public states: each only if it is newer, told on the channel that [`Queue::listen`] hears.
     pub async fn project(&self, states: &[Projection]) -> Result<(), QueueError> {
-        let lane = self.0.keys(Lane::Intents);
-        for states in states.chunks(self.0.batch()) {
-            let mut keys = lane.all().to_vec();
-            let mut args = vec![arg(self.0.intent_ttl_ms()), keys::changes(&self.0.prefix).into_bytes()];
-            for state in states {
-                keys.push(lane.intent(state.intent));
-                args.extend([
-                    arg(state.intent),
-                    arg(state.version),
-                    shorten(&state.public, state.intent).into_bytes(),
-                ]);
-            }
-            let _written: Vec<i64> = self.0.link.call(&scripts::PROJECT, &keys, args).await?;
+        let mut partitions: BTreeMap<Partition, Vec<&Projection>> = BTreeMap::new();
+        for state in states {
+            let partition = self.0.partitions.of(Lane::Intents, state.intent.uuid());
+            partitions.entry(partition).or_default().push(state);
         }
+        for (partition, states) in partitions {
+            for states in states.chunks(self.0.batch()) {
+                self.project_into(partition, states).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn project_into(&self, partition: Partition, states: &[&Projection]) -> Result<(), QueueError> {
+        let of_partition = self.0.keys(partition);
+        let mut keys = of_partition.all().to_vec();
+        let mut args = vec![arg(self.0.intent_ttl_ms()), keys::changes(&self.0.prefix).into_bytes()];
+        for state in states {
+            keys.push(of_partition.intent(state.intent));
+            args.extend([
+                arg(state.intent),
+                arg(state.version),
+                shorten(&state.public, state.intent).into_bytes(),
+            ]);
+        }
+        let _written: Vec<i64> = self.0.link.call(&scripts::PROJECT, &keys, args).await?;
         Ok(())
     }
 
@@ -160,7 +190,7 @@ impl Queue {
 
     async fn hear(&self, to: &broadcast::Sender<Changed>) -> Result<(), QueueError> {
         let (mut sink, mut messages) =
-            self.0.link.subscriber(&self.0.keys(Lane::Intents).meter()).await?.split();
+            self.0.link.subscriber(&self.0.keys(Partition::home(Lane::Intents)).meter()).await?.split();
         sink.subscribe(keys::changes(&self.0.prefix)).await?;
         loop {
             match tokio::time::timeout(SILENCE, messages.next()).await {

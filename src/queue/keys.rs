@@ -6,11 +6,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::partitions::Partition;
 use crate::ids::IntentId;
-use crate::job::{Band, Lane};
-
-/// Lanes have one partition each until they are split: the number is in every key, so a split renames nothing.
-const PARTITION: u16 = 0;
+use crate::job::Band;
 
 /// The keys of one lane's partition, in the order in which every script expects them (see `scripts/prelude.lua`).
 #[derive(Clone, Debug)]
@@ -20,8 +18,8 @@ pub(super) struct LaneKeys {
 }
 
 impl LaneKeys {
-    pub(super) fn new(prefix: &str, lane: Lane) -> Self {
-        let tag = format!("{{{prefix}:{lane}:{PARTITION}}}");
+    pub(super) fn new(prefix: &str, partition: Partition) -> Self {
+        let tag = format!("{{{prefix}:{partition}}}");
         let mut keys = Self { all: Vec::new(), tag };
         keys.all = std::iter::once(keys.bodies())
             .chain(Band::ALL.into_iter().map(|band| keys.waiting(band)))
@@ -114,9 +112,10 @@ impl LaneKeys {
 }
 
 /// The keys of the fleet's workers, in the order of `scripts/beat.lua`. Sorted set: last beat in ms → worker's name; hash:
-/// name → card; hash: what is known of the server; hash: names of those that are to drain.
-pub(super) fn workers(prefix: &str) -> [String; 4] {
-    ["beats", "cards", "server", "drains"].map(|name| format!("{{{prefix}:workers}}:{name}"))
+/// name → card; hash: what is known of the server; hash: names of those that are to drain; hash: `lane:partitions` → when a
+/// process last went by that number.
+pub(super) fn workers(prefix: &str) -> [String; 5] {
+    ["beats", "cards", "server", "drains", "parts"].map(|name| format!("{{{prefix}:workers}}:{name}"))
 }
 
 /// The keys of one provider, in the order of `scripts/permit.lua`. Hash: breaker and rate; sorted set: end in ms →

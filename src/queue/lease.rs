@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::client::arg;
+use super::partitions::Partition;
 use super::pulse::LanePulses;
 use super::{Queue, scripts};
 use crate::config::ms;
 use crate::ids::JobId;
-use crate::job::Lane;
 use crate::proof::{self, Turning};
 
 /// After a failed renewal the next try comes this much sooner: three more fit into what is left of the lease.
@@ -29,6 +29,8 @@ pub struct Lease(pub(super) Arc<Held>);
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) id: JobId,
+    /// Where its copy is.
+    pub(super) partition: Partition,
     /// `sequence:worker`: proof of having been handed the job by one claim and no other. Shared by all that it handed over.
     pub(super) token: Arc<[u8]>,
     ends: Mutex<Instant>,
@@ -40,9 +42,15 @@ pub(super) struct Held {
 }
 
 impl Lease {
-    pub(super) fn new(id: JobId, token: Arc<[u8]>, ends: Instant, deadline: Instant) -> Self {
+    pub(super) fn new(
+        id: JobId,
+        partition: Partition,
+        token: Arc<[u8]>,
+        ends: Instant,
+        deadline: Instant,
+    ) -> Self {
         let (ends, lost) = (Mutex::new(ends), CancellationToken::new());
-        Self(Arc::new(Held { id, token, ends, deadline, lost, ended: AtomicBool::new(false) }))
+        Self(Arc::new(Held { id, partition, token, ends, deadline, lost, ended: AtomicBool::new(false) }))
     }
 
     /// The token, for logs and rows.
@@ -98,7 +106,7 @@ impl Held {
     }
 }
 
-/// Every lease that one lane of this worker holds.
+/// Every lease that this worker holds in one partition.
 #[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<Vec<Weak<Held>>>);
 
@@ -147,7 +155,7 @@ pub(super) fn add_by_token<'a>(args: &mut Vec<Vec<u8>>, leases: impl Iterator<It
 /// Renews until `stop`, whatever the handlers are doing.
 pub(super) async fn keep(
     queue: Queue,
-    lane: Lane,
+    partition: Partition,
     leases: Arc<Leases>,
     pulses: Arc<LanePulses>,
     stop: CancellationToken,
@@ -164,20 +172,25 @@ pub(super) async fn keep(
         wait = every;
         for batch in leases.to_renew().chunks(queue.0.batch()) {
             pulses.renewals.beat();
-            if let Err(error) = renew(&queue, lane, batch).await {
-                warn!(%lane, %error, leases = batch.len(), "leases not renewed");
+            if let Err(error) = renew(&queue, partition, batch).await {
+                warn!(%partition, %error, leases = batch.len(), "leases not renewed");
                 wait = every / HASTE;
             }
         }
     }
 }
 
-async fn renew(queue: &Queue, lane: Lane, batch: &[Arc<Held>]) -> Result<(), super::QueueError> {
+async fn renew(
+    queue: &Queue,
+    partition: Partition,
+    batch: &[Arc<Held>],
+) -> Result<(), super::QueueError> {
+    let lane = partition.lane;
     let lease = queue.0.settings.lease_ms;
     let ends = Instant::now() + ms(lease);
     let mut args = vec![arg(lease)];
     add_by_token(&mut args, batch.iter().map(AsRef::as_ref));
-    let answers: Vec<i64> = queue.0.call(lane, &scripts::RENEW, args).await?;
+    let answers: Vec<i64> = queue.0.call(partition, &scripts::RENEW, args).await?;
     for (held, kept) in batch.iter().zip(answers) {
         if kept == 1 {
             held.extend(ends);

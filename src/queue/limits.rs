@@ -3,11 +3,7 @@
 //! The claim keeps the limits, in the script that hands jobs over: nothing is leased that may not run, so nobody waits
 //! with a lease in hand. The settings say what holds as long as no operator has set something else; what an operator set
 //! stands in Redis, holds for every worker at the next claim, and outlives them all. A wiped Redis falls back to the
-//! settings.
-
-use super::client::arg;
-use super::{Queue, QueueError, scripts};
-use crate::job::Lane;
+//! settings. Of a lane that is split, each partition keeps its share.
 
 /// Limits of a lane in the whole fleet; 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,15 +23,6 @@ pub struct SetLimits {
     pub rate: Option<u32>,
 }
 
-/// A change of one limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// This much; 0 is no limit.
-    To(u32),
-    /// What the settings say.
-    Default,
-}
-
 impl SetLimits {
     /// The last two numbers of depth.lua: negative where nothing is set.
     pub(super) fn read(numbers: &[i64]) -> Self {
@@ -50,25 +37,5 @@ impl SetLimits {
             concurrency: self.concurrency.unwrap_or(settings.concurrency),
             rate: self.rate.unwrap_or(settings.rate),
         }
-    }
-}
-
-impl Queue {
-    /// Sets a lane's limits for the whole fleet, from the next claim on. What is in hand goes on.
-    pub async fn limit(
-        &self,
-        lane: Lane,
-        concurrency: Option<Change>,
-        rate: Option<Change>,
-    ) -> Result<(), QueueError> {
-        let mut args = Vec::new();
-        for (field, change) in [("most_leased", concurrency), ("most_a_second", rate)] {
-            match change {
-                Some(Change::To(most)) => args.extend([field.into(), arg(most)]),
-                Some(Change::Default) => args.extend([field.into(), Vec::new()]),
-                None => {}
-            }
-        }
-        self.0.call(lane, &scripts::LIMIT, args).await
     }
 }

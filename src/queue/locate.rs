@@ -7,6 +7,7 @@ use redis::Value;
 
 use super::client::{arg, bytes, number};
 use super::envelope::{Decoded, Envelope};
+use super::partitions::Partition;
 use super::{Queue, QueueError, scripts};
 use crate::config::ms;
 use crate::ids::JobId;
@@ -58,8 +59,18 @@ pub enum Place {
 impl Queue {
     /// Where a job of this lane stands; none where Redis has nothing of it.
     pub async fn locate(&self, lane: Lane, id: JobId) -> Result<Option<Standing>, QueueError> {
+        for partition in self.0.partitions.in_use(lane) {
+            let found = self.locate_in(partition, id).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn locate_in(&self, partition: Partition, id: JobId) -> Result<Option<Standing>, QueueError> {
         let args = vec![id.uuid().as_bytes().to_vec(), arg(MOST_PLACES)];
-        let answer: Vec<Value> = self.0.call(lane, &scripts::LOCATE, args).await?;
+        let answer: Vec<Value> = self.0.call(partition, &scripts::LOCATE, args).await?;
         let [envelope, list, at, due, ending, parked, record, buried] =
             answer.try_into().map_err(|_| QueueError::answer("a place of another shape"))?;
         let (envelope, record, buried) = (bytes(envelope)?, bytes(record)?, bytes(buried)?);

@@ -11,6 +11,7 @@
 //!            └──── s, a ◄sweep┘ └─bury───► x
 //! ```
 //!
+//! This is one partition; a lane has one, or several to use several masters of a cluster (`partitions.rs`).
 //! [`Queue`] is what intake, relay and operators call; [`Queue::lane`] is what a worker runs: an apalis backend whose
 //! task is a [`Slice`], and the [`Outcomes`] that end each delivery.
 
@@ -25,6 +26,7 @@ mod gate;
 mod hub;
 mod intents;
 mod keys;
+mod lane;
 mod lease;
 mod limits;
 mod listener;
@@ -32,8 +34,11 @@ mod locate;
 mod looks;
 mod news;
 mod outcomes;
+mod partitions;
 mod permits;
 mod pulse;
+mod resplit;
+mod rule;
 mod scripts;
 mod shorthand;
 mod slice;
@@ -44,7 +49,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,14 +63,15 @@ pub use gate::{Gate, Gauge};
 pub use hub::{Card, WorkerSeen};
 pub use intents::{Changed, IntentPush, IntentPushed, IntentState, Projection};
 pub use lease::Lease;
-pub use limits::{Change, FleetLimits, SetLimits};
+pub use limits::{FleetLimits, SetLimits};
 pub use locate::{Place, Standing};
 pub use looks::{Buried, Depth};
 pub use outcomes::Outcomes;
 pub use permits::{CallLimits, Permits, ProviderSeen, Word};
+pub use rule::Change;
 pub use slice::{Delivery, Slice};
 
-use crate::config::{QueueSettings, RedisSettings};
+use crate::config::{LaneSettings, QueueSettings, RedisSettings, ms};
 use crate::ids::JobId;
 use crate::job::{Band, Lane};
 use crate::time::Clock;
@@ -73,6 +79,7 @@ use client::{Link, arg};
 use entry::Entry;
 use hub::Hub;
 use keys::LaneKeys;
+use partitions::{Partition, Partitions};
 
 /// The most that one script call may move, whatever is set: Lua unpacks at most some thousand values, and Redis serves
 /// nobody else meanwhile.
@@ -88,7 +95,7 @@ struct Inner {
     door: Link,
     prefix: String,
     settings: QueueSettings,
-    keys: BTreeMap<Lane, LaneKeys>,
+    partitions: Partitions,
     clock: Clock,
     news: news::News,
     /// One for each worker name that runs lanes in this process (one, outside tests).
@@ -137,15 +144,21 @@ pub enum Pushed {
 }
 
 impl Queue {
-    /// Connects, and refuses a Redis that may lose or evict what it acknowledges, if the settings demand so.
-    pub async fn connect(redis: &RedisSettings, queue: &QueueSettings) -> Result<Self, QueueError> {
+    /// Connects, and refuses a Redis that may lose or evict what it acknowledges, if the settings demand so. `lanes` by their
+    /// names say how each is split; one without is not.
+    pub async fn connect(
+        redis: &RedisSettings,
+        queue: &QueueSettings,
+        lanes: &BTreeMap<String, LaneSettings>,
+    ) -> Result<Self, QueueError> {
         let link = Link::new(redis)?;
+        let kept = ms(queue.idempotency_ttl_seconds.saturating_mul(1_000));
         let inner = Inner {
             door: link.for_pushes(redis)?,
             link,
             prefix: redis.prefix.clone(),
             settings: queue.clone(),
-            keys: Lane::ALL.into_iter().map(|lane| (lane, LaneKeys::new(&redis.prefix, lane))).collect(),
+            partitions: Partitions::new(&redis.prefix, lanes, kept),
             clock: Clock::real(),
             news: news::News::default(),
             hubs: Mutex::default(),
@@ -160,7 +173,9 @@ impl Queue {
         if redis.require_durable && !found.faults.is_empty() {
             return Err(QueueError::NotDurable(found.faults));
         }
-        Ok(Self(Arc::new(inner)))
+        let queue = Self(Arc::new(inner));
+        queue.open_partitions().await?;
+        Ok(queue)
     }
 
     /// What `doctor` says about this Redis.
@@ -170,18 +185,22 @@ impl Queue {
 
     /// Pushes jobs of any lanes; an answer for each, in order. After an error some may have been pushed: push again.
     pub async fn push(&self, copies: &[Copy]) -> Result<Vec<Pushed>, QueueError> {
-        let mut lanes: BTreeMap<Lane, Vec<usize>> = BTreeMap::new();
+        let mut partitions: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
         for (at, copy) in copies.iter().enumerate() {
-            lanes.entry(copy.lane).or_default().push(at);
+            let partition = self.0.partitions.of(copy.lane, copy.id.uuid());
+            partitions.entry(partition).or_default().push(at);
         }
-        // Sent without waiting for each other: one round trip, many calls.
-        let calls = lanes.iter().flat_map(|(lane, places)| {
-            places.chunks(self.0.batch()).map(move |places| self.push_batch(*lane, copies, places))
+        // Sent without waiting for each other: one round trip, many calls. One that fails stops no other: they may be
+        // for another server.
+        let calls = partitions.iter().flat_map(|(partition, places)| {
+            places.chunks(self.0.batch()).map(move |places| self.push_batch(*partition, copies, places))
         });
         let mut pushed = vec![Pushed::Duplicate; copies.len()];
-        for (at, became) in try_join_all(calls).await?.into_iter().flatten() {
-            if let Some(place) = pushed.get_mut(at) {
-                *place = became;
+        for answered in join_all(calls).await {
+            for (at, became) in answered? {
+                if let Some(place) = pushed.get_mut(at) {
+                    *place = became;
+                }
             }
         }
         Ok(pushed)
@@ -189,7 +208,7 @@ impl Queue {
 
     async fn push_batch(
         &self,
-        lane: Lane,
+        partition: Partition,
         copies: &[Copy],
         places: &[usize],
     ) -> Result<Vec<(usize, Pushed)>, QueueError> {
@@ -205,26 +224,18 @@ impl Queue {
                 args.push(arg(copy.delay.as_millis()));
             }
         }
-        let answers: Vec<i64> = self.0.door.call(&scripts::PUSH, self.0.keys(lane).all(), args).await?;
+        let answers: Vec<i64> = self.0.door.call(&scripts::PUSH, self.0.keys(partition).all(), args).await?;
         let became = answers.into_iter().map(|new| if new == 1 { Pushed::Queued } else { Pushed::Duplicate });
         Ok(due.into_iter().chain(later).zip(became).collect())
-    }
-
-    /// Hands nothing more of a lane over, in the whole fleet, until [`Queue::resume`].
-    pub async fn pause(&self, lane: Lane) -> Result<(), QueueError> {
-        self.0.call(lane, &scripts::PAUSE, vec![arg(1)]).await
-    }
-
-    /// Hands a lane's jobs over again.
-    pub async fn resume(&self, lane: Lane) -> Result<(), QueueError> {
-        self.0.call(lane, &scripts::PAUSE, vec![arg(0)]).await
     }
 
     /// Removes jobs, whatever state they are in; answers how many there were. Their holders finish nothing.
     pub async fn drop_jobs(&self, lane: Lane, ids: &[JobId]) -> Result<u64, QueueError> {
         let mut count = 0;
-        for ids in ids.chunks(self.0.batch()) {
-            count += self.0.call::<u64>(lane, &scripts::DROP, raw(ids)).await?;
+        for partition in self.0.partitions.in_use(lane) {
+            for ids in ids.chunks(self.0.batch()) {
+                count += self.0.call::<u64>(partition, &scripts::DROP, raw(ids)).await?;
+            }
         }
         Ok(count)
     }
@@ -238,9 +249,8 @@ impl Queue {
 }
 
 impl Inner {
-    fn keys(&self, lane: Lane) -> &LaneKeys {
-        // Every lane is in the map: it is made from `Lane::ALL`.
-        &self.keys[&lane]
+    fn keys(&self, partition: Partition) -> &LaneKeys {
+        self.partitions.keys(partition)
     }
 
     fn batch(&self) -> usize {
@@ -253,11 +263,11 @@ impl Inner {
 
     async fn call<T: redis::FromRedisValue + Send>(
         &self,
-        lane: Lane,
+        partition: Partition,
         script: &redis::Script,
         args: Vec<Vec<u8>>,
     ) -> Result<T, QueueError> {
-        self.link.call(script, self.keys(lane).all(), args).await
+        self.link.call(script, self.keys(partition).all(), args).await
     }
 
     fn hub(&self, worker: &str) -> Option<Arc<Hub>> {

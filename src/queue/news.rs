@@ -9,12 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::Queue;
+use super::partitions::Partition;
 use crate::job::Lane;
 
-/// Of every lane that this process claims from.
+/// Of every partition that this process claims from.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    lanes: Mutex<BTreeMap<Lane, Seen>>,
+    seen: Mutex<BTreeMap<Partition, Seen>>,
     buried: Notify,
 }
 
@@ -26,8 +27,8 @@ struct Seen {
 
 impl News {
     /// A claim saw this.
-    pub(super) fn tell(&self, lane: Lane, has_epoch: bool, has_buried: bool) {
-        self.lanes().insert(lane, Seen { has_epoch, has_buried });
+    pub(super) fn tell(&self, partition: Partition, has_epoch: bool, has_buried: bool) {
+        self.seen().insert(partition, Seen { has_epoch, has_buried });
         if has_buried {
             self.buried.notify_one();
         }
@@ -35,22 +36,28 @@ impl News {
 
     /// What is still there is told again by the next claim.
     fn take_buried(&self) -> Vec<Lane> {
-        let mut lanes = self.lanes();
-        let take = |(lane, seen): (&Lane, &mut Seen)| std::mem::take(&mut seen.has_buried).then_some(*lane);
-        lanes.iter_mut().filter_map(take).collect()
+        let mut seen = self.seen();
+        let take = |(partition, seen): (&Partition, &mut Seen)| {
+            std::mem::take(&mut seen.has_buried).then_some(partition.lane)
+        };
+        let mut lanes: Vec<Lane> = seen.iter_mut().filter_map(take).collect();
+        lanes.dedup();
+        lanes
     }
 
-    fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, Seen>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<Partition, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queue {
-    /// Whether the lane had its epoch when this process claimed from it last; `None` if it never did: then the lane is
-    /// another's to look after.
+    /// Whether every partition of the lane had its epoch when this process claimed from it last; `None` if it never did:
+    /// then the lane is another's to look after.
     #[must_use]
     pub fn had_epoch(&self, lane: Lane) -> Option<bool> {
-        self.0.news.lanes().get(&lane).map(|seen| seen.has_epoch)
+        let seen = self.0.news.seen();
+        let of_lane = seen.iter().filter(|(partition, _)| partition.lane == lane);
+        of_lane.map(|(_, seen)| seen.has_epoch).reduce(|all, has| all && has)
     }
 
     /// Waits until a claim of this process sees jobs that Redis had to bury; answers their lanes, each once for each time.

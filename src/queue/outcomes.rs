@@ -2,10 +2,11 @@
 //!
 //! Every outcome carries its token and the script checks it: a stale owner changes nothing. An outcome is retried until
 //! Redis answers; its lease is renewed meanwhile. It is sent *after* the transaction that decided it: a lost outcome
-//! means one more delivery, which finds the row gone.
+//! means one more delivery, which finds the row gone. Each partition of a lane has a way of its own: one whose server is
+//! away holds up no other.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -17,11 +18,12 @@ use tracing::{error, warn};
 use super::client::arg;
 use super::envelope::attempts_byte;
 use super::lease::{Lease, add_by_token};
+use super::partitions::Partition;
 use super::pulse::{IDLE, LanePulses};
 use super::slice::Delivery;
 use super::{Queue, QueueError, scripts};
+use crate::config::MOST_PARTITIONS;
 use crate::ids::jitter;
-use crate::job::Lane;
 use crate::proof::{self, Point, Turning};
 use crate::time::Stopwatch;
 
@@ -39,8 +41,11 @@ const BATCHES: usize = 4;
 const MOST_OPEN: usize = BATCHES * super::MAX_BATCH;
 
 /// Where a worker's deliveries of one lane end.
-#[derive(Clone)]
-pub struct Outcomes {
+#[derive(Clone, Default)]
+pub struct Outcomes(Arc<[OnceLock<Way>; MOST_PARTITIONS]>);
+
+/// The way to one partition, and how many outcomes are on it.
+struct Way {
     send: mpsc::UnboundedSender<Outcome>,
     open: Arc<watch::Sender<usize>>,
 }
@@ -117,11 +122,13 @@ impl Act {
 }
 
 impl Outcomes {
-    /// Also the end that is read and sent. Unbounded, but never longer than what this worker holds.
-    pub(super) fn new() -> (Self, Pending) {
+    /// Opens the way to a partition; answers the end that is read and sent. Unbounded, but never longer than what this
+    /// worker holds.
+    pub(super) fn open(&self, partition: Partition) -> Pending {
         let (send, receive) = mpsc::unbounded_channel();
         let open = Arc::new(watch::channel(0).0);
-        (Self { send, open: Arc::clone(&open) }, Pending { receive, open, taken: Vec::new() })
+        let _ = self.0[partition.number].set(Way { send, open: Arc::clone(&open) });
+        Pending { receive, open, taken: Vec::new() }
     }
 
     /// It is done: nothing of it stays.
@@ -164,21 +171,27 @@ impl Outcomes {
 
     /// Waits until Redis has answered every outcome given so far.
     pub async fn flushed(&self) {
-        // The sender is ours, so the channel cannot be closed.
-        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+        for way in self.0.iter().filter_map(OnceLock::get) {
+            // The sender is ours, so the channel cannot be closed.
+            let _ = way.open.subscribe().wait_for(|open| *open == 0).await;
+        }
     }
 
-    /// Waits until what ended before has mostly reached Redis.
-    pub(super) async fn room(&self) {
-        let _ = self.open.subscribe().wait_for(|open| *open < MOST_OPEN).await;
+    /// Waits until what ended before in this partition has mostly reached Redis.
+    pub(super) async fn room(&self, partition: Partition) {
+        if let Some(way) = self.0[partition.number].get() {
+            let _ = way.open.subscribe().wait_for(|open| *open < MOST_OPEN).await;
+        }
     }
 
     fn end(&self, lease: Lease, act: Act) {
         lease.0.end();
-        self.open.send_modify(|open| *open += 1);
-        if self.send.send(Outcome { lease, act }).is_err() {
+        // Whatever was claimed from a partition came after its way was opened.
+        let Some(way) = self.0[lease.0.partition.number].get() else { return };
+        way.open.send_modify(|open| *open += 1);
+        if way.send.send(Outcome { lease, act }).is_err() {
             // The queue was closed: the lease ends by itself.
-            self.open.send_modify(|open| *open = open.saturating_sub(1));
+            way.open.send_modify(|open| *open = open.saturating_sub(1));
         }
     }
 }
@@ -190,11 +203,11 @@ pub(super) struct Pending {
     taken: Vec<Outcome>,
 }
 
-/// Where a lane's outcomes are sent from.
+/// Where a partition's outcomes are sent from.
 #[derive(Clone)]
 pub(super) struct Flusher {
     pub(super) queue: Queue,
-    pub(super) lane: Lane,
+    pub(super) partition: Partition,
     pub(super) pulse: Arc<LanePulses>,
     pub(super) pending: Arc<Mutex<Pending>>,
     pub(super) stop: CancellationToken,
@@ -252,12 +265,12 @@ impl Flusher {
 
     /// Until Redis answers. A second try may find its own first one done: only the first can tell a stale token.
     async fn send(&self, step: Step, outcomes: &[&Outcome]) {
-        let lane = self.lane;
+        let (partition, lane) = (self.partition, self.partition.lane);
         let (mut pause, mut tries, mut refusals) = (FIRST_PAUSE, 0, 0);
         loop {
             self.pulse.outcomes.beat();
             let watch = Stopwatch::start();
-            match self.queue.0.call::<Vec<i64>>(lane, step.script(), arguments(step, outcomes)).await {
+            match self.queue.0.call::<Vec<i64>>(partition, step.script(), arguments(step, outcomes)).await {
                 Ok(answers) => {
                     metrics::histogram!("orderfleet_outcome_seconds", "lane" => lane.name(), "outcome" => step.name())
                         .record(watch.elapsed());
@@ -273,10 +286,10 @@ impl Flusher {
                     tries += 1;
                     refusals += u32::from(matches!(error, QueueError::Answer(_)));
                     if refusals == REFUSALS {
-                        error!(%lane, %error, outcomes = outcomes.len(), "outcomes refused: their leases will end");
+                        error!(%partition, %error, outcomes = outcomes.len(), "outcomes refused: their leases will end");
                         return;
                     }
-                    warn!(%lane, %error, outcomes = outcomes.len(), tries, "outcomes not recorded yet");
+                    warn!(%partition, %error, outcomes = outcomes.len(), tries, "outcomes not recorded yet");
                     tokio::time::sleep(pause.mul_f64(0.5 + jitter() / 2.0)).await;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }

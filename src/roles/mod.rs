@@ -83,7 +83,7 @@ async fn signalled() {
 pub async fn queue(settings: &Settings, stop: &CancellationToken) -> Result<Option<Queue>, QueueError> {
     let mut said = false;
     while !stop.is_cancelled() {
-        match Queue::connect(&settings.redis, &settings.queue).await {
+        match Queue::connect(&settings.redis, &settings.queue, &settings.lanes).await {
             Ok(queue) => return Ok(Some(queue)),
             Err(error @ (QueueError::NotDurable(_) | QueueError::Address(..))) => return Err(error),
             Err(error) => {

@@ -7,8 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
-use super::Stored;
-use super::pool::options;
+use super::{Stored, options};
 use crate::config::PostgresSettings;
 
 /// A Postgres server.

@@ -46,9 +46,9 @@ async fn lane_once(kit: &Kit, queue: &Queue, lane: Lane) -> Result<(), Failure> 
         match (kind, &buried.envelope) {
             (Some(kind), Some(envelope)) => {
                 let dug = Dug { kit, id, envelope, reason: &buried.reason };
-                kit.store.within(kind.visit(dug)).await?;
+                kind.visit(dug).await?;
             }
-            _ => kit.store.within(unknown(kit, lane, &buried)).await?,
+            _ => unknown(kit, lane, &buried).await?,
         }
         queue.drop_buried(lane, &[id]).await.map_err(away)?;
     }

@@ -280,7 +280,8 @@ mod tests {
 
     /// A worker's view of a fleet of its own.
     async fn reach(server: &Server, settings: &QueueSettings) -> Reach {
-        let queue = Queue::connect(&server.settings(), settings).await.unwrap();
+        let queue =
+            Queue::connect(&server.settings(), settings, &std::collections::BTreeMap::new()).await.unwrap();
         Reach::new(&queue, &[(Dependency::Smtp, CallLimits { a_second: 0, at_once: 2 })], &TaskTracker::new())
     }
 

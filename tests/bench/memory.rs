@@ -41,10 +41,10 @@ pub(crate) async fn run(plan: Plan, report: &mut Report) {
         .set(&format!("lanes.{LANE}.slice"), BATCH)
         .set(&format!("lanes.{LANE}.concurrency"), HANDS);
     let mut fleet = Fleet::set_up(setup).await;
-    let Settings { mut redis, queue, .. } = load(&Sources::default()).unwrap();
+    let Settings { mut redis, queue, lanes, .. } = load(&Sources::default()).unwrap();
     redis.url = fleet.servers.redis_url();
     let prefix = redis.prefix.clone();
-    let queue = Queue::connect(&redis, &queue).await.unwrap();
+    let queue = Queue::connect(&redis, &queue, &lanes).await.unwrap();
     report.count("jobs", jobs);
     report.count("body_bytes", BODY);
     report.note("every job belongs to a trace: 24 of the envelope's 32 bytes");

@@ -1,5 +1,6 @@
 //! Private servers for a bench, and a look into their Redis.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use orderfleet::config::{QueueSettings, RedisSettings, Settings, Sources, load};
@@ -33,7 +34,7 @@ impl Rig {
 
     /// The product's handle: a connection of its own.
     pub(crate) async fn connect(&self) -> Queue {
-        Queue::connect(&self.redis, &self.queue).await.unwrap()
+        Queue::connect(&self.redis, &self.queue, &BTreeMap::new()).await.unwrap()
     }
 
     /// A plain connection, for the floor.

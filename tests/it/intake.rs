@@ -30,7 +30,6 @@ async fn store(servers: &Servers) -> Store {
         schema: "public".to_owned(),
         max_connections: 4,
         acquire_timeout_ms: 5_000,
-        transaction_timeout_ms: 5_000,
         statement_timeout_ms: 5_000,
         lock_timeout_ms: 2_000,
         idle_in_transaction_timeout_ms: 2_000,
@@ -61,7 +60,7 @@ async fn queue(servers: &Servers) -> Queue {
         deaths: 3,
         idempotency_ttl_seconds: 60,
     };
-    Queue::connect(&redis, &queue).await.unwrap()
+    Queue::connect(&redis, &queue, &BTreeMap::new()).await.unwrap()
 }
 
 async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Intake {

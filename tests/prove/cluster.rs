@@ -3,6 +3,7 @@
 //! Replication is asynchronous: what the dead master had acknowledged and not yet told its replica is gone. Rows of jobs
 //! stand in Postgres, and the reaper brings their copies back; a wish stands nowhere else, so whoever sent it repeats it
 //! with its key. Both are shown here: the loss is counted, and after the repeat nothing is missing and nothing is there twice.
+//! In the cluster the probes' lane has two partitions on two masters: while one is gone, the other half is worked.
 
 use futures::future::join_all;
 use orderfleet::time::Stopwatch;
@@ -18,12 +19,14 @@ const PROBES: u64 = 600;
 const WISHES: usize = 40;
 const CALL: &str = r#"{"call": 30}"#;
 const WORKERS: usize = 2;
-/// Where the leases of the probes are.
-const LEASES: &str = "{of:housekeeping:0}:l";
+/// Where the leases of the probes are; behind Sentinels there is no second partition.
+const LEASES: [&str; 2] = ["{of:housekeeping:0}:l", "{of:housekeeping:1}:l"];
+/// Work that is pushed while the master of half of it is gone.
+const MEANWHILE: u64 = 100;
 /// The lanes whose masters are killed, one after the other.
 const LANES: [&str; 2] = ["{of:housekeeping:0}:m", "{of:intents:0}:m"];
 
-const NEWEST_IS_DONE: &str = "select count(*) from probe_ledger join probe_jobs using (job)
+const NEWEST_DONE: &str = "select count(*) from probe_ledger join probe_jobs using (job)
                                where run_at = (select max(run_at) from probe_jobs) and phase = 'done'";
 
 /// Who holds a key now, who can be killed, and who comes back.
@@ -38,6 +41,8 @@ struct Seen {
     failovers: i64,
     failover_seconds: f64,
     works_again_seconds: f64,
+    /// Done between the death of a master and its succession, in the lane of which it had a half; the least of all times.
+    meanwhile: Option<i64>,
     wishes: i64,
     repeated: i64,
 }
@@ -80,6 +85,14 @@ async fn fail_over(kind: &str, mut redises: Redises, kills: usize, report: &mut 
     report.count(&format!("{kind}_wishes_that_had_to_be_repeated"), seen.repeated);
     report.figure(&format!("{kind}_failover_max_seconds"), seen.failover_seconds);
     report.bar(&format!("{kind}_works_again_max_seconds"), seen.works_again_seconds, Op::AtMost, 5.0);
+    if let Some(done) = seen.meanwhile {
+        report.bar(
+            &format!("{kind}_done_meanwhile_min"),
+            f64::from(i32::try_from(done).unwrap()),
+            Op::AtLeast,
+            1.0,
+        );
+    }
     let orders = fleet.count("select count(*) from order_intents").await;
     let dead = fleet.count("select count(*) from dead_letters").await;
     let ended = workers.iter_mut().filter_map(|worker| worker.has_ended().then_some(())).count();
@@ -110,12 +123,20 @@ async fn one(kind: &str, kill: usize, redises: &mut Redises, fleet: &Fleet, seen
         until("work in flight", async || (redises.leased().await > 0).then_some(())).await;
         redises.kill(lane).await;
         let dead = Stopwatch::start();
+        let halved = redises.has_half_of(lane);
+        if halved {
+            fleet.insert_probes(MEANWHILE, r#""note""#, "0").await;
+        }
         until("another master", async || redises.master(lane).await).await;
         let failover = dead.elapsed().as_secs_f64();
+        if halved {
+            let done = fleet.count(NEWEST_DONE).await;
+            seen.meanwhile = Some(seen.meanwhile.map_or(done, |least| least.min(done)));
+        }
         // From the new master's first answer on: a job that nobody had in hand.
         let again = Stopwatch::start();
         fleet.insert_probes(1, r#""note""#, "0").await;
-        until("work that goes on", async || (fleet.count(NEWEST_IS_DONE).await > 0).then_some(())).await;
+        until("work that goes on", async || (fleet.count(NEWEST_DONE).await > 0).then_some(())).await;
         (failover, again.elapsed().as_secs_f64())
     };
     let (_, (failover, again)) = tokio::join!(wishing, killing);
@@ -136,7 +157,9 @@ impl Redises {
     fn setup(&self, mode: &str) -> Setup {
         let setup = Setup::default().set("redis.mode", mode).set("lanes.housekeeping.concurrency", 4);
         match self {
-            Self::Cluster(cluster) => setup.set("redis.url", cluster.url()),
+            Self::Cluster(cluster) => {
+                setup.set("redis.url", cluster.url()).set("lanes.housekeeping.partitions", 2)
+            }
             Self::Sentinels(all) => {
                 setup.set("redis.url", all.url()).set("redis.sentinel_master", RedisSentinels::MASTER)
             }
@@ -152,15 +175,24 @@ impl Redises {
 
     /// Probes in workers' hands.
     async fn leased(&self) -> i64 {
-        let words = ["ZCARD", LEASES];
-        let count = match self {
-            Self::Cluster(cluster) => cluster.ask(LEASES, &words).await,
-            Self::Sentinels(all) => match all.master().await {
-                Some(at) => all.servers[at].ask(&words).await.ok(),
-                None => None,
-            },
-        };
-        count.unwrap_or(0)
+        let mut leased = 0;
+        for leases in LEASES {
+            let words = ["ZCARD", leases];
+            let count = match self {
+                Self::Cluster(cluster) => cluster.ask(leases, &words).await,
+                Self::Sentinels(all) => match all.master().await {
+                    Some(at) => all.servers[at].ask(&words).await.ok(),
+                    None => None,
+                },
+            };
+            leased += count.unwrap_or(0);
+        }
+        leased
+    }
+
+    /// Whether the death of this lane's master leaves a half of it.
+    fn has_half_of(&self, lane: &str) -> bool {
+        matches!(self, Self::Cluster(_)) && lane == LANES[0]
     }
 
     /// `kill -9` of the master that holds the key.

@@ -89,9 +89,9 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
 }
 
 async fn connect(fleet: &Fleet) -> Queue {
-    let Settings { mut redis, queue, .. } = load(&Sources::default()).unwrap();
+    let Settings { mut redis, queue, lanes, .. } = load(&Sources::default()).unwrap();
     redis.url = fleet.servers.redis_url();
-    Queue::connect(&redis, &queue).await.unwrap()
+    Queue::connect(&redis, &queue, &lanes).await.unwrap()
 }
 
 /// Rows as a transaction of the product makes them, relayed by this proof: so they all lie in Redis before they are due.

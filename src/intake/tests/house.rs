@@ -1,6 +1,6 @@
 //! One running intake: its Redis, its keys, and a client that talks to it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use chrono::{TimeZone, Utc};
@@ -52,7 +52,7 @@ pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
     // A second test of the process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let redis = Server::start().await;
-    let queue = Queue::connect(&redis.settings(), &queue_settings()).await.unwrap();
+    let queue = Queue::connect(&redis.settings(), &queue_settings(), &BTreeMap::new()).await.unwrap();
     let clock = Clock::fixed(Utc.timestamp_opt(NOW, 0).unwrap());
     let snapshots = Snapshots::default();
     let [service, customer, vendor, viewer] =
@@ -75,7 +75,14 @@ pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
         snapshots,
         lanes: [(
             "intents".to_owned(),
-            LaneSettings { concurrency: 1, slice: 1, fleet_concurrency: 0, fleet_rate: 0, max_depth },
+            LaneSettings {
+                partitions: 1,
+                concurrency: 1,
+                slice: 1,
+                fleet_concurrency: 0,
+                fleet_rate: 0,
+                max_depth,
+            },
         )]
         .into(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -224,7 +231,6 @@ fn no_postgres() -> PostgresSettings {
         schema: "public".to_owned(),
         max_connections: 1,
         acquire_timeout_ms: 200,
-        transaction_timeout_ms: 1_000,
         statement_timeout_ms: 1_000,
         lock_timeout_ms: 1_000,
         idle_in_transaction_timeout_ms: 1_000,

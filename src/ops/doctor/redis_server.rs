@@ -43,7 +43,7 @@ struct Asked {
 async fn ask(settings: &Settings) -> Result<Asked, QueueError> {
     // What it lacks is to be told here, not to be refused.
     let lenient = RedisSettings { require_durable: false, ..settings.redis.clone() };
-    let queue = Queue::connect(&lenient, &settings.queue).await?;
+    let queue = Queue::connect(&lenient, &settings.queue, &settings.lanes).await?;
     let found = queue.durability().await?;
     let ours = Clock::real();
     let before = ours.now().timestamp_millis();

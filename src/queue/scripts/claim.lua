@@ -1,6 +1,7 @@
 -- claim: hands a slice over, each job under a lease; all of one claim have one token, which no other claim ever has.
 -- KEYS: the partition's. ARGV: worker, lease ms, jobs at most, mode ('any' | 'alone'), suspects in a slice at most, jobs
--- leased at once and jobs a second in the whole fleet (0: no limit), where no operator has set others.
+-- leased at once and jobs a second in the whole fleet (0: no limit), where no operator has set others, partitions of the
+-- lane, and which of them this is.
 -- Returns {paused, more waiting, waiting to go alone, parked, ms to the next due job, ms to the next lease's end
 -- (-1: none), buried, whether there is an epoch, ms until a limit of the fleet lets more through (-1: none holds), token,
 -- then (id, past, envelope)…}. Past: '' for a first delivery, else 'deliveries|strikes|stage|overran'.
@@ -94,7 +95,10 @@ local function take_by_bands()
 end
 
 local kept = call('HMGET', M, 'paused', 'epoch', 'most_leased', 'most_a_second', 'next_place')
-local asked, most_leased, rate = most, tonumber(kept[3] or ARGV[6]), tonumber(kept[4] or ARGV[7])
+-- Each partition keeps its share of the lane's limits. One that is left over from a larger number has the share of another.
+local partitions, which = tonumber(ARGV[8]), tonumber(ARGV[9])
+local asked, most_leased, rate = most, tonumber(kept[3] or ARGV[6]), tonumber(kept[4] or ARGV[7]) / partitions
+if most_leased > 0 then most_leased = math.max(1, math.floor((most_leased + partitions - 1 - which % partitions) / partitions)) end
 -- Of a rate, a quarter of a second's jobs may be taken at once; `ahead` is how many ms of it were taken in advance. A clock
 -- that stepped back costs no more than that quarter.
 local step, burst, ahead = 0, 0, 0

@@ -25,19 +25,35 @@ fn redis_at(url: String, mode: RedisMode) -> RedisSettings {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_lane_of_a_cluster_is_worked_through_a_failover_and_a_move() {
     let mut cluster = RedisCluster::start(3).await;
-    let queue = Queue::connect(&redis_at(cluster.url(), RedisMode::Cluster), &settings()).await.unwrap();
+    let split = split_into(Lane::Mail, 3);
+    let queue =
+        Queue::connect(&redis_at(cluster.url(), RedisMode::Cluster), &settings(), &split).await.unwrap();
     let crew = Crew::at_work(&queue, &Lane::ALL);
     crew.works(&Lane::ALL, "the start").await;
     let mut holders = Vec::new();
     for lane in Lane::ALL {
-        holders.push(cluster.master_of(&queue.0.keys(lane).wake()).await.unwrap());
+        holders.push(cluster.master_of(&queue.0.keys(Partition::home(lane)).wake()).await.unwrap());
     }
     holders.sort_unstable();
     holders.dedup();
     assert_eq!(holders, [0, 1, 2], "lanes on all masters");
+    // A lane that is split has its partitions on several.
+    let at = async |number| {
+        let wake = queue.0.keys(Partition { lane: Lane::Mail, number }).wake();
+        cluster.master_of(&wake).await.unwrap()
+    };
+    let on = [at(0).await, at(1).await, at(2).await];
+    assert!(on.iter().any(|master| *master != on[0]), "a lane on two masters");
+    let everywhere: Vec<Copy> = (0..30).map(|_| copy(Lane::Mail, "split")).collect();
+    queue.push(&everywhere).await.unwrap();
+    let ids: Vec<JobId> = everywhere.iter().map(|copy| copy.id).collect();
+    until("all of the split lane is done", async || {
+        queue.knows(Lane::Mail, &ids).await.unwrap().iter().all(|known| !known)
+    })
+    .await;
 
     // A slot that belongs to another node now: MOVED.
-    let key = queue.0.keys(Lane::Mail).wake();
+    let key = queue.0.keys(Partition::home(Lane::Mail)).wake();
     let slot: u16 = cluster.nodes[0].ask(&["CLUSTER", "KEYSLOT", &key]).await.unwrap();
     let (from, slot) = (cluster.master_of(&key).await.unwrap(), slot.to_string());
     let to = (from + 1) % 3;
@@ -78,7 +94,20 @@ async fn every_lane_of_a_cluster_is_worked_through_a_failover_and_a_move() {
 
     // Its master dies: the replica follows.
     let victim = cluster.master_of(&key).await.unwrap();
+    let on = [at(0).await, at(1).await, at(2).await];
+    let living = on.iter().position(|master| *master != victim).expect("a partition elsewhere");
     cluster.nodes[victim].kill();
+    // The lane's other partitions do not wait for that.
+    let other = Partition { lane: Lane::Mail, number: living };
+    let elsewhere =
+        std::iter::repeat_with(JobId::new).filter(|id| queue.0.partitions.of(Lane::Mail, id.uuid()) == other);
+    let copies: Vec<Copy> = elsewhere.take(20).map(|id| Copy { id, ..copy(Lane::Mail, "other") }).collect();
+    queue.push(&copies).await.unwrap();
+    until("the others are done", async || {
+        let bodies = queue.0.keys(other).bodies();
+        matches!(queue.0.link.send::<u64>(&bodies, redis::cmd("HLEN").arg(&bodies)).await, Ok(0))
+    })
+    .await;
     crew.works(&Lane::ALL, "a failover").await;
     assert_ne!(cluster.master_of(&key).await.unwrap(), victim);
     crew.end().await;
@@ -87,7 +116,9 @@ async fn every_lane_of_a_cluster_is_worked_through_a_failover_and_a_move() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sentinels_master_is_followed() {
     let mut all = RedisSentinels::start().await;
-    let queue = Queue::connect(&redis_at(all.url(), RedisMode::Sentinel), &settings()).await.unwrap();
+    let queue = Queue::connect(&redis_at(all.url(), RedisMode::Sentinel), &settings(), &BTreeMap::new())
+        .await
+        .unwrap();
     let crew = Crew::at_work(&queue, &[Lane::Mail, Lane::Expiry]);
     crew.works(&[Lane::Mail, Lane::Expiry], "the start").await;
     all.servers[0].kill();
@@ -100,7 +131,7 @@ async fn a_sentinels_master_is_followed() {
 async fn a_push_that_too_few_replicas_have_is_unknown() {
     let (server, _) = start().await;
     let wanted = RedisSettings { wait_replicas: 1, wait_ms: 50, ..server.settings() };
-    let queue = Queue::connect(&wanted, &settings()).await.unwrap();
+    let queue = Queue::connect(&wanted, &settings(), &BTreeMap::new()).await.unwrap();
     let (lane, job) = (Lane::Mail, copy(Lane::Mail, "x"));
     let error = queue.push(std::slice::from_ref(&job)).await.unwrap_err();
     assert!(matches!(&error, QueueError::NotKept(what) if what.contains("0 of 1 replicas")), "{error:?}");
@@ -116,9 +147,9 @@ async fn nothing_is_swept_until_the_lanes_own_server_is_steady() {
     queue.push(&[copy(LANE, "x")]).await.unwrap();
     let sweep = async || -> (u64, u64, i64) {
         let args = vec![arg(9), arg(3), arg(LEASE_MS)];
-        queue.0.call(LANE, &scripts::SWEEP, args).await.unwrap()
+        queue.0.call(Partition::home(LANE), &scripts::SWEEP, args).await.unwrap()
     };
-    let meter = queue.0.keys(LANE).meter();
+    let meter = queue.0.keys(Partition::home(LANE)).meter();
     for cause in ["a start", "a failover"] {
         claim(&queue, LANE, "w", 1, 1, "any").await;
         if cause == "a failover" {

@@ -132,7 +132,7 @@ async fn what_the_network_forgot_is_replaced() {
         mode: RedisMode::Single,
         ..server.settings()
     };
-    let queue = Queue::connect(&settings, &super::settings()).await.unwrap();
+    let queue = Queue::connect(&settings, &super::settings(), &BTreeMap::new()).await.unwrap();
     let crew = Crew::at_work(&queue, &[LANE]);
     crew.works(&[LANE], "the start").await;
     for _ in 0..2 {

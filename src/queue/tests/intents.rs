@@ -9,7 +9,7 @@ use crate::ids::IntentId;
 
 const LANE: Lane = Lane::Intents;
 
-fn intent(id: IntentId, fingerprint: u8) -> IntentPush {
+pub(super) fn intent(id: IntentId, fingerprint: u8) -> IntentPush {
     IntentPush {
         intent: id,
         job: JobId::from(id.uuid()),
@@ -78,7 +78,7 @@ async fn only_a_newer_state_is_shown_and_it_is_told() {
         told,
         [(known, 2, "two words".into()), (unknown, 5, "five".into()), (known, 3, "three".into())]
     );
-    let key = queue.0.keys(LANE).intent(unknown);
+    let key = queue.0.keys(Partition::home(LANE)).intent(unknown);
     assert!((1..=60_000).contains(&server.ask::<i64>(&["PTTL", &key])), "every state ends");
     assert_eq!(queue.intent(IntentId::new()).await.unwrap(), None);
     stop.cancel();

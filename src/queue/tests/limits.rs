@@ -16,7 +16,17 @@ const HELD: usize = 8;
 
 /// A claim of up to 64 jobs under the settings' limits; how long it is held back, and what it got.
 async fn claim_under(queue: &Queue, concurrency: u32, rate: u32) -> (i64, Vec<Handed>) {
-    let args = vec!["w".into(), arg(60_000), arg(64), "any".into(), arg(16), arg(concurrency), arg(rate)];
+    let args = vec![
+        "w".into(),
+        arg(60_000),
+        arg(64),
+        "any".into(),
+        arg(16),
+        arg(concurrency),
+        arg(rate),
+        arg(1),
+        arg(0),
+    ];
     let (head, handed) = claim_with(queue, LANE, args).await;
     (head[HELD], handed)
 }
@@ -99,7 +109,8 @@ async fn a_suspect_goes_alone_within_the_limit_too() {
     sweep(&queue, LANE, &[]).await;
     let others = claim_under(&queue, 1, 0).await.1;
     assert_eq!(others.len(), 1);
-    let alone = vec!["w".into(), arg(60_000), arg(1), "alone".into(), arg(16), arg(1), arg(0)];
+    let alone =
+        vec!["w".into(), arg(60_000), arg(1), "alone".into(), arg(16), arg(1), arg(0), arg(1), arg(0)];
     assert!(claim_with(&queue, LANE, alone.clone()).await.1.is_empty());
     finish(&queue, LANE, &others).await;
     assert_eq!(claim_with(&queue, LANE, alone).await.1.len(), 1);

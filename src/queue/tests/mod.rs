@@ -7,18 +7,21 @@ mod limits;
 mod locate;
 mod model;
 mod moves;
+mod partitions;
 mod permits;
 pub(crate) mod server;
 mod working;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use redis::{Script, Value};
 
-use super::claim::{HEAD, WIDTH, read_past};
+use super::claim::answer::{HEAD, WIDTH, read_past};
 use super::client::{arg, bytes};
+use super::partitions::Partition;
 use super::{Copy, Origin, Queue, QueueError, scripts};
-use crate::config::QueueSettings;
+use crate::config::{LaneSettings, QueueSettings};
 use crate::ids::JobId;
 use crate::job::{Band, Lane};
 use server::Server;
@@ -40,8 +43,25 @@ fn settings() -> QueueSettings {
 
 async fn start() -> (Server, Queue) {
     let server = Server::start().await;
-    let queue = Queue::connect(&server.settings(), &settings()).await.unwrap();
+    let queue = Queue::connect(&server.settings(), &settings(), &BTreeMap::new()).await.unwrap();
     (server, queue)
+}
+
+/// A process that has this lane in so many partitions.
+async fn split(server: &Server, lane: Lane, partitions: usize) -> Queue {
+    Queue::connect(&server.settings(), &settings(), &split_into(lane, partitions)).await.unwrap()
+}
+
+fn split_into(lane: Lane, partitions: usize) -> BTreeMap<String, LaneSettings> {
+    let settings = LaneSettings {
+        partitions,
+        concurrency: 1,
+        slice: 1,
+        fleet_concurrency: 0,
+        fleet_rate: 0,
+        max_depth: 1_000,
+    };
+    [(lane.name().to_owned(), settings)].into()
 }
 
 fn copy(lane: Lane, body: &str) -> Copy {
@@ -76,21 +96,33 @@ impl Handed {
     }
 }
 
+/// In most tests a lane has one partition only, and is named by itself.
+impl From<Lane> for Partition {
+    fn from(lane: Lane) -> Self {
+        Self::home(lane)
+    }
+}
+
 async fn claim(
     queue: &Queue,
-    lane: Lane,
+    partition: impl Into<Partition>,
     worker: &str,
     lease_ms: u64,
     most: usize,
     mode: &str,
 ) -> Vec<Handed> {
-    let args = vec![worker.into(), arg(lease_ms), arg(most), mode.into(), arg(16), arg(0), arg(0)];
-    claim_with(queue, lane, args).await.1
+    let mut args = vec![worker.into(), arg(lease_ms), arg(most), mode.into(), arg(16)];
+    args.extend([0, 0, 1, 0].map(arg));
+    claim_with(queue, partition, args).await.1
 }
 
 /// The numbers at the head of the answer, and the jobs.
-async fn claim_with(queue: &Queue, lane: Lane, args: Vec<Vec<u8>>) -> (Vec<i64>, Vec<Handed>) {
-    let mut answer: Vec<Value> = queue.0.call(lane, &scripts::CLAIM, args).await.unwrap();
+async fn claim_with(
+    queue: &Queue,
+    partition: impl Into<Partition>,
+    args: Vec<Vec<u8>>,
+) -> (Vec<i64>, Vec<Handed>) {
+    let mut answer: Vec<Value> = queue.0.call(partition.into(), &scripts::CLAIM, args).await.unwrap();
     let jobs = answer.split_off(HEAD);
     let head =
         answer[..HEAD - 1].iter().map(|value| redis::from_redis_value(value.clone()).unwrap()).collect();
@@ -111,12 +143,17 @@ async fn claim_with(queue: &Queue, lane: Lane, args: Vec<Vec<u8>>) -> (Vec<i64>,
 }
 
 /// Calls a script that answers 1 or 0 for each group.
-async fn each(queue: &Queue, lane: Lane, script: &Script, args: Vec<Vec<u8>>) -> Vec<i64> {
-    queue.0.call(lane, script, args).await.unwrap()
+async fn each(
+    queue: &Queue,
+    partition: impl Into<Partition>,
+    script: &Script,
+    args: Vec<Vec<u8>>,
+) -> Vec<i64> {
+    queue.0.call(partition.into(), script, args).await.unwrap()
 }
 
-async fn finish(queue: &Queue, lane: Lane, handed: &[Handed]) -> i64 {
-    each(queue, lane, &scripts::FINISH, by_token(handed)).await.iter().sum()
+async fn finish(queue: &Queue, partition: impl Into<Partition>, handed: &[Handed]) -> i64 {
+    each(queue, partition, &scripts::FINISH, by_token(handed)).await.iter().sum()
 }
 
 /// As the scripts take many: (token, how many, id…), in the given order.
@@ -137,7 +174,7 @@ async fn sweep(queue: &Queue, lane: Lane, live: &[&str]) -> (u64, u64) {
         let mut args = vec![arg(256), arg(3), arg(0)];
         args.extend(live.iter().map(|name| name.as_bytes().to_vec()));
         let (swept, quarantined, _): (u64, u64, i64) =
-            queue.0.call(lane, &scripts::SWEEP, args).await.unwrap();
+            queue.0.call(Partition::home(lane), &scripts::SWEEP, args).await.unwrap();
         if swept > 0 {
             return (swept, quarantined);
         }

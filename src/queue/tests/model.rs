@@ -16,19 +16,36 @@ const LEASE: u64 = 15;
 
 #[derive(Default)]
 struct Model {
+    partitions: usize,
     open: HashSet<Vec<u8>>,
     held: HashMap<Vec<u8>, Handed>,
     stale: Vec<Handed>,
     stale_tried: usize,
 }
 
+impl Model {
+    fn any(&self, rng: &mut StdRng) -> Partition {
+        Partition { lane: LANE, number: rng.random_range(0..self.partitions) }
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_lost_and_no_stale_token_is_accepted() {
+    runs(1).await;
+}
+
+#[tokio::test]
+async fn nor_in_a_lane_of_three_partitions() {
+    runs(3).await;
+}
+
+async fn runs(partitions: usize) {
     let seed = u64::from_le_bytes(crate::ids::random_bytes());
     println!("seed {seed}");
-    let (server, queue) = start().await;
+    let server = Server::start().await;
+    let queue = split(&server, LANE, partitions).await;
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut model = Model::default();
+    let mut model = Model { partitions, ..Model::default() };
     for _ in 0..OPERATIONS {
         step(&queue, &mut model, &mut rng).await;
     }
@@ -46,7 +63,8 @@ async fn step(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
         20..50 => {
             let mode = if rng.random_bool(0.2) { "alone" } else { "any" };
             let most = rng.random_range(1..40);
-            let handed = claim(queue, LANE, &format!("w{}", rng.random_range(0..3)), LEASE, most, mode).await;
+            let worker = format!("w{}", rng.random_range(0..3));
+            let handed = claim(queue, model.any(rng), &worker, LEASE, most, mode).await;
             assert!(mode != "alone" || handed.len() <= 1);
             for job in handed {
                 assert!(model.open.contains(&job.id), "delivered after its end");
@@ -58,12 +76,12 @@ async fn step(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
         85..91 => stale(queue, model, rng).await,
         91..94 => {
             let args = vec![arg(50), arg(1_000_000), arg(0), b"w0".to_vec()];
-            let _: (u64, u64, i64) = queue.0.call(LANE, &scripts::SWEEP, args).await.unwrap();
+            let _: (u64, u64, i64) = queue.0.call(model.any(rng), &scripts::SWEEP, args).await.unwrap();
         }
         94..97 => {
-            let _: (u64, i64) = queue.0.call(LANE, &scripts::PROMOTE, vec![arg(50)]).await.unwrap();
+            let _: (u64, i64) = queue.0.call(model.any(rng), &scripts::PROMOTE, vec![arg(50)]).await.unwrap();
         }
-        97 => unpark(queue, rng.random_range(1..5)).await,
+        97 => unpark(queue, model.any(rng), rng.random_range(1..5)).await,
         _ => drop_and_push_again(queue, model, rng).await,
     }
 }
@@ -109,10 +127,30 @@ async fn outcome(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
     jobs.extend((0..3).filter_map(|_| model.stale.choose(rng).cloned()));
     jobs.extend(foreign(model, rng));
     jobs.shuffle(rng);
-    let pairs: Vec<Vec<u8>> = jobs.iter().flat_map(Handed::pair).collect();
     let what = rng.random_range(0..100);
+    for partition in queue.0.partitions.in_use(LANE) {
+        let here: Vec<Handed> = jobs.iter().filter(|job| place(queue, job) == partition).cloned().collect();
+        if !here.is_empty() {
+            outcome_in(queue, partition, model, &here, (what, rng)).await;
+        }
+    }
+}
+
+/// Where a job is: the same for whoever asks.
+fn place(queue: &Queue, job: &Handed) -> Partition {
+    queue.0.partitions.of(LANE, uuid::Uuid::from_slice(&job.id).unwrap())
+}
+
+async fn outcome_in(
+    queue: &Queue,
+    partition: Partition,
+    model: &mut Model,
+    jobs: &[Handed],
+    (what, rng): (i32, &mut StdRng),
+) {
+    let pairs: Vec<Vec<u8>> = jobs.iter().flat_map(Handed::pair).collect();
     let (script, args): (&Script, Vec<Vec<u8>>) = match what {
-        0..50 => (&scripts::FINISH, by_token(&jobs)),
+        0..50 => (&scripts::FINISH, by_token(jobs)),
         50..65 => {
             let delay = arg(rng.random_range(0..25));
             (
@@ -126,9 +164,9 @@ async fn outcome(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
             &scripts::BURY,
             jobs.iter().flat_map(|job| [job.pair(), vec![b"why".to_vec()]].concat()).collect(),
         ),
-        _ => (&scripts::RENEW, [vec![arg(LEASE)], by_token(&jobs)].concat()),
+        _ => (&scripts::RENEW, [vec![arg(LEASE)], by_token(jobs)].concat()),
     };
-    for (job, took) in jobs.iter().zip(each(queue, LANE, script, args).await) {
+    for (job, took) in jobs.iter().zip(each(queue, partition, script, args).await) {
         if model.held.get(&job.id).is_none_or(|held| held.token != job.token) {
             assert_eq!(took, 0, "a token was accepted that does not hold the job");
             model.stale_tried += 1;
@@ -163,35 +201,41 @@ async fn stale(queue: &Queue, model: &mut Model, rng: &mut StdRng) {
             _ => (&scripts::RENEW, [vec![arg(LEASE)], by_token(std::slice::from_ref(&job))].concat()),
         };
         model.stale_tried += 1;
-        assert_eq!(each(queue, LANE, script, args).await, [0], "a stale token was accepted");
+        assert_eq!(each(queue, place(queue, &job), script, args).await, [0], "a stale token was accepted");
     }
 }
 
-async fn unpark(queue: &Queue, most: usize) {
-    let (mut range, parked) = (redis::cmd("ZRANGE"), queue.0.keys(LANE).parked());
+async fn unpark(queue: &Queue, partition: Partition, most: usize) {
+    let (mut range, parked) = (redis::cmd("ZRANGE"), queue.0.keys(partition).parked());
     range.arg(&parked).arg(0).arg(arg(most));
     let ids: Vec<Vec<u8>> = queue.0.link.send(&parked, &range).await.unwrap();
-    let _: u64 = queue.0.call(LANE, &scripts::UNPARK, ids).await.unwrap();
+    let _: u64 = queue.0.call(partition, &scripts::UNPARK, ids).await.unwrap();
 }
 
 async fn drain(queue: &Queue, model: &mut Model) {
     until("everything is done", async || {
-        unpark(queue, 200).await;
-        let args = vec![arg(200), arg(1_000_000), arg(0)];
-        let _: (u64, u64, i64) = queue.0.call(LANE, &scripts::SWEEP, args).await.unwrap();
-        let _: (u64, i64) = queue.0.call(LANE, &scripts::PROMOTE, vec![arg(200)]).await.unwrap();
         for buried in queue.buried(LANE, 100).await.unwrap() {
             assert!(model.open.remove(buried.id.uuid().as_bytes().as_slice()), "buried and done");
             queue.drop_buried(LANE, &[buried.id]).await.unwrap();
         }
-        for mode in std::iter::once("any").chain(std::iter::repeat_n("alone", 100)) {
-            let handed = claim(queue, LANE, "last", 60_000, 200, mode).await;
-            for job in &handed {
-                assert!(model.open.remove(&job.id), "delivered after its end");
-            }
-            assert_eq!(finish(queue, LANE, &handed).await, i64::try_from(handed.len()).unwrap());
+        for partition in queue.0.partitions.in_use(LANE) {
+            drain_partition(queue, partition, model).await;
         }
         model.open.is_empty()
     })
     .await;
+}
+
+async fn drain_partition(queue: &Queue, partition: Partition, model: &mut Model) {
+    unpark(queue, partition, 200).await;
+    let args = vec![arg(200), arg(1_000_000), arg(0)];
+    let _: (u64, u64, i64) = queue.0.call(partition, &scripts::SWEEP, args).await.unwrap();
+    let _: (u64, i64) = queue.0.call(partition, &scripts::PROMOTE, vec![arg(200)]).await.unwrap();
+    for mode in std::iter::once("any").chain(std::iter::repeat_n("alone", 100)) {
+        let handed = claim(queue, partition, "last", 60_000, 200, mode).await;
+        for job in &handed {
+            assert!(model.open.remove(&job.id), "delivered after its end");
+        }
+        assert_eq!(finish(queue, partition, &handed).await, i64::try_from(handed.len()).unwrap());
+    }
 }

@@ -61,12 +61,14 @@ async fn a_delayed_job_is_never_early_and_keeps_its_attempts() {
     let delay = Duration::from_millis(120);
     let (seconds, micros): (i64, i64) = server.ask(&["TIME"]);
     queue.push(&[Copy { delay, ..copy(LANE, "later") }]).await.unwrap();
-    let delayed = queue.0.keys(LANE).delayed();
+    let delayed = queue.0.keys(Partition::home(LANE)).delayed();
     let due: Vec<Vec<u8>> = server.ask(&["ZRANGE", &delayed, "0", "0", "WITHSCORES"]);
     let due: i64 = String::from_utf8_lossy(&due[1]).parse().unwrap();
     assert!(due * 1_000 >= seconds * 1_000_000 + micros + 120_000, "due early by Redis's clock");
-    let promoted =
-        async || queue.0.call::<(u64, i64)>(LANE, &scripts::PROMOTE, vec![arg(10)]).await.unwrap().0 == 1;
+    let promoted = async || {
+        queue.0.call::<(u64, i64)>(Partition::home(LANE), &scripts::PROMOTE, vec![arg(10)]).await.unwrap().0
+            == 1
+    };
     until("it is due", promoted).await;
     assert!(began.elapsed() >= delay);
     let handed = claim(&queue, LANE, "w", LONG, 10, "any").await;
@@ -90,8 +92,9 @@ async fn due_jobs_keep_step_with_the_fleet_and_are_never_shut_out() {
     let delay = Duration::from_millis(1);
     let copies: Vec<Copy> = (0..100).map(|n| Copy { delay, ..copy(LANE, &n.to_string()) }).collect();
     queue.push(&copies).await.unwrap();
-    let promote =
-        async || queue.0.call::<(u64, i64)>(LANE, &scripts::PROMOTE, vec![arg(10)]).await.unwrap().0;
+    let promote = async || {
+        queue.0.call::<(u64, i64)>(Partition::home(LANE), &scripts::PROMOTE, vec![arg(10)]).await.unwrap().0
+    };
     until("they are due", async || promote().await == 10).await;
     assert_eq!((promote().await, promote().await), (10, 0), "two batches wait: that is enough");
     let handed = claim(&queue, LANE, "w", LONG, 7, "any").await;
@@ -219,13 +222,15 @@ async fn a_redis_that_may_lose_jobs_is_refused_and_told_why() {
     let (mut server, _queue) = start().await;
     server.kill();
     server.run(&["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]).await;
-    let Err(QueueError::NotDurable(faults)) = Queue::connect(&server.settings(), &settings()).await else {
+    let Err(QueueError::NotDurable(faults)) =
+        Queue::connect(&server.settings(), &settings(), &BTreeMap::new()).await
+    else {
         panic!("must be refused")
     };
     assert!(faults[0].contains("appendonly yes") && faults[1].contains("noeviction"), "{faults:?}");
     let mut lenient = server.settings();
     lenient.require_durable = false;
-    let queue = Queue::connect(&lenient, &settings()).await.unwrap();
+    let queue = Queue::connect(&lenient, &settings(), &BTreeMap::new()).await.unwrap();
     assert_eq!(queue.durability().await.unwrap().faults.len(), 2);
 }
 

@@ -13,7 +13,7 @@ use super::*;
 
 const LANE: Lane = Lane::Shipping;
 
-fn work(worker: &str, stop: &CancellationToken) -> LaneWork {
+pub(super) fn work(worker: &str, stop: &CancellationToken) -> LaneWork {
     LaneWork {
         lane: LANE,
         concurrency: 3,
@@ -113,7 +113,7 @@ async fn an_idle_worker_hears_a_push_at_once() {
     const SOONER_THAN_ANY_LOOK: Duration = Duration::from_secs(4);
     let server = Server::start().await;
     let deaf_to_time = QueueSettings { block_ms: 60_000, ..settings() };
-    let queue = Queue::connect(&server.settings(), &deaf_to_time).await.unwrap();
+    let queue = Queue::connect(&server.settings(), &deaf_to_time, &BTreeMap::new()).await.unwrap();
     let (seen, stop, tasks) = (Seen::default(), CancellationToken::new(), TaskTracker::new());
     run(&queue, "idle", &seen, &stop, &tasks);
     run_lane(&queue, LaneWork { lane: Lane::Mail, ..work("idle", &stop) }, &seen, &tasks);
@@ -167,7 +167,7 @@ async fn a_killed_workers_jobs_come_back_as_suspects() {
                     .build()
                     .unwrap();
                 runtime.block_on(async {
-                    let queue = Queue::connect(&redis, &settings()).await.unwrap();
+                    let queue = Queue::connect(&redis, &settings(), &BTreeMap::new()).await.unwrap();
                     let (backend, outcomes) = queue.lane(work("killed", &CancellationToken::new()));
                     until("it holds them", async || queue.depth(LANE).await.unwrap().leased == 30).await;
                     tokio::time::sleep(Duration::from_millis(LEASE_MS * 2)).await;
@@ -211,7 +211,7 @@ async fn who_is_suspected_twice_is_worked_alone() {
         until("all leases ended", async || {
             let _: (u64, u64, i64) = queue
                 .0
-                .call(LANE, &scripts::SWEEP, vec![arg(99), arg(3), arg(0), b"slow".to_vec()])
+                .call(Partition::home(LANE), &scripts::SWEEP, vec![arg(99), arg(3), arg(0), b"slow".to_vec()])
                 .await
                 .unwrap();
             queue.depth(LANE).await.unwrap().leased == 0

@@ -126,7 +126,9 @@ impl RedisCluster {
     /// Starts so many masters with a replica each, and waits until every slot is served.
     pub async fn start(masters: usize) -> Self {
         let timeout = NODE_TIMEOUT_MS.to_string();
-        let settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", &timeout];
+        let mut settings = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", &timeout];
+        // As the README asks for: else every master stops where one is down.
+        settings.extend(["--cluster-require-full-coverage", "no"]);
         let mut nodes = Vec::new();
         for _ in 0..2 * masters {
             nodes.push(RedisServer::start(&settings).await);
