@@ -200,6 +200,7 @@ jobs! {
     payment_cancel::PaymentCancel,
     refund::Refund,
     payment_confirmation::PaymentConfirmation,
+    payment_sync::PaymentSync,
     reservation_expiry::ReservationExpiry,
     shipping_label::ShippingLabel,
     tracking::Tracking,

@@ -24,6 +24,13 @@ pub struct PaymentCancel {
     pub payment: PaymentId,
 }
 
+impl PaymentCancel {
+    /// What the job is inserted under, once.
+    pub(super) fn key(payment: PaymentId) -> String {
+        format!("payment-cancel:{payment}")
+    }
+}
+
 impl Payload for PaymentCancel {
     const KIND: &'static str = "payment-cancel";
     const LANE: Lane = Lane::PaymentsOut;

@@ -16,6 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::payment_cancel::PaymentCancel;
+use super::payment_sync::PaymentSync;
 use super::{Called, Job, Loaded, Rules};
 use crate::domain::order::Status;
 use crate::ids::{JobId, OrderId, PaymentId};
@@ -88,7 +89,7 @@ impl Job for PaymentOpen {
         let sent = sent(tx, jobs).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
-            let waits = held.iter().any(|held| held.order == loaded.job.order && !held.is_closing);
+            let waits = held.iter().any(|held| held.order == loaded.job.order && !held.is_closing());
             let step = match orders.get(&loaded.job.order) {
                 Some(order)
                     if (order.status == Status::PendingPayment && waits) || sent.contains(&order.id) =>
@@ -125,7 +126,7 @@ impl Job for PaymentOpen {
                 verdicts.push(Verdict::Again);
                 continue;
             };
-            let waits = held.iter().any(|held| held.order == order && !held.is_closing);
+            let waits = held.iter().any(|held| held.order == order && !held.is_closing());
             let sealed = seen
                 .client_secret
                 .as_ref()
@@ -135,9 +136,11 @@ impl Job for PaymentOpen {
             if waits {
                 // The buyer may have waited for the provider: their time starts now.
                 reservations::extend(tx, order, time, false).await?;
+                let look = PaymentSync::first((order, payment), rules, &called.loaded.cause());
+                jobs::insert(tx, look.into_iter().collect()).await?;
             } else {
                 let cancel = NewJob::of(&PaymentCancel { payment }, called.loaded.cause());
-                jobs::insert(tx, vec![cancel.once(format!("payment-cancel:{payment}"))]).await?;
+                jobs::insert(tx, vec![cancel.once(PaymentCancel::key(payment))]).await?;
             }
             orders::changed(tx, &[order], &called.loaded.cause()).await?;
             verdicts.push(Verdict::Done);

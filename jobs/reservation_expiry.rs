@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::payment_cancel::{self, Cancel};
+use super::payment_cancel::{self, Cancel, PaymentCancel};
 use super::settlement::{self, Books};
 use super::{Called, Job, Loaded, Rules};
 use crate::domain::notice::{Notice, Once};
@@ -22,7 +22,7 @@ use crate::store::exceptions::{self, Severity};
 use crate::store::orders::Order;
 use crate::store::payments::Payment;
 use crate::store::reservations::{self, End, Held};
-use crate::store::{Tx, orders, payments};
+use crate::store::{Tx, jobs, orders, payments};
 
 /// How often money that is on its way is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -56,8 +56,8 @@ impl Payload for ReservationExpiry {
         attempts: 12,
         // Two calls of 8 s, with room for two transactions.
         deadline: Duration::from_secs(25),
-        // From the first deadline on: as long as a hold may be extended, and a quarter of an hour for a provider that is away.
-        // Then the hold is released and the rules for late payments catch the rest.
+        // From the first deadline on: as long as a hold may be extended, and a quarter of an hour beyond, in which the grace for
+        // a provider that is away ends.
         max_age: Duration::from_hours(1),
         slice: 128,
         settle: 32,
@@ -81,7 +81,7 @@ impl Job for ReservationExpiry {
     type Plan = Ask;
     type Receipt = PaymentSeen;
 
-    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Ask>>, Failure> {
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Ask>>, Failure> {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
         let open = payments::open_of(tx, &ids).await?;
         let payments: Vec<PaymentId> = open.iter().map(|(_, payment)| *payment).collect();
@@ -99,7 +99,7 @@ impl Job for ReservationExpiry {
                 (Some(hold), Some(order)) => {
                     let payment = open.iter().rev().find(|(of, _)| *of == order.id);
                     let payment = payment.and_then(|(_, id)| books.payments.get(id));
-                    due(tx, loaded, (order, hold), payment).await?
+                    due(tx, rules, loaded, (order, hold), payment).await?
                 }
                 _ => Step::Done,
             };
@@ -133,15 +133,12 @@ impl Job for ReservationExpiry {
         Ok(verdicts)
     }
 
-    /// The provider could not be asked for half an hour: the hold is released, and money that comes all the same is late.
+    /// The provider gave no answer that helps: the hold is released, and money that comes all the same is late.
     async fn buried(&self, id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
-        orders::lock(tx, &[self.order]).await?;
-        if reservations::end(tx, &[self.order], End::Expired).await? > 0 {
-            orders::changed(tx, &[self.order], &id.to_string()).await?;
-            let detail = format!("{id} released the hold without the provider's answer: {}", failure.code);
-            exceptions::open(tx, self.order, "expired_unasked", Severity::Warning, &detail).await?;
+        match orders::lock(tx, &[self.order]).await?.get(&self.order) {
+            Some(order) => unasked(tx, (order, self.epoch), failure.code, &id.to_string()).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn effect(plan: &Ask) -> Option<&str> {
@@ -157,9 +154,10 @@ impl Job for ReservationExpiry {
     }
 }
 
-/// A hold whose time is over: released at once where no payment is open, else asked for.
+/// A hold whose time is over: released at once where no payment is open, else asked for, until the grace is over.
 async fn due(
     tx: &mut Tx,
+    rules: &Rules,
     loaded: &Loaded<ReservationExpiry>,
     (order, hold): (&Order, &Held),
     payment: Option<&Payment>,
@@ -167,7 +165,13 @@ async fn due(
     if let Some(payment) = payment
         && let Some(cancel) = payment_cancel::plan(tx, payment, loaded.id).await?
     {
-        reservations::mark_closing(tx, &[order.id], true).await?;
+        let grace =
+            i64::try_from(rules.orders.settlement_grace_seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
+        if hold.closing_ms.is_some_and(|asked_for| asked_for > grace) {
+            unasked(tx, (order, hold.epoch), "settlement_grace", &loaded.cause()).await?;
+            return Ok(Step::Done);
+        }
+        reservations::mark_closing(tx, order.id).await?;
         return Ok(Step::Call(Ask {
             cancel,
             may_extend: hold.extensions_left > 0,
@@ -179,16 +183,37 @@ async fn due(
     Ok(Step::Done)
 }
 
-/// The stock goes back, and the customer learns that the order can still be paid.
-async fn expire(tx: &mut Tx, order: &Order, epoch: i32, cause: &str) -> Result<(), Failure> {
+/// The stock goes back, and the customer learns that the order can still be paid. False where nothing was held.
+async fn expire(tx: &mut Tx, order: &Order, epoch: i32, cause: &str) -> Result<bool, Failure> {
     if reservations::end(tx, &[order.id], End::Expired).await? == 0 {
-        return Ok(());
+        return Ok(false);
     }
     orders::changed(tx, &[order.id], cause).await?;
     if order.status == Status::PendingPayment {
         let once = Once::Hold(order.id.uuid(), epoch);
         settlement::tell(tx, order.id, Notice::ReservationExpired, once, cause).await?;
     }
+    Ok(true)
+}
+
+/// The provider gave no answer for too long: the hold is released all the same, a person is told, and the payment is
+/// cancelled once the provider is back. Money that was faster is late.
+async fn unasked(tx: &mut Tx, (order, epoch): (&Order, i32), why: &str, cause: &str) -> Result<(), Failure> {
+    if !expire(tx, order, epoch, cause).await? {
+        return Ok(());
+    }
+    let detail = format!("{cause} released hold {epoch} without the provider's answer: {why}");
+    exceptions::open(tx, order.id, "expired_unasked", Severity::Warning, &detail).await?;
+    cancel_open(tx, order.id, cause).await
+}
+
+/// Nobody may pay any more what is still open.
+async fn cancel_open(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
+    let open = payments::open_of(tx, &[order]).await?;
+    let cancels = open
+        .into_iter()
+        .map(|(_, payment)| NewJob::of(&PaymentCancel { payment }, cause).once(PaymentCancel::key(payment)));
+    jobs::insert(tx, cancels.collect()).await?;
     Ok(())
 }
 
@@ -235,6 +260,7 @@ async fn answered(
                 let detail = format!("the hold ended while {} was still open", plan.cancel.payment);
                 exceptions::open(tx, order.id, "released_with_open_payment", Severity::Warning, &detail)
                     .await?;
+                cancel_open(tx, order.id, &cause).await?;
             }
             expire(tx, order, called.loaded.job.epoch, &cause).await?;
             Ok(Verdict::Done)

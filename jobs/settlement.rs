@@ -13,6 +13,7 @@ use super::Rules;
 use super::email::Email;
 use super::giveback;
 use super::payment_cancel::PaymentCancel;
+use super::payment_sync::PaymentSync;
 use super::reservation_expiry::ReservationExpiry;
 use super::shipping_label::ShippingLabel;
 use crate::domain::notice::{Notice, Once};
@@ -85,7 +86,15 @@ async fn apply(
     match heard.state {
         State::Captured => captured(tx, rules, on, heard, cause).await,
         State::Cancelled => cancelled(tx, order, payment, cause).await,
-        State::Created | State::Pending | State::RequiresAction | State::Processing | State::Authorized => {
+        State::Authorized => {
+            if payments::advance(tx, payment.id, State::Authorized).await? {
+                // Promised money is taken at once: a promise lapses.
+                let of = (order.id, payment.id);
+                jobs::insert(tx, vec![PaymentSync::now(of, "capture", cause)]).await?;
+            }
+            Ok(())
+        }
+        State::Created | State::Pending | State::RequiresAction | State::Processing => {
             payments::advance(tx, payment.id, heard.state).await?;
             Ok(())
         }
@@ -103,15 +112,15 @@ async fn captured(
         return Ok(());
     }
     let fits = compare((heard.received_minor, &heard.currency), (order.total_minor, &order.currency));
-    let awaits_money =
-        order.status == Status::PendingPayment || order.resume_to == Some(Status::PendingPayment);
-    let verdict = match (awaits_money, fits) {
+    let verdict = match (order.awaits_money(), fits) {
         (true, Match::Mismatch) => Misfit::Amount,
         (true, Match::Exact) => {
             if let Some(epoch) = held(tx, rules, order).await? {
                 confirm(tx, rules, (order, payment), heard, cause).await?;
-                // Nothing is left to expire.
-                return Ok(jobs::forget(tx, &[ReservationExpiry::key(order.id, epoch)]).await?);
+                // Nothing is left to expire, and nothing to look at.
+                let looks = PaymentSync::keys(payment.id);
+                let done: Vec<String> = looks.chain([ReservationExpiry::key(order.id, epoch)]).collect();
+                return Ok(jobs::forget(tx, &done).await?);
             }
             Misfit::StockLost
         }
@@ -298,9 +307,8 @@ pub(super) async fn tell_with(
 async fn cancel_others(tx: &mut Tx, order: &Order, but: &Payment, cause: &str) -> Result<(), Failure> {
     let open = payments::open_of(tx, &[order.id]).await?;
     let others = open.into_iter().filter(|(_, payment)| *payment != but.id);
-    let cancels = others.map(|(_, payment)| {
-        NewJob::of(&PaymentCancel { payment }, cause).once(format!("payment-cancel:{payment}"))
-    });
+    let cancels = others
+        .map(|(_, payment)| NewJob::of(&PaymentCancel { payment }, cause).once(PaymentCancel::key(payment)));
     jobs::insert(tx, cancels.collect()).await?;
     Ok(())
 }
@@ -310,7 +318,8 @@ async fn cancelled(tx: &mut Tx, order: &Order, payment: &Payment, cause: &str) -
     if !payments::advance(tx, payment.id, State::Cancelled).await? {
         return Ok(());
     }
-    let closing = reservations::active(tx, &[order.id]).await?.iter().any(|held| held.is_closing);
+    jobs::forget(tx, &PaymentSync::keys(payment.id).collect::<Vec<_>>()).await?;
+    let closing = reservations::active(tx, &[order.id]).await?.iter().any(reservations::Held::is_closing);
     let others = payments::open_of(tx, &[order.id]).await?;
     if order.status == Status::PendingPayment && !closing && others.is_empty() {
         reservations::end(tx, &[order.id], End::Released).await?;

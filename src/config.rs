@@ -215,8 +215,12 @@ pub struct OrderSettings {
     pub max_hold_seconds: u64,
     /// How often a hold may be extended.
     pub max_extensions: i32,
+    /// How long a hold whose time is over waits for the answer of a provider that is away.
+    pub settlement_grace_seconds: u64,
     /// How long an unpaid order can be taken up again.
     pub order_ttl_seconds: u64,
+    /// When an open payment is first looked at, counted from its opening; then after five and fifteen times as long.
+    pub payment_sync_seconds: u64,
     /// Whether a paid order goes on to its label by itself.
     pub auto_fulfil: bool,
 }

@@ -4,3 +4,4 @@
 //! inserts the job that follows. Asked twice it is done once. None calls a provider: that is the job's.
 
 pub mod pay_again;
+pub mod refresh;

@@ -55,7 +55,7 @@ pub async fn pay_again(
     }
     let latest = payments::latest(tx, id).await?;
     match reservations::active(tx, &[id]).await?.first() {
-        Some(held) if held.is_closing => return Ok(Err(Refused::Closing)),
+        Some(held) if held.is_closing() => return Ok(Err(Refused::Closing)),
         Some(_) if latest.is_some_and(|latest| latest.is_open && latest.is_known) => return Ok(Ok(())),
         Some(_) => {}
         None if order.is_past_payable => return Ok(Err(Refused::TooLate)),

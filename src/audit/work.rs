@@ -38,7 +38,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I34",
         name: "no effect is stuck",
-        sentence: "An outside mutation without an outcome belongs to an open job or a dead letter; a cancellation may also be overtaken by its payment's end.",
+        sentence: "An outside mutation without an outcome belongs to an open job or a dead letter; a cancellation and a capture may also be overtaken by their payment's end.",
         when: When::Quiescent,
         of: Of::Name,
         sql: "select e.name, format('%s since %s', e.state, to_char(e.created_at, 'YYYY-MM-DD HH24:MI:SSOF'))
@@ -46,7 +46,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                 left join jobs j on j.id = e.job_id
                 left join dead_letters d on d.job_id = e.job_id
                where e.state in ('pending', 'in_flight', 'unknown') and j.id is null and d.id is null
-                 and not (e.name like 'pay_cancel:%' and exists (
+                 and not (e.name like any (array['pay_cancel:%', 'pay_capture:%']) and exists (
                        select from payments p where p.provider_payment_id = e.request ->> 'payment_intent'
                                                 and p.state in ('cancelled', 'captured')))",
     },

@@ -30,6 +30,8 @@ const LONGEST_TURN: u64 = 5_000;
 /// The longest that a hold may be extended by: it leaves its expiry (`max_age` of an hour from its first deadline) a quarter
 /// of an hour to reach the provider; past it a hold would be released unasked.
 const LONGEST_EXTENSION: u64 = 2_700;
+/// The longest that a hold may wait for a provider that is away: within the quarter of an hour above.
+const LONGEST_GRACE: u64 = 840;
 /// The longest calls that fit into the deadlines of the kinds that make them, and why.
 const LONGEST_CALLS: [(&str, u64, &str); 3] = [
     ("stripe.timeout_ms", 8_000, "a payment has 20 s for two calls and its transactions"),
@@ -126,6 +128,11 @@ fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
              a hold's expiry no longer waits for the provider",
             orders.reservation_seconds
         ),
+    );
+    demand(
+        orders.settlement_grace_seconds <= LONGEST_GRACE,
+        "orders.settlement_grace_seconds",
+        format!("must be at most {LONGEST_GRACE}: later a hold's expiry is given up"),
     );
 }
 

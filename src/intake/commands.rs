@@ -1,4 +1,4 @@
-//! What people ask of an order that is there: paying again. Each is one Postgres transaction that decides and inserts the
+//! What people ask of an order that is there: to pay it again, to look at the provider. Each is one Postgres transaction that decides and inserts the
 //! job; the provider's part is the workers'. Asked twice it is done once, so that no key is needed.
 
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::auth::{Action, Principal};
 use crate::ids::{IntentId, OrderId};
 use crate::job::{Class, Failure};
 use crate::jobs::commands::pay_again::{self, Refused};
+use crate::jobs::commands::refresh;
 use crate::store::{StoreError, Tx};
 
 /// How long a caller waits for the provider's word on the last payment.
@@ -84,6 +85,20 @@ pub(super) async fn pay_again(
     if let Some((limit, follow)) = wait {
         known = door.outcome(known, follow, limit).await;
     }
+    Ok(shown(&door, &known, &asked))
+}
+
+/// `POST /v1/order-intents/{id}/refresh`.
+pub(super) async fn refresh(
+    State(door): State<Arc<Door>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let asked = door.asked(id, &headers, Action::PayAgain).await?;
+    let mut tx = door.store.begin().await?;
+    refresh::refresh(&mut tx, asked.order, &asked.cause).await?;
+    door.commit(tx).await?;
+    let known = door.find(asked.intent, &asked.caller).await?;
     Ok(shown(&door, &known, &asked))
 }
 

@@ -209,12 +209,13 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// Every route but the health ones: the document of the API is compared with this list.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 8] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 9] {
     [
         ("/v1/order-intents", post(orders::place)),
         ("/v1/order-intents/{id}", get(orders::show)),
         ("/v1/order-intents/{id}/events", get(stream::events)),
         ("/v1/order-intents/{id}/payment", post(commands::pay_again)),
+        ("/v1/order-intents/{id}/refresh", post(commands::refresh)),
         ("/webhooks/stripe", post(webhooks::stripe)),
         ("/webhooks/easypost", post(webhooks::easypost)),
         ("/openapi.json", get(openapi::document)),

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use stripe::{CustomizedStripeRequest, IdempotencyKey, RequestStrategy, StripeRequest};
 use stripe_client_core::{StripeClient, StripeClientErr, StripeMethod};
 use stripe_core::payment_intent::{
-    CancelPaymentIntent, CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods, ListPaymentIntent,
-    RetrievePaymentIntent,
+    CancelPaymentIntent, CapturePaymentIntent, CreatePaymentIntent,
+    CreatePaymentIntentAutomaticPaymentMethods, ListPaymentIntent, RetrievePaymentIntent,
 };
 use stripe_core::{PaymentIntent, PaymentIntentStatus};
 use stripe_types::{List, RangeQueryTs};
@@ -178,6 +178,11 @@ impl Stripe {
     /// Cancels a payment. One that is already over, either way, is refused with `unexpected_state`: look at it then.
     pub async fn cancel(&self, id: &str, key: &str) -> Result<PaymentSeen, CallError> {
         self.ask(&CancelPaymentIntent::new(id), Some(key)).await
+    }
+
+    /// Takes all the money that a payment was authorised for. One that is over is refused with `unexpected_state`.
+    pub async fn capture(&self, id: &str, key: &str) -> Result<PaymentSeen, CallError> {
+        self.ask(&CapturePaymentIntent::new(id), Some(key)).await
     }
 
     async fn ask<R>(&self, request: &R, key: Option<&str>) -> Result<PaymentSeen, CallError>

@@ -15,7 +15,7 @@ use super::books::State as Known;
 use super::easypost::trackers;
 use super::faults::Rule;
 use super::smtp::mail::Mail;
-use super::stripe::{payments_settle, refunds_settle};
+use super::stripe::{Outcome, payments_settle, refunds_settle};
 use super::truth::Fact;
 use super::world::World;
 
@@ -176,15 +176,15 @@ async fn push_tracker(
     trackers::push(&world, &code, &status).into_response()
 }
 
-/// Ends a `processing` payment: `succeeded` or `failed`.
+/// What becomes of a payment: one that is `processing` is `succeeded` or `failed`, a new one `authorised`, an authorised one
+/// `lapsed`.
 async fn settle_payment(
     State(world): State<Arc<World>>,
     Path((id, outcome)): Path<(String, String)>,
 ) -> Response {
-    match outcome.as_str() {
-        "succeeded" => payments_settle(&world, &id, true).into_response(),
-        "failed" => payments_settle(&world, &id, false).into_response(),
-        _ => problem(StatusCode::BAD_REQUEST, "a payment ends as succeeded or failed"),
+    match Outcome::named(&outcome) {
+        Some(outcome) => payments_settle(&world, &id, outcome).into_response(),
+        None => problem(StatusCode::BAD_REQUEST, "a payment becomes succeeded, failed, authorised or lapsed"),
     }
 }
 

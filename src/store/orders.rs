@@ -142,6 +142,14 @@ pub struct Order {
     pub is_past_payable: bool,
 }
 
+impl Order {
+    /// Whether its money is still to come, be it that it waits aside meanwhile.
+    #[must_use]
+    pub fn awaits_money(&self) -> bool {
+        self.status == Status::PendingPayment || self.resume_to == Some(Status::PendingPayment)
+    }
+}
+
 /// Locks orders by (cart, id).
 pub async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, Order>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();

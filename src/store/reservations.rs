@@ -185,8 +185,16 @@ pub struct Held {
     pub longest_left_ms: i64,
     /// How often it can still be extended.
     pub extensions_left: i32,
+    /// For how long the provider has been asked at its deadline; none where it is not asked.
+    pub closing_ms: Option<i64>,
+}
+
+impl Held {
     /// Whether the provider is being asked at its deadline.
-    pub is_closing: bool,
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing_ms.is_some()
+    }
 }
 
 /// The active holds of these orders, one for each order (all lines of an order share their times), locked.
@@ -198,7 +206,7 @@ pub async fn active(tx: &mut Tx, orders: &[OrderId]) -> Stored<Vec<Held>> {
         select order_id, max(epoch) as "epoch!",
                floor(extract(epoch from max(expires_at) - clock_timestamp()) * 1000)::bigint as "left_ms!",
                floor(extract(epoch from max(max_until) - clock_timestamp()) * 1000)::bigint as "longest_left_ms!",
-               min(max_extensions - extensions) as "extensions_left!", bool_or(closing_at is not null) as "is_closing!"
+               min(max_extensions - extensions) as "extensions_left!", floor(extract(epoch from clock_timestamp() - min(closing_at)) * 1000)::bigint as closing_ms
           from locked group by order_id"#,
         &orders
     )
@@ -212,20 +220,18 @@ pub async fn active(tx: &mut Tx, orders: &[OrderId]) -> Stored<Vec<Held>> {
             left_ms: row.left_ms,
             longest_left_ms: row.longest_left_ms,
             extensions_left: row.extensions_left,
-            is_closing: row.is_closing,
+            closing_ms: row.closing_ms,
         })
         .collect())
 }
 
-/// Marks the active holds of these orders as closing, or takes the mark off.
-pub async fn mark_closing(tx: &mut Tx, orders: &[OrderId], closing: bool) -> Stored<()> {
-    let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
+/// Marks the active holds of an order as closing: the provider is asked from now on, or is asked already.
+pub async fn mark_closing(tx: &mut Tx, order: OrderId) -> Stored<()> {
     sqlx::query!(
         r#"/* reservations::mark_closing */
-        update reservations set closing_at = case when $2 then clock_timestamp() end
-         where order_id = any($1) and state = 'active'"#,
-        &orders,
-        closing
+        update reservations set closing_at = clock_timestamp()
+         where order_id = $1 and state = 'active' and closing_at is null"#,
+        order.uuid()
     )
     .execute(tx.conn())
     .await?;

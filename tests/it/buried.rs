@@ -81,16 +81,13 @@ async fn give_up(house: &House, kind: Kind) {
             house.deliver(&signed(&thin)).await;
             until_failed(house, "evt_thin").await;
         }
-        Kind::ReservationExpiry => {
-            let bought = house.buy("not-asked").await;
-            never("stripe.retrieve").await;
-            let order = bought.order.uuid();
-            let due = format!("update reservations set expires_at = clock_timestamp() where order_id = '{order}';
-                               update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry' and payload ->> 'order' = '{}'", bought.order);
-            house.execute(&due).await.unwrap();
-            house.until(bought.intent, "expired").await;
-            until_open(house, "expired_unasked").await;
+        Kind::PaymentSync => {
+            let bought = house.buy("not-captured").await;
+            never("stripe.capture").await;
+            house.becomes(&bought.payment, "authorised").await;
+            until_open(house, "payment_not_captured").await;
         }
+        Kind::ReservationExpiry => not_asked(house).await,
         Kind::ShippingLabel => {
             never("easypost.create").await;
             let bought = house.buy("not-labelled").await;
@@ -114,6 +111,18 @@ async fn give_up(house: &House, kind: Kind) {
             assert_eq!(house.count("communications where state = 'failed'").await, 1);
         }
     }
+}
+
+/// A hold whose payment the provider will not tell of.
+async fn not_asked(house: &House) {
+    let bought = house.buy("not-asked").await;
+    house.fault("stripe.retrieve", json!({"fail": {"status": NEVER}})).await;
+    let order = bought.order.uuid();
+    let due = format!("update reservations set expires_at = clock_timestamp() where order_id = '{order}';
+                       update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry' and payload ->> 'order' = '{}'", bought.order);
+    house.execute(&due).await.unwrap();
+    house.until(bought.intent, "expired").await;
+    until_open(house, "expired_unasked").await;
 }
 
 async fn cancel(house: &House, bought: &Bought) {

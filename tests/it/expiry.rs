@@ -75,6 +75,56 @@ async fn l07_money_that_comes_in_the_extension_pays_the_order() {
     house.end().await;
 }
 
+#[tokio::test]
+async fn l08_a_hold_waits_for_a_provider_that_is_away_until_its_grace_is_over() {
+    let house = house::plan().set(|settings| {
+        settings.orders.reservation_seconds = 2;
+        settings.orders.settlement_grace_seconds = 3;
+    });
+    let house = house.open().await;
+    let bought = house.buy("cart-l08").await;
+    house.post.keep();
+    house
+        .faults(json!([{"at": "stripe.retrieve", "what": {"fail": {"status": 503}}},
+                        {"at": "stripe.cancel", "what": {"fail": {"status": 503}}}]))
+        .await;
+    house.until(bought.intent, "expired").await;
+    let waited = "select r.resolved_at - r.expires_at > interval '3 s' as waited from reservations r";
+    assert_eq!(house.value(waited).await, true);
+    assert_eq!(
+        house.value("select type from order_exceptions where state = 'open'").await,
+        "expired_unasked"
+    );
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
+    // Nobody told the provider yet: the money that comes is late, and the pieces are still there.
+    house.pay(&bought).await;
+    house.mend().await;
+    house.until(bought.intent, "paid").await;
+    house.settled().await;
+    assert_eq!(house.count("reservations where state = 'committed' and epoch = 2").await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn r08_a_hold_that_three_jobs_on_three_workers_end_gives_its_pieces_back_once() {
+    let house = house::plan().workers(3).open().await;
+    let bought = house.buy("cart-r08").await;
+    house.settled().await;
+    let due = format!(
+        "update reservations set expires_at = clock_timestamp();
+         insert into jobs (id, kind, lane, band, payload, run_at, caused_by)
+         select gen_random_uuid(), 'reservation-expiry', 'expiry', 2, '{{\"order\": \"{}\", \"epoch\": 1}}', now(), 'test'
+           from generate_series(1, 3)",
+        bought.order
+    );
+    house.execute(&due).await.unwrap();
+    house.until(bought.intent, "expired").await;
+    house.settled().await;
+    assert_eq!(house.count("stock_movements where kind = 'expire'").await, 1);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
+    house.end().await;
+}
+
 /// Money for an order whose hold is over, though the provider had cancelled: told in an event of this id.
 async fn late_money(house: &House, bought: &Bought, id: &str) {
     let event = json!({"id": id, "type": "payment_intent.succeeded", "data": {"object": {

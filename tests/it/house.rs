@@ -79,6 +79,8 @@ pub(crate) fn plan() -> Plan {
     // So that a test that pushes past the library waits no second for each step.
     settings.queue.block_ms = 250;
     settings.worker.relay_ms = 200;
+    // So late that a test waits for none that it did not ask for.
+    settings.orders.payment_sync_seconds = 600;
     settings.worker.health_port = 0;
     settings.worker.grace_ms = 10_000;
     settings.intake.address = "127.0.0.1:0".parse().unwrap();

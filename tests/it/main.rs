@@ -19,6 +19,7 @@ mod intake;
 mod labels;
 mod orders;
 mod pay_again;
+mod payment_sync;
 mod payments;
 mod providers;
 mod servers;

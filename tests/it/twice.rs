@@ -103,6 +103,7 @@ async fn w05_a_thousand_superseded_dead_letters_replayed_twice_at_once_change_no
 async fn whole_lives(house: &House, wishes: &[Value; 3]) {
     let [whole, expires, cancelled] = wishes;
     let whole = house.buy_as(whole).await;
+    house.refresh(whole.intent).await;
     house.pay(&whole).await;
     house.until_order(whole.order, "shipped").await;
     let second = house.second_payment(&whole).await;

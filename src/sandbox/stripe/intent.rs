@@ -164,6 +164,24 @@ impl Intent {
         })
     }
 
+    /// Only promises the money, as an account does that captures by hand.
+    pub(crate) fn authorise(&mut self, charge: String) -> Result<&'static str, StripeError> {
+        if self.status != Status::RequiresPaymentMethod {
+            return Err(self.refuse("Only a payment that waits for a way to pay can be authorised."));
+        }
+        self.manual_capture = true;
+        self.charge = Some(charge);
+        Ok(self.take())
+    }
+
+    /// Lets a promise lapse, as a bank does after some days.
+    pub(crate) fn lapse(&mut self, now: i64) -> Result<&'static str, StripeError> {
+        if self.status != Status::RequiresCapture {
+            return Err(self.refuse("Only an authorised payment can lapse."));
+        }
+        self.cancel(Some("automatic"), now)
+    }
+
     /// Takes what was authorised.
     pub(crate) fn capture(&mut self) -> Result<&'static str, StripeError> {
         if self.status != Status::RequiresCapture {

@@ -29,7 +29,7 @@ pub(crate) mod intent;
 mod payments;
 pub(crate) mod refunds;
 
-pub(crate) use payments::settle as payments_settle;
+pub(crate) use payments::{Outcome, settle as payments_settle};
 pub(crate) use refunds::settle as refunds_settle;
 
 /// The API version whose shapes these are.

@@ -164,11 +164,42 @@ pub(super) async fn cancel(
     })
 }
 
-/// Ends a `processing` payment, on the control's word.
-pub(crate) fn settle(world: &Arc<World>, id: &str, paid: bool) -> Answer {
+/// What a control can make of a payment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    /// One that is `processing` is paid.
+    Succeeded,
+    /// One that is `processing` is refused.
+    Failed,
+    /// A new one is authorised and waits for its capture.
+    Authorised,
+    /// An authorised one lapses.
+    Lapsed,
+}
+
+impl Outcome {
+    /// The outcome of a name in a path.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "succeeded" => Some(Self::Succeeded),
+            "failed" => Some(Self::Failed),
+            "authorised" => Some(Self::Authorised),
+            "lapsed" => Some(Self::Lapsed),
+            _ => None,
+        }
+    }
+}
+
+/// Brings a payment to this outcome, on the control's word.
+pub(crate) fn settle(world: &Arc<World>, id: &str, outcome: Outcome) -> Answer {
     world.change(|books, now| {
         let mut intent = books.state.intents.get(id).ok_or_else(|| missing(id))?.clone();
-        let event = intent.settle(paid)?;
+        let event = match outcome {
+            Outcome::Succeeded => intent.settle(true),
+            Outcome::Failed => intent.settle(false),
+            Outcome::Authorised => intent.authorise(fresh_id("ch_")),
+            Outcome::Lapsed => intent.lapse(now.timestamp()),
+        }?;
         write(books, now, &intent, event, None);
         Ok(Json(intent.body()))
     })

@@ -49,6 +49,17 @@ impl House {
         self.truth("requests").await.iter().filter(is_one).count()
     }
 
+    /// Waits until a provider was called so often.
+    pub(crate) async fn until_calls(&self, method: &str, end: &str, times: usize) {
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+            if self.calls(method, end).await >= times {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!("never {times} times {method} {end}");
+    }
+
     /// What shall go wrong from now on: an array of rules.
     pub(crate) async fn faults(&self, rules: Value) {
         let answer = self
@@ -59,6 +70,12 @@ impl House {
             .await
             .unwrap();
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) async fn mend(&self) {
+        let url = format!("{}/_sandbox/faults", self.sandbox);
+        assert_eq!(self.client.delete(url).send().await.unwrap().status(), 204);
     }
 
     /// What goes wrong the next time at one place.
@@ -110,6 +127,13 @@ impl House {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
         answer.json().await.unwrap()
+    }
+
+    /// What becomes of a payment at the provider: `succeeded`, `failed`, `authorised` or `lapsed`.
+    pub(crate) async fn becomes(&self, payment: &str, outcome: &str) {
+        let url = format!("{}/_sandbox/payments/{payment}/{outcome}", self.sandbox);
+        let answer = self.client.post(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     }
 
     /// A customer's browser pays with a card; the status of the provider's answer.

@@ -98,6 +98,13 @@ impl House {
         Answer { status: answer.status().as_u16(), is_replay: false, body: answer.json().await.unwrap() }
     }
 
+    /// Asks for a look at the provider.
+    pub(crate) async fn refresh(&self, intent: IntentId) {
+        let url = format!("{}/v1/order-intents/{intent}/refresh", self.intake);
+        let answer = self.client.post(url).bearer_auth(&self.key).send().await.unwrap();
+        assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap());
+    }
+
     /// The public state of an intent.
     pub(crate) async fn state(&self, intent: IntentId) -> Value {
         let url = format!("{}/v1/order-intents/{intent}", self.intake);
