@@ -66,6 +66,8 @@ pub struct PostgresSettings {
     pub max_connections: u32,
     /// How long to wait for one of them.
     pub acquire_timeout_ms: u64,
+    /// The longest transaction, from asking for its connection to its commit's answer.
+    pub transaction_timeout_ms: u64,
     /// The longest statement.
     pub statement_timeout_ms: u64,
     /// The longest wait for a lock.

@@ -129,19 +129,28 @@ impl Relay {
     pub async fn sweep(&self) -> Result<usize, RelayError> {
         let mut pushed = 0;
         loop {
-            let mut tx = self.0.store.begin().await?;
-            let rows = jobs::unrelayed(&mut tx, SWEEP).await?;
-            let copies: Vec<Copy> = rows.iter().filter_map(copy).collect();
-            let ids: Vec<JobId> = rows.iter().map(|row| row.id).collect();
-            if ids.is_empty() {
+            let page = self.0.store.within(self.page()).await?;
+            if page == 0 {
                 return Ok(pushed);
             }
-            timeout(PUSH_DEADLINE, self.0.queue.push(&copies)).await.map_err(|_| RelayError::Slow)??;
-            jobs::relayed(&mut tx, &ids).await?;
-            tx.commit().await?;
-            self::pushed("sweep", ids.len());
-            pushed += ids.len();
+            self::pushed("sweep", page);
+            pushed += page;
         }
+    }
+
+    /// Pushes some of them in one transaction: locked, so that no other process pushes the same.
+    async fn page(&self) -> Result<usize, RelayError> {
+        let mut tx = self.0.store.begin().await?;
+        let rows = jobs::unrelayed(&mut tx, SWEEP).await?;
+        let copies: Vec<Copy> = rows.iter().filter_map(copy).collect();
+        let ids: Vec<JobId> = rows.iter().map(|row| row.id).collect();
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        timeout(PUSH_DEADLINE, self.0.queue.push(&copies)).await.map_err(|_| RelayError::Slow)??;
+        jobs::relayed(&mut tx, &ids).await?;
+        tx.commit().await?;
+        Ok(ids.len())
     }
 
     /// One step of the reaper for a lane that this process works: without an epoch the queue has lost all of it, so that
@@ -159,7 +168,7 @@ impl Relay {
 
     /// Every row that the queue lost with an epoch wants a copy again.
     async fn relay_again(&self, lane: Lane) -> Result<u64, RelayError> {
-        let mut lost = 0;
+        let (store, mut lost) = (&self.0.store, 0);
         // Of several partitions the others still have theirs, or one is merely new: a copy that is elsewhere would come twice.
         if self.0.queue.partitions(lane) > 1 {
             let mut walk = None;
@@ -172,7 +181,7 @@ impl Relay {
         }
         // Pages, so that no transaction is long; each page is gone from the next look.
         loop {
-            let page = self.0.store.unrelay_lane(lane.name(), WALK).await?;
+            let page = store.within(store.unrelay_lane(lane.name(), WALK)).await?;
             lost += page;
             if page == 0 {
                 return Ok(lost);
@@ -187,7 +196,8 @@ impl Relay {
         after: &mut Option<JobId>,
         grace: Duration,
     ) -> Result<u64, RelayError> {
-        let page = self.0.store.relayed_page(lane.name(), *after, grace, WALK).await?;
+        let store = &self.0.store;
+        let page = store.within(store.relayed_page(lane.name(), *after, grace, WALK)).await?;
         *after = page.last().copied();
         if page.is_empty() {
             return Ok(0);
@@ -198,7 +208,7 @@ impl Relay {
         if lost.is_empty() {
             return Ok(0);
         }
-        Ok(self.0.store.unrelay(&lost).await?)
+        Ok(store.within(store.unrelay(&lost)).await?)
     }
 }
 
@@ -270,7 +280,7 @@ async fn mark(store: Store, mut marked: mpsc::Receiver<JobId>, stop: Cancellatio
             ids.push(id);
         }
         ids.sort_unstable();
-        if let Err(error) = store.mark_relayed(&ids).await {
+        if let Err(error) = store.within(store.mark_relayed(&ids)).await {
             tracing::warn!(%error, rows = ids.len(), "rows not marked: the sweep will push them again");
         }
         ids.clear();

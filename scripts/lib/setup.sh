@@ -118,23 +118,24 @@ ensure_venv() {
 
 # Peers of the benches, each pinned by its own lock in tests/bench/peers/ and installed once. What cannot be had is said
 # here and again in the report; the bench runs without it.
-ensure_bullmq() {
-    local from=tests/bench/peers/bullmq to=.tools/peers/bullmq
-    cmp --silent "$from/package-lock.json" "$to/installed.json" && cmp --silent "$from/driver.js" "$to/driver.js" && return
+# ensure_npm_peer NAME PROGRAM
+ensure_npm_peer() {
+    local from=tests/bench/peers/$1 to=.tools/peers/$1
+    cmp --silent "$from/package-lock.json" "$to/installed.json" && cmp --silent "$from/$2" "$to/$2" && return
     rm -rf "$to"
     has npm || {
-        loud 'bullmq: npm is not here (Debian: apt-get install npm)'
+        loud "$1: npm is not here (Debian: apt-get install npm)"
         return 0
     }
-    say 'installing bullmq into .tools/peers'
+    say "installing $1 into .tools/peers"
     mkdir -p "$to"
     cp "$from"/package.json "$from"/package-lock.json "$to"
     # Not `npm ci`: that wants the lock to know the native parts of every platform, which some registries do not serve.
     npm install --prefix "$to" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || {
-        loud 'bullmq: npm could not install it'
+        loud "$1: npm could not install it"
         return 0
     }
-    cp "$from/driver.js" "$to"
+    cp "$from/$2" "$to"
     cp "$from/package-lock.json" "$to/installed.json"
 }
 

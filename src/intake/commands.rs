@@ -71,10 +71,7 @@ pub(super) async fn pay_again(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = door.asked(id, &headers, Action::PayAgain).await?;
-    // Before the commit: no change can fall between it and the first look.
-    let wait = request::wait_seconds(&headers)
-        .map(|seconds| Duration::from_secs(seconds.min(door.settings.max_wait_seconds)))
-        .zip(door.watch.follow(asked.intent));
+    let wait = door.held(&headers, asked.intent);
     let mut tx = door.store.begin().await?;
     let became = pay_again::pay_again(&mut tx, &door.orders, asked.order, &asked.cause).await?;
     if let Err(refused) = became {
@@ -82,8 +79,8 @@ pub(super) async fn pay_again(
     }
     door.commit(tx).await?;
     let mut known = door.find(asked.intent, &asked.caller).await?;
-    if let Some((limit, follow)) = wait {
-        known = door.outcome(known, follow, limit).await;
+    if let Some(wait) = wait {
+        known = door.outcome(known, wait).await;
     }
     Ok(shown(&door, &known, &asked))
 }

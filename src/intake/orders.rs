@@ -19,6 +19,7 @@ use tracing::{debug, error};
 use super::capacity::Room;
 use super::outcome::{Known, queued};
 use super::problem::{Code, Problem};
+use super::request::{Until, Wait};
 use super::watch::Follow;
 use super::{Door, request, snapshot};
 use crate::auth::{Action, Principal, Reach};
@@ -59,12 +60,9 @@ pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Re
             "customer.id must be the customer that the credential names",
         ));
     }
-    let wait = request::wait_seconds(&head.headers)
-        .map(|seconds| Duration::from_secs(seconds.min(door.settings.max_wait_seconds)));
-    // Before the push: no change can fall between it and the first look. Without a place the answer is not held.
-    let follow = wait.and_then(|_| door.watch.follow(wish.intent));
+    let wait = door.held(&head.headers, wish.intent);
     let taken = take_in(&door, wish).await?;
-    Ok(answer(&door, &caller, taken, wait.zip(follow)).await)
+    Ok(answer(&door, &caller, taken, wait).await)
 }
 
 fn judge(
@@ -161,13 +159,13 @@ fn parcel(wish: Wish, public: String, gate: Option<Gate>) -> Result<IntentPush, 
     })
 }
 
-async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Duration, Follow)>) -> Response {
-    let waits = wait.as_ref().map(|(limit, _)| limit.as_secs());
+async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Wait, Follow)>) -> Response {
+    let waits = wait.as_ref().map(|(wait, _)| *wait);
     let known = match wait {
-        Some((limit, follow)) => door.outcome(taken.known, follow, limit).await,
+        Some(wait) => door.outcome(taken.known, wait).await,
         None => taken.known,
     };
-    let shows_outcome = if waits.is_some() { known.is_outcome() } else { known.status() != "queued" };
+    let shows_outcome = waits.map_or_else(|| known.status() != "queued", |wait| known.ends(wait.until));
     let status_url = format!("/v1/order-intents/{}", taken.intent);
     let urls = json!({ "status_url": status_url, "events_url": format!("{status_url}/events") });
     let (status, mut body) = match (shows_outcome, taken.is_replay) {
@@ -186,10 +184,18 @@ async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Dur
     if taken.is_replay {
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    if let Some(Ok(applied)) = waits.map(|seconds| format!("wait={seconds}").parse()) {
+    if let Some(Ok(applied)) = waits.map(|wait| applied(wait).parse()) {
         headers.insert(APPLIED, applied);
     }
     response
+}
+
+/// What `Preference-Applied` says.
+fn applied(wait: Wait) -> String {
+    match wait.until {
+        Until::Outcome => format!("wait={}", wait.seconds),
+        Until::Reserved => format!("wait={}, until=reserved", wait.seconds),
+    }
 }
 
 pub(super) async fn show(

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -12,6 +13,7 @@ use tracing::{error, warn};
 
 use super::Door;
 use super::problem::{Code, Problem};
+use super::request::{self, Until, Wait};
 use super::watch::{Follow, RECHECK};
 use crate::auth::{Action, Principal};
 use crate::ids::{IntentId, OrderId};
@@ -75,12 +77,17 @@ impl Known {
     }
 
     /// What `Prefer: wait` waits for: an end, for now or for ever, or a payment that the buyer can make.
-    pub(super) fn is_outcome(&self) -> bool {
+    fn is_outcome(&self) -> bool {
         self.is_final()
             || match self.status() {
                 "reserved" => self.state["client_secret_enc"].is_string(),
                 status => status == "expired",
             }
+    }
+
+    /// Whether a held answer waits no longer.
+    pub(super) fn ends(&self, until: Until) -> bool {
+        self.is_outcome() || (until == Until::Reserved && self.status() == "reserved")
     }
 
     /// Whether this caller may see it.
@@ -127,7 +134,7 @@ impl Door {
     }
 
     async fn stored(&self, intent: IntentId) -> Result<Option<Known>, Problem> {
-        match self.store.intent_state(intent).await {
+        match self.store.within(self.store.intent_state(intent)).await {
             Ok(row) => Ok(row.map(|row| Known { version: row.version, state: row.state })),
             Err(error) => {
                 warn!(%error, "an intent's state can not be read from Postgres");
@@ -160,10 +167,19 @@ impl Door {
         Known::read(state.version, &state.public).ok()
     }
 
-    /// Waits until the state is an outcome, or until `limit` is over: then whatever it is.
-    pub(super) async fn outcome(&self, mut known: Known, mut follow: Follow, limit: Duration) -> Known {
+    /// Whether and how the answer is to be held. Asked before the change that is waited for, so that none can fall between
+    /// it and the first look. Without a place it is not held.
+    pub(super) fn held(&self, headers: &HeaderMap, intent: IntentId) -> Option<(Wait, Follow)> {
+        let wait = request::wait(headers)?;
+        let seconds = wait.seconds.min(self.settings.max_wait_seconds);
+        Some((Wait { seconds, ..wait }, self.watch.follow(intent)?))
+    }
+
+    /// Waits until the state is what was waited for, or until its time is over: then whatever it is.
+    pub(super) async fn outcome(&self, mut known: Known, (wait, mut follow): (Wait, Follow)) -> Known {
+        let limit = Duration::from_secs(wait.seconds);
         let since = Stopwatch::start();
-        while !known.is_outcome() {
+        while !known.ends(wait.until) {
             match self.newer(&mut follow, known.version, limit.saturating_sub(since.elapsed())).await {
                 Some(newer) => known = newer,
                 None => break,

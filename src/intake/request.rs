@@ -74,17 +74,36 @@ pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(Code::NotJson, "send the body as application/json"))
 }
 
-/// The seconds of `Prefer: wait=N`, if asked for. What can not be read is no preference (RFC 7240).
-pub(super) fn wait_seconds(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get_all("prefer")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split([',', ';']))
-        .find_map(|part| {
+/// What `Prefer` asks for (RFC 7240): to hold the answer, for how long and until what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// `wait=N`: at most so many seconds.
+    pub(super) seconds: u64,
+    /// `until=reserved`: the place is enough, the secret of its payment may follow.
+    pub(super) until: Until,
+}
+
+/// What a held answer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// An end, for now or for ever, or a payment that the buyer can make.
+    Outcome,
+    /// The same, or a reservation whose payment is not open yet.
+    Reserved,
+}
+
+/// The preference to wait, if there is one. What can not be read is no preference.
+pub(super) fn wait(headers: &HeaderMap) -> Option<Wait> {
+    let said = |wanted: &str| {
+        let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split([',', ';'])).find_map(|part| {
             let (name, value) = part.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok())?
+            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"'))
         })
+    };
+    let seconds = said("wait")?.parse().ok()?;
+    let is_place = said("until").is_some_and(|until| until.eq_ignore_ascii_case("reserved"));
+    Some(Wait { seconds, until: if is_place { Until::Reserved } else { Until::Outcome } })
 }
 
 /// The request's name, as [`observe`] gave it: what is written as the cause of what it changes.
@@ -162,18 +181,18 @@ fn code(status: u16) -> Cow<'static, str> {
 mod tests {
     use super::*;
 
-    fn prefer(value: &'static str) -> Option<u64> {
-        wait_seconds(&HeaderMap::from_iter([(
-            HeaderName::from_static("prefer"),
-            HeaderValue::from_static(value),
-        )]))
+    fn prefer(value: &'static str) -> Option<(u64, Until)> {
+        wait(&HeaderMap::from_iter([(HeaderName::from_static("prefer"), HeaderValue::from_static(value))]))
+            .map(|wait| (wait.seconds, wait.until))
     }
 
     #[test]
     fn only_a_readable_wait_is_a_preference() {
-        assert_eq!(prefer("wait=5"), Some(5));
-        assert_eq!(prefer("respond-async, Wait = \"10\""), Some(10));
-        for none in ["wait", "wait=-1", "wait=soon", "return=minimal"] {
+        assert_eq!(prefer("wait=5"), Some((5, Until::Outcome)));
+        assert_eq!(prefer("respond-async, Wait = \"10\""), Some((10, Until::Outcome)));
+        assert_eq!(prefer("wait=5, until=reserved"), Some((5, Until::Reserved)));
+        assert_eq!(prefer("until=paid; wait=5"), Some((5, Until::Outcome)));
+        for none in ["wait", "wait=-1", "wait=soon", "return=minimal", "until=reserved"] {
             assert_eq!(prefer(none), None, "{none}");
         }
     }

@@ -84,11 +84,11 @@ impl Snapshots {
     /// Refreshes both until `stop`.
     pub(super) async fn refresh(self, store: Store, every: Duration, stop: CancellationToken) {
         loop {
-            match store.live_keys().await {
+            match store.within(store.live_keys()).await {
                 Ok(keys) => self.put_keys(keys),
                 Err(error) => warn!(%error, "the keys were not refreshed; the last snapshot stands"),
             }
-            match store.catalogue().await {
+            match store.within(store.catalogue()).await {
                 Ok(catalogue) => self.put_catalogue(catalogue),
                 Err(error) => warn!(%error, "the catalogue was not refreshed; the last snapshot stands"),
             }

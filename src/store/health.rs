@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
-use super::{Stored, options};
+use super::Stored;
+use super::pool::options;
 use crate::config::PostgresSettings;
 
 /// A Postgres server.

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgPool;
 use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::time::timeout;
 
 use crate::config::PostgresSettings;
 use crate::ids::{IntentId, JobId, OrderId};
@@ -28,6 +28,7 @@ pub mod jobs;
 mod migrate;
 pub mod orders;
 pub mod payments;
+mod pool;
 #[cfg(feature = "proof")]
 pub mod probe;
 pub mod progress;
@@ -52,6 +53,11 @@ pub enum StoreError {
     /// No connection could be had.
     #[error("Postgres can not be reached: {0}")]
     Unreachable(#[source] sqlx::Error),
+    /// A transaction was not over in its time.
+    #[error(
+        "Postgres did not end a transaction within {0:?}: it is overloaded, or the way to it passes nothing"
+    )]
+    Silent(Duration),
     /// The statement met other work (deadlock, serialization, lock or statement time-out): the same again may succeed.
     #[error("Postgres asked to try again: {0}")]
     Contended(#[source] sqlx::Error),
@@ -114,7 +120,9 @@ impl From<sqlx::Error> for StoreError {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let (class, code) = match &error {
-            StoreError::Unreachable(_) => (Class::Unavailable(Dependency::Postgres), "postgres_unreachable"),
+            StoreError::Unreachable(_) | StoreError::Silent(_) => {
+                (Class::Unavailable(Dependency::Postgres), "postgres_unreachable")
+            }
             StoreError::Contended(_) | StoreError::Met(_) => {
                 (Class::Unavailable(Dependency::Postgres), "postgres_contended")
             }
@@ -134,16 +142,24 @@ pub type Stored<T> = Result<T, StoreError>;
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    /// The longest transaction.
+    longest: Duration,
 }
 
 impl Store {
     /// Prepares a pool; connections are opened when they are needed, so that a process starts while Postgres is away.
     pub fn new(settings: &PostgresSettings) -> Stored<Self> {
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.max_connections)
-            .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-            .connect_lazy_with(options(settings)?);
-        Ok(Self { pool })
+        let longest = Duration::from_millis(settings.transaction_timeout_ms);
+        Ok(Self { pool: pool::open(settings)?, longest })
+    }
+
+    /// Runs a step that ends with its transaction, and gives it up where the database has fallen silent: a connection
+    /// that a broken way has forgotten is never answered and never refused.
+    pub async fn within<T, E: From<StoreError>>(
+        &self,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        timeout(self.longest, step).await.unwrap_or_else(|_| Err(StoreError::Silent(self.longest).into()))
     }
 
     /// Begins a transaction.
@@ -166,29 +182,6 @@ impl Store {
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }
-}
-
-/// Where every session goes to, and under which name.
-fn options(settings: &PostgresSettings) -> Stored<PgConnectOptions> {
-    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
-    Ok(options.application_name("orderfleet").options(session(settings)))
-}
-
-/// What every session sets. Tried without: a stopped worker that held a hot row blocked all others for good, and a
-/// killed worker's queued COMMIT was carried out after its death.
-fn session(settings: &PostgresSettings) -> Vec<(&'static str, String)> {
-    vec![
-        ("search_path", settings.schema.clone()),
-        ("statement_timeout", settings.statement_timeout_ms.to_string()),
-        ("lock_timeout", settings.lock_timeout_ms.to_string()),
-        ("idle_in_transaction_session_timeout", settings.idle_in_transaction_timeout_ms.to_string()),
-        ("client_connection_check_interval", "500".to_owned()),
-        ("tcp_keepalives_idle", "5".to_owned()),
-        ("tcp_keepalives_interval", "2".to_owned()),
-        ("tcp_keepalives_count", "3".to_owned()),
-        ("tcp_user_timeout", "10000".to_owned()),
-        ("jit", "off".to_owned()),
-    ]
 }
 
 /// An open transaction.

@@ -34,9 +34,12 @@ pub async fn open_carts(
     let (tenants, cart_ids): (Vec<String>, Vec<String>) = carts.iter().cloned().unzip();
     let rows = sqlx::query!(
         r#"/* orders::open_carts */
-        select o.tenant, o.cart_id, o.intent_id
-          from orders o join unnest($1::text[], $2::text[]) as c(tenant, cart_id) on c.tenant = o.tenant and c.cart_id = o.cart_id
-         where o.captured_minor = 0 and o.status in ('pending_payment', 'on_hold', 'exception')"#,
+        select c.tenant as "tenant!", c.cart_id as "cart_id!", o.intent_id
+          from unnest($1::text[], $2::text[]) as c(tenant, cart_id)
+          -- The limit has each cart looked up by the index, whatever the planner believes of the table: a cart has one such order.
+          cross join lateral (select intent_id from orders
+                               where tenant = c.tenant and cart_id = c.cart_id and captured_minor = 0
+                                 and status in ('pending_payment', 'on_hold', 'exception') limit 1) as o"#,
         &tenants,
         &cart_ids
     )

@@ -196,7 +196,9 @@ impl<'a, J: Job> Attempt<'a, J> {
         let items = Arc::new(items);
         let step = |careful: bool| {
             let (kit, items) = (self.kit.clone(), Arc::clone(&items));
-            self.kit.tasks.spawn(async move { Box::pin(load::load(&kit, &items, careful)).await })
+            self.kit
+                .tasks
+                .spawn(async move { kit.store.within(Box::pin(load::load(&kit, &items, careful))).await })
         };
         let watch = Stopwatch::start();
         // Nothing was asked yet: the jobs may as well wait in the queue.
@@ -229,7 +231,9 @@ impl<'a, J: Job> Attempt<'a, J> {
         let back = Arc::new(back);
         let step = |careful: bool| {
             let (kit, back) = (self.kit.clone(), Arc::clone(&back));
-            self.kit.tasks.spawn(async move { Box::pin(settle::settle(&kit, &back, careful)).await })
+            self.kit
+                .tasks
+                .spawn(async move { kit.store.within(Box::pin(settle::settle(&kit, &back, careful))).await })
         };
         let mut again = Vec::new();
         // What a provider answered is worth waiting for: a receipt that is lost is a mail sent twice.

@@ -46,9 +46,9 @@ async fn lane_once(kit: &Kit, queue: &Queue, lane: Lane) -> Result<(), Failure> 
         match (kind, &buried.envelope) {
             (Some(kind), Some(envelope)) => {
                 let dug = Dug { kit, id, envelope, reason: &buried.reason };
-                kind.visit(dug).await?;
+                kit.store.within(kind.visit(dug)).await?;
             }
-            _ => unknown(kit, lane, &buried).await?,
+            _ => kit.store.within(unknown(kit, lane, &buried)).await?,
         }
         queue.drop_buried(lane, &[id]).await.map_err(away)?;
     }

@@ -16,12 +16,12 @@ use axum::{Json, Router};
 use orderfleet::domain::intent::{Known, OrderIntentBody};
 use orderfleet::ids::IntentId;
 use serde_json::{Value, json};
+use stage::driver::{self, Request};
 use stage::fleet::{Fleet, Setup};
 use stage::process::Process;
 use stage::report::{Op, Report, quantile};
 use tokio::net::TcpListener;
 
-use crate::http::{self, Request};
 use crate::plan::Plan;
 
 /// The share of the floor's requests a second that is to be reached …
@@ -49,14 +49,15 @@ pub(crate) async fn run(plan: Plan, report: &mut Report) {
     // Nobody works here: the lane may be as deep as it becomes.
     let fleet = Fleet::set_up(Setup::default().set("lanes.intents.max_depth", 1_000_000_000)).await;
     let (floor, floor_address) = floor(&fleet).await;
-    let wish = Request::post(PATH, fleet.key(), &wish().to_string());
-    let nothing = Request::post("/nothing", "", "");
+    let wish = Request::post(PATH, fleet.key(), "", &wish().to_string(), "202");
+    let nothing = Request::post("/nothing", "", "", "", "202");
     for appendfsync in ["always", "everysec"] {
         fleet.redis(&["CONFIG", "SET", "appendfsync", appendfsync]).await;
         let (mut theirs, mut ours, mut ceilings) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..ROUNDS {
             let round = format!("{appendfsync}-{number}");
-            ceilings.push(http::closed(floor_address, &nothing, LINES, time / 3, &round).await);
+            let ceiling = driver::closed(floor_address, &nothing, LINES, time / 3, &round).await;
+            ceilings.push(ceiling.per_second);
             theirs.push(measure(&floor, floor_address, &wish, time, &round).await);
             ours.push(measure(&fleet.intake, fleet.address, &wish, time, &round).await);
             fleet.redis(&["FLUSHALL"]).await;
@@ -66,7 +67,7 @@ pub(crate) async fn run(plan: Plan, report: &mut Report) {
         let cost = median(&ours, |round| round.cpu_us) / median(&theirs, |round| round.cpu_us);
         let lines = (LINES, most / 2.0);
         let mut waits =
-            http::open(fleet.address, &wish, lines, time * 2, &format!("{appendfsync}-open")).await;
+            driver::open(fleet.address, &wish, lines, time * 2, &format!("{appendfsync}-open")).await;
         fleet.redis(&["FLUSHALL"]).await;
         let mut name = |what: &str, value: f64| report.figure(&format!("{appendfsync}_{what}"), value);
         name("driver_ceiling_per_second", quantile(&mut ceilings, 0.5));
@@ -97,7 +98,7 @@ pub(crate) async fn run(plan: Plan, report: &mut Report) {
 
 async fn measure(server: &Process, to: SocketAddr, wish: &Request, time: Duration, round: &str) -> Round {
     let before = cpu_seconds(server);
-    let per_second = http::closed(to, wish, LINES, time, round).await;
+    let per_second = driver::closed(to, wish, LINES, time, round).await.per_second;
     let cpu = cpu_seconds(server) - before;
     Round { per_second, cpu_us: cpu / (per_second * time.as_secs_f64()) * 1e6 }
 }

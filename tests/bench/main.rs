@@ -12,10 +12,10 @@
 )]
 
 mod floor;
-mod http;
 mod intake;
 mod lane;
 mod memory;
+mod orders;
 mod peer;
 mod pickup;
 mod plan;
@@ -39,6 +39,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("intake", |plan, report| intake::run(plan, report).boxed_local()),
     // The floor of the one before, as a process of its own.
     ("intake-floor", |plan, report| intake::serve_floor(plan, report).boxed_local()),
+    ("orders", |plan, report| orders::run(plan, report).boxed_local()),
     ("memory", |plan, report| memory::run(plan, report).boxed_local()),
 ];
 

@@ -35,7 +35,7 @@ pub(crate) const PEERS_OF_QUEUE: &[Peer] = &[
         bar: 5.0,
         program: "node",
         arguments: &["driver.js"],
-        file: "bullmq/driver.js",
+        file: "driver.js",
         concurrency: 100,
     },
     Peer {
@@ -43,7 +43,7 @@ pub(crate) const PEERS_OF_QUEUE: &[Peer] = &[
         bar: 3.0,
         program: "./bench-bullmq-rust",
         arguments: &[],
-        file: "bullmq-rust/bench-bullmq-rust",
+        file: "bench-bullmq-rust",
         concurrency: 100,
     },
 ];
@@ -56,10 +56,16 @@ struct Answer {
     version: String,
 }
 
+/// Where `scripts/bench` put a peer; none where this file of it is missing.
+pub(crate) fn folder(name: &str, file: &str) -> Option<PathBuf> {
+    let folder = Path::new(PEERS).join(name);
+    folder.join(file).exists().then_some(folder)
+}
+
 impl Peer {
     /// Whether `scripts/bench` could install it.
     pub(crate) fn is_there(&self) -> bool {
-        Path::new(PEERS).join(self.file).exists()
+        folder(self.name, self.file).is_some()
     }
 
     /// One round: how long it took, and what it was.

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) scale: Scale,
     /// Whom it is compared with: each bench knows its own peers.
     pub(crate) peers: Vec<String>,
+    /// Parts of the bench that are wanted, as `--hot`; none means all.
+    pub(crate) parts: Vec<String>,
     pub(crate) seed: u64,
 }
 
@@ -29,6 +31,7 @@ impl Plan {
             name: String::new(),
             scale: Scale::Short,
             peers: Vec::new(),
+            parts: Vec::new(),
             seed: u64::from_le_bytes(random_bytes::<8>()) >> 12,
         };
         while let Some(argument) = arguments.next() {
@@ -41,6 +44,7 @@ impl Plan {
                 },
                 "--vs" => plan.peers.push(value()),
                 "--seed" => plan.seed = value().parse().expect("--seed is a whole number"),
+                part if part.starts_with("--") => plan.parts.push(part[2..].to_owned()),
                 name => name.clone_into(&mut plan.name),
             }
         }
@@ -48,11 +52,16 @@ impl Plan {
             return Some(plan);
         }
         eprintln!(
-            "scripts/bench NAME [--vs PEER]… [--scale short|full] [--seed N], where NAME is one of: {}",
+            "scripts/bench NAME [--PART]… [--vs PEER]… [--scale short|full] [--seed N], where NAME is one of: {}",
             names.join(", ")
         );
         assert!(plan.name.is_empty(), "there is no bench called {:?}", plan.name);
         None
+    }
+
+    /// Whether a part is wanted.
+    pub(crate) fn wants(&self, part: &str) -> bool {
+        self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
     }
 
     /// The small number in a short run, the big one in a full run.

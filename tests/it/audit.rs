@@ -143,6 +143,7 @@ fn store(url: &SecretString) -> Store {
         schema: "public".to_owned(),
         max_connections: 2,
         acquire_timeout_ms: 10_000,
+        transaction_timeout_ms: 10_000,
         statement_timeout_ms: 10_000,
         lock_timeout_ms: 2_000,
         idle_in_transaction_timeout_ms: 10_000,

@@ -30,6 +30,7 @@ async fn store(servers: &Servers) -> Store {
         schema: "public".to_owned(),
         max_connections: 4,
         acquire_timeout_ms: 5_000,
+        transaction_timeout_ms: 5_000,
         statement_timeout_ms: 5_000,
         lock_timeout_ms: 2_000,
         idle_in_transaction_timeout_ms: 2_000,

@@ -231,6 +231,7 @@ fn no_postgres() -> PostgresSettings {
         schema: "public".to_owned(),
         max_connections: 1,
         acquire_timeout_ms: 200,
+        transaction_timeout_ms: 1_000,
         statement_timeout_ms: 1_000,
         lock_timeout_ms: 1_000,
         idle_in_transaction_timeout_ms: 1_000,

@@ -111,6 +111,20 @@ async fn a_held_answer_comes_with_the_outcome() {
 }
 
 #[tokio::test]
+async fn a_held_answer_need_not_wait_for_the_secret() {
+    let house = open().await;
+    let id = house.placed("k-1").await;
+    let mut bare = reserved();
+    bare["client_secret_enc"] = json!(null);
+    project(&house, &id, 1, bare).await;
+    let held = house.intent("k-1", &wish()).header("prefer", "wait=20, until=reserved").send();
+    let answer = held.await.unwrap();
+    assert_eq!(answer.headers()["preference-applied"], "wait=20, until=reserved");
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!((&body["status"], &body["client_secret"]), (&json!("reserved"), &json!(null)));
+}
+
+#[tokio::test]
 async fn a_held_answer_whose_time_is_up_says_that_it_is_queued() {
     let house = open().await;
     let answer = house.intent("k-1", &wish()).header("prefer", "wait=1").send().await.unwrap();

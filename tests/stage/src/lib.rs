@@ -5,6 +5,7 @@
 //! a bench ends with ([`report`]). Nothing here knows a proof. It panics where a test would: who stands on it is one.
 
 pub mod door;
+pub mod driver;
 pub mod figures;
 pub mod fleet;
 pub mod probes;
