@@ -16,6 +16,7 @@ use crate::store::Tx;
 use crate::store::effects::Proof;
 use crate::wording::Wording;
 
+mod cancellation;
 pub mod commands;
 mod giveback;
 mod parcel;
@@ -203,6 +204,7 @@ jobs! {
     payment_sync::PaymentSync,
     reservation_expiry::ReservationExpiry,
     shipping_label::ShippingLabel,
+    label_void::LabelVoid,
     tracking::Tracking,
     email::Email,
     #[cfg(feature = "proof")]

@@ -191,7 +191,8 @@ async fn sent(tx: &mut Tx, jobs: &[Loaded<PaymentOpen>]) -> Result<HashSet<Order
     Ok(unresolved.map(|((order, _), _)| order).collect())
 }
 
-fn effect_name(payment: PaymentId) -> String {
+/// What opening a payment is called among the effects.
+pub(super) fn effect_name(payment: PaymentId) -> String {
     format!("pay_create:{payment}")
 }
 

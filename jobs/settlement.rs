@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::Rules;
+use super::cancellation::{self, By};
 use super::email::Email;
 use super::giveback;
 use super::payment_cancel::PaymentCancel;
@@ -17,7 +18,7 @@ use super::payment_sync::PaymentSync;
 use super::reservation_expiry::ReservationExpiry;
 use super::shipping_label::ShippingLabel;
 use crate::domain::notice::{Notice, Once};
-use crate::domain::order::Status;
+use crate::domain::order::{CancelReason, Status};
 use crate::domain::payment::{Match, State, compare};
 use crate::domain::refund::Origin;
 use crate::ids::{OrderId, PaymentId};
@@ -113,6 +114,7 @@ async fn captured(
     }
     let fits = compare((heard.received_minor, &heard.currency), (order.total_minor, &order.currency));
     let verdict = match (order.awaits_money(), fits) {
+        (true, _) if order.cancel_requested => Misfit::CalledOff,
         (true, Match::Mismatch) => Misfit::Amount,
         (true, Match::Exact) => {
             if let Some(epoch) = held(tx, rules, order).await? {
@@ -151,6 +153,8 @@ enum Misfit {
     StockLost,
     /// The order was over.
     AfterTheEnd,
+    /// The order is called off as soon as its payment has ended, and the money was faster.
+    CalledOff,
     /// The order was paid already.
     Surplus,
 }
@@ -161,14 +165,14 @@ impl Misfit {
         match self {
             Self::Amount => Some("amount_mismatch"),
             Self::StockLost => Some("stock_lost_after_payment"),
-            Self::AfterTheEnd | Self::Surplus => None,
+            Self::AfterTheEnd | Self::CalledOff | Self::Surplus => None,
         }
     }
 
-    /// Why the money goes back; none where a person decides that.
+    /// Why the money goes back; none where a person decides that, or the cancellation sees to it.
     const fn origin(self) -> Option<Origin> {
         match self {
-            Self::Amount => None,
+            Self::Amount | Self::CalledOff => None,
             Self::StockLost | Self::AfterTheEnd => Some(Origin::LatePayment),
             Self::Surplus => Some(Origin::Surplus),
         }
@@ -191,10 +195,19 @@ async fn misfit(
     if let Some(kind) = misfit.exception() {
         set_aside(tx, (order, payment), heard, kind, cause).await?;
     }
+    if misfit == Misfit::CalledOff {
+        call_off(tx, order, cause).await?;
+    }
     if let Some(origin) = misfit.origin() {
         giveback::open(tx, payment.id, heard.received_minor, origin, cause).await?;
     }
     Ok(())
+}
+
+/// Somebody wanted the order called off, and its payment has ended: now it is.
+async fn call_off(tx: &mut Tx, order: &Order, cause: &str) -> Result<(), Failure> {
+    let reason = order.cancel_reason.unwrap_or(CancelReason::Admin);
+    cancellation::cancel(tx, order, By { reason, actor: "system", cause }).await
 }
 
 /// The order waits for a person, who is shown what came and what was due.
@@ -319,6 +332,9 @@ async fn cancelled(tx: &mut Tx, order: &Order, payment: &Payment, cause: &str) -
         return Ok(());
     }
     jobs::forget(tx, &PaymentSync::keys(payment.id).collect::<Vec<_>>()).await?;
+    if order.cancel_requested && payments::open_of(tx, &[order.id]).await?.is_empty() {
+        return call_off(tx, order, cause).await;
+    }
     let closing = reservations::active(tx, &[order.id]).await?.iter().any(reservations::Held::is_closing);
     let others = payments::open_of(tx, &[order.id]).await?;
     if order.status == Status::PendingPayment && !closing && others.is_empty() {

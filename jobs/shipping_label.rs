@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Called, Job, Loaded, Rules, parcel, settlement};
+use super::{Called, Job, Loaded, Rules, cancellation, parcel, settlement};
 use crate::domain::order::Status;
 use crate::domain::shipment;
 use crate::ids::{JobId, OrderId};
@@ -284,10 +284,9 @@ async fn bought(
         Some(Status::Packaging) => {
             settlement::walk(tx, plan.order.id, Status::Packaging, &[Status::Fulfilled], &cause).await?;
         }
-        // Cancelled while the label was bought: the receipt is kept, and a person sees that it has to be voided.
+        // Cancelled while the label was bought: the receipt is kept, and the label goes back.
         Some(Status::Cancelled | Status::Refunded) => {
-            let detail = format!("{} was bought for an order that is over", label.tracking_code);
-            exceptions::open(tx, plan.order.id, "label_to_void", Severity::Critical, &detail).await?;
+            cancellation::void_labels(tx, plan.order.id, &cause).await?;
         }
         _ => {}
     }

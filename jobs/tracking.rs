@@ -136,7 +136,7 @@ async fn scanned(
     taken::resolve(tx, webhook, Fate::Applied, status.name()).await
 }
 
-/// The order follows its parcel; the customer is told of the first scan and of the delivery.
+/// The order follows its parcel, unless it was called off; the customer is told of the first scan and of the delivery.
 async fn forward(
     tx: &mut Tx,
     order: &Order,
@@ -146,6 +146,11 @@ async fn forward(
 ) -> Result<(), Failure> {
     let in_transit = Scan::InTransit.rank().unwrap_or(i16::MAX);
     if rank < in_transit {
+        return Ok(());
+    }
+    if order.cancel_reason.is_some() {
+        let detail = format!("{shipment} is on its way, though its order was called off");
+        exceptions::open(tx, order.id, "cancelled_and_shipped", Severity::Critical, &detail).await?;
         return Ok(());
     }
     let way = way(order.status, rank);

@@ -1,7 +1,9 @@
-//! What people ask of an order that is there: to be paid again, looked at again, moved on.
+//! What people ask of an order that is there: to be paid again, called off, given its money back.
 //!
 //! No kinds: whoever asks learns at once whether it will be done, so each is one transaction that decides, writes and
 //! inserts the job that follows. Asked twice it is done once. None calls a provider: that is the job's.
 
+pub mod cancel;
+pub mod give_back;
 pub mod pay_again;
 pub mod refresh;

@@ -53,6 +53,9 @@ pub async fn pay_again(
     if order.status != Status::PendingPayment {
         return Ok(Err(Refused::Stands(order.status)));
     }
+    if order.cancel_requested {
+        return Ok(Err(Refused::Stands(Status::Cancelled)));
+    }
     let latest = payments::latest(tx, id).await?;
     match reservations::active(tx, &[id]).await?.first() {
         Some(held) if held.is_closing() => return Ok(Err(Refused::Closing)),

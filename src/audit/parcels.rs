@@ -6,7 +6,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I29",
         name: "one live label a parcel",
-        sentence: "A parcel has at most one label that is not voided, and a cancelled order's is being voided or shown to somebody.",
+        sentence: "A parcel has at most one label that is not voided, and a cancelled order's is given back, or was not taken back.",
         when: When::Always,
         of: Of::Order,
         sql: "select order_id, format('parcel %s has %s live labels', parcel_no, count(*)) from labels where voided_at is null
@@ -14,8 +14,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
               union all
               select o.id, format('cancelled, but the label of parcel %s lives', l.parcel_no)
                 from labels l join orders o on o.id = l.order_id
-               where o.status = 'cancelled' and l.void_state is null and not exists (
-                     select from order_exceptions e where e.order_id = o.id and e.state <> 'resolved')",
+               where o.status = 'cancelled' and l.void_state is null",
     },
     Invariant {
         id: "I31",

@@ -53,6 +53,12 @@ impl IdempotencyKey {
         }
         String::from_utf8(value.to_vec()).map(Self).map_err(|_| BadKey::NotVisible)
     }
+
+    /// The key itself.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Makes intent ids.

@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod catalogue;
+pub mod command;
 pub mod country;
 pub mod event;
 pub mod fault;

@@ -6,6 +6,9 @@
 use std::fmt;
 
 mod permission;
+mod reason;
+
+pub use reason::CancelReason;
 
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,6 +7,7 @@
 mod capacity;
 mod commands;
 mod openapi;
+mod order_commands;
 mod orders;
 mod outcome;
 mod problem;
@@ -209,13 +210,15 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// Every route but the health ones: the document of the API is compared with this list.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 9] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 11] {
     [
         ("/v1/order-intents", post(orders::place)),
         ("/v1/order-intents/{id}", get(orders::show)),
         ("/v1/order-intents/{id}/events", get(stream::events)),
         ("/v1/order-intents/{id}/payment", post(commands::pay_again)),
         ("/v1/order-intents/{id}/refresh", post(commands::refresh)),
+        ("/v1/orders/{id}/cancel", post(order_commands::cancel)),
+        ("/v1/orders/{id}/refunds", post(order_commands::give_back)),
         ("/webhooks/stripe", post(webhooks::stripe)),
         ("/webhooks/easypost", post(webhooks::easypost)),
         ("/openapi.json", get(openapi::document)),

@@ -75,8 +75,14 @@ codes! {
     NotFound = "not_found", NOT_FOUND, false, "There is nothing here";
     /// No such intent, or none that the caller may see.
     UnknownIntent = "unknown_intent", NOT_FOUND, false, "This intent is not known";
+    /// No such order, or none that the caller may see.
+    UnknownOrder = "unknown_order", NOT_FOUND, false, "This order is not known";
     /// The page does not take this method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, false, "This method is not allowed here";
+    /// The order can't be called off any more, or not by this role; `reason` says where it stands.
+    NotCancellable = "not_cancellable", CONFLICT, false, "The order can not be called off";
+    /// More would go back than is left of what came in; `left` says how much that is.
+    RefundExceedsCaptured = "refund_exceeds_captured", CONFLICT, false, "More would go back than came in";
     /// The order awaits no money, or not any more; `reason` says why.
     NotPayable = "not_payable", CONFLICT, false, "The order can not be paid";
     /// The provider is being asked what became of the last payment.

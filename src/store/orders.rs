@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{StoreError, Stored, Tx, exactly, millis};
 use crate::domain::intent::AcceptedIntent;
-use crate::domain::order::Status;
+use crate::domain::order::{CancelReason, Status};
 use crate::domain::pricing::Priced;
 use crate::domain::priority::Priority;
 use crate::ids::{IntentId, OrderId};
@@ -141,6 +141,10 @@ pub struct Order {
     pub customer: Value,
     /// How urgent it is.
     pub priority: String,
+    /// Whether somebody wants it called off, and its payment is being cancelled first.
+    pub cancel_requested: bool,
+    /// Why it was called off, or is going to be.
+    pub cancel_reason: Option<CancelReason>,
     /// Whether it can no longer be paid, by the database's clock.
     pub is_past_payable: bool,
 }
@@ -159,7 +163,7 @@ pub async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, Order
     let rows = sqlx::query!(
         r#"/* orders::lock */
         select id, order_number, tenant, status, resume_to, currency, total_minor, captured_minor, refunded_minor, payment_provider,
-               shipping_method, shipping_address, customer, priority, payable_until < clock_timestamp() as "past!"
+               shipping_method, shipping_address, customer, priority, cancel_requested, cancel_reason, payable_until < clock_timestamp() as "past!"
           from orders where id = any($1) order by cart_id, id for no key update"#,
         &ids
     )
@@ -182,11 +186,18 @@ pub async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, Order
             shipping_address: row.shipping_address,
             customer: row.customer,
             priority: row.priority,
+            cancel_requested: row.cancel_requested,
+            cancel_reason: row.cancel_reason.as_deref().map(reason).transpose()?,
             is_past_payable: row.past,
         };
         orders.insert(order.id, order);
     }
     Ok(orders)
+}
+
+fn reason(name: &str) -> Stored<CancelReason> {
+    let unreadable = || StoreError::Unreadable { column: "orders.cancel_reason", value: name.to_owned() };
+    CancelReason::named(name).ok_or_else(unreadable)
 }
 
 fn status(column: &'static str, name: &str) -> Stored<Status> {
@@ -253,6 +264,42 @@ pub async fn capture(tx: &mut Tx, id: OrderId, minor: i64, cause: &str) -> Store
     exactly("orders::capture", 1, done.rows_affected())
 }
 
+/// Calls off an order that stands where it was read; `by` is who did it and what caused it.
+pub async fn cancel(tx: &mut Tx, order: &Order, reason: CancelReason, by: (&str, &str)) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* orders::cancel */
+        update orders set status = 'cancelled', resume_to = null, cancel_reason = $3, cancel_requested = false,
+               actor = $4, cause = $5
+         where id = $1 and status = $2"#,
+        order.id.uuid(),
+        order.status.name(),
+        reason.name(),
+        by.0,
+        by.1
+    )
+    .execute(tx.conn())
+    .await?;
+    tx.touch_order(order.id);
+    exactly("orders::cancel", 1, done.rows_affected())
+}
+
+/// Writes that an order is to be called off once its payment can bring no more money. The first reason stays.
+pub async fn request_cancel(tx: &mut Tx, id: OrderId, reason: CancelReason, by: (&str, &str)) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* orders::request_cancel */
+        update orders set cancel_requested = true, cancel_reason = coalesce(cancel_reason, $2), actor = $3, cause = $4
+         where id = $1"#,
+        id.uuid(),
+        reason.name(),
+        by.0,
+        by.1
+    )
+    .execute(tx.conn())
+    .await?;
+    tx.touch_order(id);
+    exactly("orders::request_cancel", 1, done.rows_affected())
+}
+
 /// Counts money that went back, in minor units of the order's currency; less than nothing where the bank sent it back again.
 pub async fn refund(tx: &mut Tx, id: OrderId, minor: i64, cause: &str) -> Stored<()> {
     let done = sqlx::query!(
@@ -297,6 +344,15 @@ pub async fn changed(tx: &mut Tx, ids: &[OrderId], cause: &str) -> Stored<()> {
         tx.touch_order(*id);
     }
     Ok(())
+}
+
+/// Whose order it is: its tenant, and the customer's id in it. None where there is no such order.
+pub async fn owner(tx: &mut Tx, id: OrderId) -> Stored<Option<(String, String)>> {
+    let row =
+        sqlx::query!("/* orders::owner */ select tenant, customer_id from orders where id = $1", id.uuid())
+            .fetch_optional(tx.conn())
+            .await?;
+    Ok(row.map(|row| (row.tenant, row.customer_id)))
 }
 
 /// What mails say of an order.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{StoreError, Stored, Tx, exactly};
 use crate::domain::payment::State;
+use crate::domain::refund;
 use crate::ids::{OrderId, PaymentId};
 
 /// A payment, locked.
@@ -244,4 +245,46 @@ pub async fn attempt_failed(tx: &mut Tx, id: PaymentId, attempt: &str, code: &st
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// A payment that brought money, locked.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    /// Its id.
+    pub id: PaymentId,
+    /// What came in, in minor units.
+    pub captured_minor: i64,
+    /// What is set aside to go back, or went, in minor units.
+    pub reserved_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+}
+
+impl Captured {
+    /// What may still go back, in minor units.
+    #[must_use]
+    pub fn left_minor(&self) -> i64 {
+        refund::left(self.captured_minor, self.reserved_minor)
+    }
+}
+
+/// Locks the payments of an order that brought money; the one that pays it comes first.
+pub async fn captured_of(tx: &mut Tx, order: OrderId) -> Stored<Vec<Captured>> {
+    let rows = sqlx::query!(
+        r#"/* payments::captured_of */
+        with locked as (select * from payments where order_id = $1 and state = 'captured' order by id for no key update)
+        select id, captured_minor, refund_reserved_minor, currency from locked order by role = 'primary' desc, attempt_no"#,
+        order.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Captured {
+            id: row.id.into(),
+            captured_minor: row.captured_minor,
+            reserved_minor: row.refund_reserved_minor,
+            currency: row.currency,
+        })
+        .collect())
 }

@@ -111,6 +111,21 @@ pub async fn lock(tx: &mut Tx, ids: &[RefundId]) -> Stored<HashMap<RefundId, Ref
     Ok(refunds)
 }
 
+/// The refund that a key names among those of an order, whose row this transaction has locked.
+pub async fn by_key(tx: &mut Tx, order: OrderId, key: &str) -> Stored<Option<Refund>> {
+    let id = sqlx::query_scalar!(
+        "/* refunds::by_key */ select id from refunds where order_id = $1 and client_key = $2",
+        order.uuid(),
+        key
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    match id {
+        Some(id) => Ok(lock(tx, &[id.into()]).await?.into_values().next()),
+        None => Ok(None),
+    }
+}
+
 /// What was told of a refund.
 #[derive(Clone, Debug)]
 pub struct News<'a> {

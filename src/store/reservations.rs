@@ -172,6 +172,43 @@ pub async fn end(tx: &mut Tx, orders: &[OrderId], how: End) -> Stored<u64> {
     Ok(u64::try_from(ended).unwrap_or(0))
 }
 
+/// Puts the sold pieces of an order back on the shelf, once: what came back before stays as it is. `source` says by what.
+/// Returns how many holds there were.
+pub async fn restock(tx: &mut Tx, order: OrderId, source: &str) -> Stored<u64> {
+    let sold = sqlx::query!(
+        r#"/* reservations::restock */
+        select id, sku from reservations where order_id = $1 and state = 'committed' order by id for update"#,
+        order.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    if sold.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<Uuid> = sold.iter().map(|row| row.id).collect();
+    stock::lock(tx, &sold.into_iter().map(|row| row.sku).collect()).await?;
+    let back = sqlx::query_scalar!(
+        r#"/* reservations::restock */
+        with back as (
+          update reservations set state = 'restocked' where id = any($1) returning id, sku, location, quantity),
+        moved as (
+          insert into stock_movements (sku, location, kind, reservation_id, source, delta_on_hand, delta_reserved)
+          select sku, location, 'restock', id, $2, quantity, 0 from back returning 1),
+        changed as (
+          update stock s set on_hand = on_hand + c.pieces, version = version + 1
+            from (select sku, location, sum(quantity)::bigint as pieces from back group by sku, location) c
+           where s.sku = c.sku and s.location = c.location returning 1)
+        select (select count(*) from moved) as "count!" from (select count(*) from changed) x"#,
+        &ids,
+        source
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let back = u64::try_from(back).unwrap_or(0);
+    exactly("reservations::restock", ids.len(), back)?;
+    Ok(back)
+}
+
 /// An order's hold, as expiry and payment-open judge it.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {

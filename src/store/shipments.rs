@@ -140,6 +140,56 @@ pub async fn label_bought(tx: &mut Tx, shipment: &Shipment, label: &NewLabel) ->
     Ok(done.rows_affected() == 1)
 }
 
+/// Marks every live label of an order as one that is to be given back, and tells which are new to that.
+pub async fn request_voids(tx: &mut Tx, order: OrderId) -> Stored<Vec<LabelId>> {
+    let rows = sqlx::query_scalar!(
+        r#"/* shipments::request_voids */
+        update labels set void_state = 'void_requested' where order_id = $1 and void_state is null returning id"#,
+        order.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(LabelId::from).collect())
+}
+
+/// The provider's id of the shipment of a label that is to be given back. None where that is over, or nobody wants it.
+pub async fn to_be_voided(tx: &mut Tx, label: LabelId) -> Stored<Option<String>> {
+    let row = sqlx::query_scalar!(
+        r#"/* shipments::to_be_voided */
+        select s.provider_shipment_id from labels l join shipments s on s.id = l.shipment_id
+         where l.id = $1 and l.void_state = 'void_requested' for no key update of l"#,
+        label.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.flatten())
+}
+
+/// What a carrier said of a label that was to be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Void {
+    /// It is worth nothing any more, and nobody pays for it.
+    Voided,
+    /// It stays paid for.
+    Rejected,
+}
+
+/// The carrier has spoken. Once: a later word changes nothing.
+pub async fn void_ended(tx: &mut Tx, label: LabelId, word: Void) -> Stored<()> {
+    let is_voided = word == Void::Voided;
+    sqlx::query!(
+        r#"/* shipments::void_ended */
+        update labels set void_state = case when $2 then 'voided' else 'void_rejected' end,
+               voided_at = case when $2 then clock_timestamp() end
+         where id = $1 and void_state = 'void_requested'"#,
+        label.uuid(),
+        is_voided
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// The parcels behind these tracking codes: not locked, because orders are locked first.
 pub async fn find(tx: &mut Tx, codes: &[String]) -> Stored<Vec<(String, ShipmentId, OrderId)>> {
     let rows = sqlx::query!(

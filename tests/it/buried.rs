@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use orderfleet::auth::Role;
 use orderfleet::ids::PaymentId;
 use orderfleet::job::NewJob;
 use orderfleet::jobs::Kind;
@@ -62,17 +63,7 @@ async fn give_up(house: &House, kind: Kind) {
             cancel(house, &bought).await;
             until_open(house, "payment_not_cancelled").await;
         }
-        Kind::Refund => {
-            let bought = house.buy("not-given-back").await;
-            house.pay(&bought).await;
-            house.until_order(bought.order, "shipped").await;
-            never("stripe.refund").await;
-            let second = house.second_payment(&bought).await;
-            house.pay(&second).await;
-            house.until_refunds(bought.order, &["failed"]).await;
-            until_open(house, "refund_failed").await;
-            assert_eq!(house.value("select sum(refund_reserved_minor) from payments").await, 0);
-        }
+        Kind::Refund => give_up_a_refund(house).await,
         Kind::PaymentConfirmation => {
             let bought = house.buy("not-looked-up").await;
             never("stripe.retrieve").await;
@@ -96,6 +87,7 @@ async fn give_up(house: &House, kind: Kind) {
             until_open(house, "label_not_bought").await;
             assert_eq!(house.state(bought.intent).await["status"], "paid", "its money is safe");
         }
+        Kind::LabelVoid => give_up_a_void(house).await,
         Kind::Tracking => {
             let senseless =
                 json!({"id": "evt_senseless", "description": "tracker.updated", "result": {"id": "trk_1"}});
@@ -123,6 +115,35 @@ async fn not_asked(house: &House) {
     house.execute(&due).await.unwrap();
     house.until(bought.intent, "expired").await;
     until_open(house, "expired_unasked").await;
+}
+
+/// A surplus payment that the provider will not give back: the money is ours again, and shown.
+async fn give_up_a_refund(house: &House) {
+    let bought = house.buy("not-given-back").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.fault("stripe.refund", json!({"fail": {"status": NEVER}})).await;
+    let second = house.second_payment(&bought).await;
+    house.pay(&second).await;
+    house.until_refunds(bought.order, &["failed"]).await;
+    until_open(house, "refund_failed").await;
+    assert_eq!(house.value("select sum(refund_reserved_minor) from payments").await, 0);
+}
+
+/// A cancelled order's label that the provider will not take back.
+async fn give_up_a_void(house: &House) {
+    let bought = house.buy("not-voided").await;
+    house.post.keep();
+    house.pay(&bought).await;
+    let letter = house.letter("payment_intent.succeeded", &bought.payment).await;
+    house.deliver(&letter).await;
+    house.until_order(bought.order, "fulfilled").await;
+    house.post.pass_on();
+    house.fault("easypost.refund", json!({"fail": {"status": NEVER}})).await;
+    let mia = house.key(Role::Manager, "mia").await;
+    let cancelled = house.ask(&mia, bought.order, ("cancel", ""), &json!({})).await;
+    assert_eq!(cancelled.status, 202, "{cancelled:?}");
+    until_open(house, "label_not_voided").await;
 }
 
 async fn cancel(house: &House, bought: &Bought) {

@@ -9,6 +9,7 @@
 
 mod audit;
 mod buried;
+mod cancellations;
 mod counterparty;
 mod database;
 mod doctor;
@@ -22,6 +23,7 @@ mod pay_again;
 mod payment_sync;
 mod payments;
 mod providers;
+mod refunds;
 mod servers;
 mod shared;
 mod stock;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orderfleet::auth::Role;
 use orderfleet::domain::intent::AcceptedIntent;
 use orderfleet::domain::webhook::WebhookPayload;
 use orderfleet::ids::{DeadLetterId, IntentId, JobId};
@@ -17,7 +18,7 @@ use orderfleet::jobs::payment_confirmation::PaymentConfirmation;
 use orderfleet::jobs::tracking::Tracking;
 use orderfleet::queue::{Copy, Origin, Pushed};
 use orderfleet::store::{dead_letters, jobs};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::house::{self, House, wish};
@@ -31,6 +32,9 @@ const KEEP_ROWS: &str = "
 const DUE: &str = "
     update reservations set expires_at = clock_timestamp() where state = 'active';
     update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry'";
+
+/// The cart of an order that is called off.
+const CALLED_OFF: &str = "called-off";
 
 #[tokio::test]
 async fn every_job_done_twice_is_done_once() {
@@ -113,6 +117,7 @@ async fn whole_lives(house: &House, wishes: &[Value; 3]) {
     house.scan(code.as_str().unwrap(), "delivered").await;
     house.until_order(whole.order, "delivered").await;
 
+    called_off(house).await;
     let cancelled = house.buy_as(cancelled).await;
     let payment = house
         .value(&format!("select id from payments where provider_payment_id = '{}'", cancelled.payment))
@@ -129,6 +134,23 @@ async fn whole_lives(house: &House, wishes: &[Value; 3]) {
     house.until(expires.intent, "expired").await;
     house.settled().await;
     assert_eq!(house.count("jobs").await, 0, "every job is done");
+}
+
+/// One order that is called off when its label was bought.
+async fn called_off(house: &House) {
+    let called_off = house.buy_as(&wish(CALLED_OFF, "SUIT", 1)).await;
+    house.post.keep();
+    house.pay(&called_off).await;
+    let letter = house.letter("payment_intent.succeeded", &called_off.payment).await;
+    house.deliver(&letter).await;
+    house.until_order(called_off.order, "fulfilled").await;
+    house.post.pass_on();
+    let mia = house.key(Role::Manager, "mia").await;
+    assert_eq!(house.ask(&mia, called_off.order, ("cancel", ""), &json!({})).await.status, 202);
+    house.until_order(called_off.order, "refunded").await;
+    for kept in house.post.letters() {
+        house.deliver(&kept).await;
+    }
 }
 
 /// The copies that the intake pushed: wishes, and each webhook.

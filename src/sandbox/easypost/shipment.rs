@@ -34,7 +34,7 @@ pub(crate) struct Shipment {
     pub(crate) messages: Value,
     /// The label, once bought.
     pub(crate) purchase: Option<Purchase>,
-    /// `submitted`, once a refund was asked for.
+    /// `submitted`, once a refund was asked for; then the carrier's answer.
     pub(crate) refund: Option<String>,
 }
 
@@ -100,6 +100,18 @@ impl Shipment {
         }
         self.refund.get_or_insert_with(|| "submitted".to_owned());
         Ok(())
+    }
+
+    /// The carrier's answer to a refund that was asked for, weeks in one moment; a street with NO REFUND gets none.
+    /// Returns whether there was one to give.
+    pub(super) fn answer_refund(&mut self) -> bool {
+        if self.refund.as_deref() != Some("submitted") {
+            return false;
+        }
+        let street = self.to["street1"].as_str().unwrap_or_default().to_uppercase();
+        let word = if street.contains("NO REFUND") { "rejected" } else { "refunded" };
+        self.refund = Some(word.to_owned());
+        true
     }
 
     /// As EasyPost shows it; `tracker` is the one of the bought label.

@@ -65,11 +65,15 @@ fn shape(books: &Books, given: &Value, now: DateTime<Utc>) -> Result<Shipment, E
     Ok(shipment)
 }
 
-/// `GET /v2/shipments/{id}`.
+/// `GET /v2/shipments/{id}`. A carrier that was asked for a refund has answered by then.
 pub(super) async fn retrieve(State(world): State<Arc<World>>, Path(id): Path<String>) -> Answer {
-    let books = world.books();
-    let shipment = find(&books.state, &id)?;
-    Ok(Json(shipment.body(tracker_of(&books.state, shipment))))
+    world.change(|books, now| {
+        let mut shipment = find(&books.state, &id)?.clone();
+        if shipment.answer_refund() {
+            books.record(now, Fact::Shipment(Box::new(shipment.clone())));
+        }
+        Ok(Json(shipment.body(tracker_of(&books.state, &shipment))))
+    })
 }
 
 /// `POST …/buy`: the label; its tracker follows at once.

@@ -1,7 +1,10 @@
 //! The web tier: places wishes, follows them, looks at orders.
 
+use orderfleet::auth::{self, Role};
 use orderfleet::ids::{IntentId, OrderId};
+use orderfleet::store::access::KeyToStore;
 use orderfleet::store::timeline::{OrderName, Timeline};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::{House, LOOK, PATIENCE};
@@ -103,6 +106,35 @@ impl House {
         let url = format!("{}/v1/order-intents/{intent}/refresh", self.intake);
         let answer = self.client.post(url).bearer_auth(&self.key).send().await.unwrap();
         assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap());
+    }
+
+    /// A key of this role, once the door knows it; a customer's is named by whom it acts for.
+    pub(crate) async fn key(&self, role: Role, name: &str) -> String {
+        let key = auth::new_key();
+        let (tenant, name) = ("shop".to_owned(), name.to_owned());
+        let stored = KeyToStore { tenant, name, role, hash: key.hash, expires_at: None };
+        self.store.create_key(&stored).await.unwrap();
+        let key = key.key.expose_secret().to_owned();
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+            let url = format!("{}/v1/order-intents/nobody", self.intake);
+            if self.client.get(url).bearer_auth(&key).send().await.unwrap().status() != 401 {
+                return key;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!("the door never knew the key");
+    }
+
+    /// Asks something of an order, such as `cancel`, as the holder of a key; under an idempotency key where it needs one.
+    pub(crate) async fn ask(&self, who: &str, order: OrderId, what: (&str, &str), body: &Value) -> Answer {
+        let url = format!("{}/v1/orders/{order}/{}", self.intake, what.0);
+        let mut request = self.client.post(url).bearer_auth(who).json(body);
+        if !what.1.is_empty() {
+            request = request.header("idempotency-key", what.1);
+        }
+        let answer = request.send().await.unwrap();
+        let is_replay = answer.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
+        Answer { status: answer.status().as_u16(), is_replay, body: answer.json().await.unwrap() }
     }
 
     /// The public state of an intent.

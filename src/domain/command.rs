@@ -1,0 +1,98 @@
+//! The bodies of what people ask of an order that is there: read whole, or every fault of them named.
+
+use serde_json::Value;
+
+use super::fault::{Fault, FaultCode, Faults, Fields};
+use super::order::CancelReason;
+
+/// An amount that no sum of an order's payments overflows.
+const MAX_AMOUNT: i64 = 1_000_000_000_000;
+/// A sentence for the books; it is no letter.
+const MAX_REASON: usize = 500;
+
+/// What a refund is asked for with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefundBody {
+    /// How much, in minor units; nothing said is all that is left.
+    pub amount_minor: Option<i64>,
+    /// Why, in the asker's words.
+    pub reason: Option<String>,
+}
+
+impl RefundBody {
+    /// Reads a body, or names every fault of it.
+    pub fn read(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let mut body = Self::default();
+        if let Some(mut fields) = Fields::open(value, "", &mut faults) {
+            if let Some(amount) = fields.nullable("amount") {
+                faults.whole(amount, "amount", &(1..=MAX_AMOUNT));
+                body.amount_minor = amount.as_i64();
+            }
+            if let Some(reason) = fields.nullable("reason") {
+                body.reason = faults.text(reason, "reason", MAX_REASON).map(str::to_owned);
+            }
+            fields.close(&mut faults);
+        }
+        told(body, faults)
+    }
+}
+
+/// What a cancellation is asked for with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CancelBody {
+    /// Why; nothing said is the usual reason of who asks.
+    pub reason: Option<CancelReason>,
+}
+
+impl CancelBody {
+    /// Reads a body, or names every fault of it.
+    pub fn read(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let mut body = Self::default();
+        if let Some(mut fields) = Fields::open(value, "", &mut faults) {
+            if let Some(reason) = fields.nullable("reason") {
+                body.reason = reason.as_str().and_then(CancelReason::named);
+                if body.reason.is_none() {
+                    let names = CancelReason::ALL.map(CancelReason::name).join(", ");
+                    faults.note("reason", FaultCode::UnknownValue, format!("must be one of {names}"));
+                }
+            }
+            fields.close(&mut faults);
+        }
+        told(body, faults)
+    }
+}
+
+fn told<T>(body: T, faults: Faults) -> Result<T, Vec<Fault>> {
+    let faults = faults.list();
+    if faults.is_empty() { Ok(body) } else { Err(faults) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_body_says_how_much_and_why_or_nothing() {
+        assert_eq!(RefundBody::read(&json!({})), Ok(RefundBody::default()));
+        let read = RefundBody::read(&json!({"amount": 700, "reason": "a stain"})).unwrap();
+        assert_eq!((read.amount_minor, read.reason.as_deref()), (Some(700), Some("a stain")));
+        let fraud = CancelBody::read(&json!({"reason": "fraud"})).unwrap();
+        assert_eq!(fraud.reason, Some(CancelReason::Fraud));
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let faults = RefundBody::read(&json!({"amount": 0, "reason": "", "all": true})).unwrap_err();
+        let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(fields, ["amount", "reason", "all"]);
+        for amount in [json!(-1), json!(1.5), json!("7"), json!(true)] {
+            assert!(RefundBody::read(&json!({"amount": amount})).is_err(), "{amount}");
+        }
+        assert!(CancelBody::read(&json!({"reason": "bored"})).is_err());
+        assert!(CancelBody::read(&json!([])).is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! What people ask of an order: to call it off, to give money back. Each is one Postgres transaction that decides and
+//! inserts the jobs; the provider's part is the workers'.
+//!
+//! An order of another tenant, or of another customer where the caller is one, does not exist for whoever asks.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::problem::{Code, Problem};
+use super::{Door, request};
+use crate::auth::{Action, Principal};
+use crate::domain::command::{CancelBody, RefundBody};
+use crate::domain::key::IdempotencyKey;
+use crate::domain::order::CancelReason;
+use crate::domain::refund;
+use crate::ids::OrderId;
+use crate::jobs::commands::{cancel, give_back};
+use crate::store::{Tx, orders};
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// A command on an order that the caller may act on.
+struct Asked {
+    caller: Principal,
+    order: OrderId,
+    key: Option<HeaderValue>,
+    body: Value,
+    cause: String,
+    tx: Tx,
+}
+
+impl Asked {
+    /// Who asks, as the order's history keeps it: the role, and the key or the person.
+    fn actor(&self) -> String {
+        let by = self.caller.key.map(|key| key.to_string()).or_else(|| self.caller.subject.clone());
+        format!("{}:{}", self.caller.role, by.unwrap_or_default())
+    }
+}
+
+impl Door {
+    /// Authenticates, reads the body (none is an empty one), and begins a transaction on an order of the caller's.
+    async fn command(
+        &self,
+        id: Result<Path<String>, PathRejection>,
+        request: Request,
+        action: Action,
+    ) -> Result<Asked, Problem> {
+        let (head, body) = request.into_parts();
+        let caller = self.authenticate(&head.headers)?;
+        super::require(&caller, action)?;
+        let unknown = || Problem::new(Code::UnknownOrder, "an order's id is ord_ and 26 letters or digits");
+        let order: OrderId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or_else(unknown)?;
+        let bytes = request::body(&head.headers, body, self.settings.max_body_bytes).await?;
+        let body = if bytes.is_empty() {
+            json!({})
+        } else {
+            request::expect_json(&head.headers)?;
+            request::json(&bytes)?
+        };
+        let mut tx = self.store.begin().await?;
+        let owner = orders::owner(&mut tx, order).await?;
+        let is_theirs = |(tenant, customer): &(String, String)| caller.may(action, tenant, customer);
+        if !owner.as_ref().is_some_and(is_theirs) {
+            return Err(Problem::new(Code::UnknownOrder, "there is no such order, or none that you may see"));
+        }
+        let key = head.headers.get("idempotency-key").cloned();
+        Ok(Asked { caller, order, key, body, cause: request::id(&head.headers), tx })
+    }
+}
+
+/// `POST /v1/orders/{id}/cancel`.
+pub(super) async fn cancel(
+    State(door): State<Arc<Door>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let mut asked = door.command(id, request, Action::CancelOrder).await?;
+    let body = CancelBody::read(&asked.body).map_err(Problem::faults)?;
+    let role = asked.caller.role;
+    let wish =
+        cancel::Wish { role, actor: asked.actor(), reason: body.reason.unwrap_or(CancelReason::usual(role)) };
+    let became = cancel::cancel(&mut asked.tx, asked.order, &wish, &asked.cause).await?;
+    let became = became
+        .map_err(|stands| Problem::new(Code::NotCancellable, stands.to_string()).because(stands.0.name()))?;
+    door.commit(asked.tx).await?;
+    let status = match became {
+        cancel::Became::Cancelled(status) => status.name(),
+        cancel::Became::Requested => "cancel_requested",
+    };
+    Ok((StatusCode::ACCEPTED, Json(json!({ "order_id": asked.order, "status": status }))).into_response())
+}
+
+/// `POST /v1/orders/{id}/refunds`.
+pub(super) async fn give_back(
+    State(door): State<Arc<Door>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let mut asked = door.command(id, request, Action::Refund).await?;
+    let key = IdempotencyKey::read(asked.key.as_ref().map(HeaderValue::as_bytes))?;
+    let body = RefundBody::read(&asked.body).map_err(Problem::faults)?;
+    let wish = give_back::Wish {
+        key: key.text().to_owned(),
+        amount_minor: body.amount_minor,
+        reason: body.reason.unwrap_or_default(),
+        actor: asked.actor(),
+    };
+    let made = give_back::give_back(&mut asked.tx, asked.order, &wish, &asked.cause).await?;
+    let made = made.map_err(|refused| refusal(&refused))?;
+    door.commit(asked.tx).await?;
+    let shown = json!({
+        "refund_id": made.refund, "order_id": asked.order, "status": made.state.name(),
+        "amount": made.amount_minor, "currency": made.currency,
+    });
+    let mut response = (StatusCode::ACCEPTED, Json(shown)).into_response();
+    if made.is_replay {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn refusal(refused: &give_back::Refused) -> Problem {
+    let detail = refused.to_string();
+    match refused {
+        give_back::Refused::Amount(refund::Refused::Exceeds { left, .. }) => {
+            Problem::new(Code::RefundExceedsCaptured, detail).with("left", (*left).into())
+        }
+        give_back::Refused::Amount(refund::Refused::NothingLeft) => {
+            Problem::new(Code::RefundExceedsCaptured, detail).with("left", 0.into())
+        }
+        give_back::Refused::Amount(refund::Refused::NotPositive(_)) | give_back::Refused::BetweenSteps(_) => {
+            Problem::new(Code::InvalidBody, detail)
+        }
+        give_back::Refused::KeyReused(_) => Problem::new(Code::KeyReused, detail),
+    }
+}

@@ -1,0 +1,174 @@
+//! Money that goes back: asked for by staff, once for each wish, never more than came.
+
+use orderfleet::auth::Role;
+use serde_json::{Value, json};
+
+use crate::house::{self, Bought, House};
+
+/// A paid order that stays where it is, and a manager.
+async fn paid(house: &House, cart: &str) -> (Bought, String) {
+    let bought = house.buy(cart).await;
+    house.pay(&bought).await;
+    house.until(bought.intent, "paid").await;
+    (bought, house.key(Role::Manager, "mia").await)
+}
+
+/// A house where nothing is sent by itself.
+async fn open() -> House {
+    house::plan().set(|settings| settings.orders.auto_fulfil = false).open().await
+}
+
+/// What went back of an order, and what is set aside on its payments, in minor units.
+async fn counted(house: &House) -> (Value, Value) {
+    let back = house.value("select refunded_minor from orders").await;
+    (back, house.value("select sum(refund_reserved_minor) from payments").await)
+}
+
+#[tokio::test]
+async fn f01_of_two_refunds_that_together_are_too_much_one_is_refused() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-f01").await;
+    let part = json!({"amount": bought.total - 4_000});
+    let (one, other) = tokio::join!(
+        house.ask(&mia, bought.order, ("refunds", "one"), &part),
+        house.ask(&mia, bought.order, ("refunds", "other"), &part)
+    );
+    let mut answers = [&one, &other];
+    answers.sort_by_key(|answer| answer.status);
+    assert_eq!(answers.map(|answer| answer.status), [202, 409], "{one:?} {other:?}");
+    let refused = &answers[1].body;
+    assert_eq!((&refused["code"], &refused["left"]), (&json!("refund_exceeds_captured"), &json!(4_000)));
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.settled().await;
+    let back = json!(bought.total - 4_000);
+    assert_eq!(counted(&house).await, (back.clone(), back));
+    assert_eq!(house.timeline(bought.order).await.status, "payment_confirmed", "a part went back");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn f02_an_answer_that_was_lost_is_looked_up_and_nothing_is_asked_for_twice() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-f02").await;
+    house.post.keep();
+    house.fault("stripe.refund", json!("drop_after")).await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 300})).await.status, 202);
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.settled().await;
+    assert_eq!(house.truth("refunds").await.len(), 1);
+    assert_eq!(house.calls("POST", "/v1/refunds").await, 1);
+    assert_eq!(counted(&house).await, (json!(300), json!(300)));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn f03_what_provably_never_arrived_is_asked_for_again_under_the_same_key() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-f03").await;
+    house.fault("stripe.refund", json!("drop_before")).await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 300})).await.status, 202);
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.settled().await;
+    assert_eq!(house.truth("refunds").await.len(), 1);
+    let asked = house.truth("requests").await;
+    let mut keys: Vec<&str> = asked
+        .iter()
+        .filter(|asked| asked["method"] == "POST" && asked["path"] == "/v1/refunds")
+        .map(|asked| asked["idempotency_key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    keys.dedup();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert!(house.calls("GET", "/v1/refunds").await >= 1, "it was looked for first");
+    house.end().await;
+}
+
+/// A failure that the provider keeps under the key would be told for ever.
+#[tokio::test]
+async fn f03_a_failure_that_is_kept_under_the_key_gets_a_new_one_once_nothing_is_there() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-f03-kept").await;
+    house.fault("stripe.refund", json!({"fail": {"status": 500}})).await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({})).await.status, 202);
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.until_order(bought.order, "refunded").await;
+    house.settled().await;
+    assert_eq!(house.truth("refunds").await.len(), 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn f04_two_wishes_of_one_amount_are_two_refunds() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-f04").await;
+    for key in ["first", "second"] {
+        let asked = house.ask(&mia, bought.order, ("refunds", key), &json!({"amount": 500})).await;
+        assert_eq!((asked.status, asked.is_replay), (202, false), "{asked:?}");
+    }
+    house.until_refunds(bought.order, &["succeeded", "succeeded"]).await;
+    house.settled().await;
+    assert_eq!(house.truth("refunds").await.len(), 2);
+    assert_eq!(counted(&house).await, (json!(1_000), json!(1_000)));
+    assert_eq!(house.count("communications where kind = 'refund_confirmation' and state = 'sent'").await, 2);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn f05_one_wish_sent_many_times_is_one_refund() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-f05").await;
+    let wish = json!({"amount": 500, "reason": "a button was missing"});
+    let answers =
+        futures::future::join_all((0..8).map(|_| house.ask(&mia, bought.order, ("refunds", "k"), &wish)))
+            .await;
+    let ids: std::collections::BTreeSet<String> =
+        answers.iter().map(|answer| answer.body["refund_id"].to_string()).collect();
+    assert!(answers.iter().all(|answer| answer.status == 202) && ids.len() == 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| !answer.is_replay).count(), 1);
+    let other = house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 501})).await;
+    assert_eq!((other.status, &other.body["code"]), (422, &json!("idempotency_key_reused")));
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.settled().await;
+    assert_eq!(house.truth("refunds").await.len(), 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn m02_three_thirds_are_the_whole_and_the_order_is_refunded() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-m02").await;
+    let third = bought.total / 3 + 1;
+    for (key, part) in [("1", third), ("2", third), ("3", bought.total - 2 * third)] {
+        let asked = house.ask(&mia, bought.order, ("refunds", key), &json!({"amount": part})).await;
+        assert_eq!(asked.status, 202, "{asked:?}");
+    }
+    house.until_order(bought.order, "refunded").await;
+    house.settled().await;
+    assert_eq!(counted(&house).await, (json!(bought.total), json!(bought.total)));
+    for (key, body) in [("4", json!({"amount": 1})), ("5", json!({}))] {
+        let more = house.ask(&mia, bought.order, ("refunds", key), &body).await;
+        assert_eq!((more.status, &more.body["left"]), (409, &json!(0)), "{more:?}");
+    }
+    house.end().await;
+}
+
+#[tokio::test]
+async fn only_managers_give_money_back_and_only_what_can_be_said() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-roles").await;
+    for role in [Role::Service, Role::Viewer, Role::Processor] {
+        let key = house.key(role, "somebody").await;
+        let refused = house.ask(&key, bought.order, ("refunds", "k"), &json!({})).await;
+        assert_eq!((refused.status, &refused.body["code"]), (403, &json!("forbidden")), "{role}");
+    }
+    let stranger = orderfleet::ids::OrderId::new();
+    assert_eq!(house.ask(&mia, stranger, ("refunds", "k"), &json!({})).await.body["code"], "unknown_order");
+    let no_key = house.ask(&mia, bought.order, ("refunds", ""), &json!({})).await;
+    assert_eq!(no_key.body["code"], "idempotency_key_missing");
+    for body in [json!({"amount": 0}), json!({"amount": "7"}), json!({"all": true}), json!([])] {
+        let faulty = house.ask(&mia, bought.order, ("refunds", "k"), &body).await;
+        assert_eq!((faulty.status, &faulty.body["code"]), (422, &json!("invalid_body")), "{body}");
+    }
+    assert_eq!(house.count("refunds").await, 0);
+    house.end().await;
+}
