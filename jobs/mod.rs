@@ -203,6 +203,7 @@ jobs! {
     payment_confirmation::PaymentConfirmation,
     payment_sync::PaymentSync,
     reservation_expiry::ReservationExpiry,
+    order_lapse::OrderLapse,
     shipping_label::ShippingLabel,
     label_void::LabelVoid,
     tracking::Tracking,

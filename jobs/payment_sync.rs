@@ -187,7 +187,9 @@ async fn plan(
         State::Captured => Ok(Step::Done),
         // Known to be over: only who asks gets another look, which finds money that contradicts it.
         State::Cancelled if loaded.job.look.is_some() => Ok(Step::Done),
-        State::Authorized if order.awaits_money() && is_held => capture(tx, loaded, provider_id).await,
+        State::Authorized if order.awaits_money() && !order.cancel_requested && is_held => {
+            capture(tx, loaded, provider_id).await
+        }
         State::Authorized => {
             let cancel = NewJob::of(&PaymentCancel { payment: payment.id }, loaded.cause());
             jobs::insert(tx, vec![cancel.once(PaymentCancel::key(payment.id))]).await?;

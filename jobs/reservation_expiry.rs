@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::order_lapse::OrderLapse;
 use super::payment_cancel::{self, Cancel, PaymentCancel};
 use super::settlement::{self, Books};
 use super::{Called, Job, Loaded, Rules};
@@ -192,6 +193,7 @@ async fn expire(tx: &mut Tx, order: &Order, epoch: i32, cause: &str) -> Result<b
     if order.status == Status::PendingPayment {
         let once = Once::Hold(order.id.uuid(), epoch);
         settlement::tell(tx, order.id, Notice::ReservationExpired, once, cause).await?;
+        jobs::insert(tx, vec![OrderLapse::of(order, cause)]).await?;
     }
     Ok(true)
 }

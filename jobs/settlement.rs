@@ -13,10 +13,12 @@ use super::Rules;
 use super::cancellation::{self, By};
 use super::email::Email;
 use super::giveback;
+use super::order_lapse::OrderLapse;
 use super::payment_cancel::PaymentCancel;
 use super::payment_sync::PaymentSync;
 use super::reservation_expiry::ReservationExpiry;
 use super::shipping_label::ShippingLabel;
+use crate::config::{LatePayment, OrderSettings};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::{CancelReason, Status};
 use crate::domain::payment::{Match, State, compare};
@@ -129,7 +131,7 @@ async fn captured(
         (false, _) if matches!(order.status, Status::Cancelled | Status::Refunded) => Misfit::AfterTheEnd,
         (false, _) => Misfit::Surplus,
     };
-    misfit(tx, (order, payment), heard, verdict, cause).await
+    misfit(tx, rules, (order, payment), (heard, verdict), cause).await
 }
 
 /// The hold that the money pays for, by its epoch: the active one, or, where the money is late, all of it held once more.
@@ -170,11 +172,13 @@ impl Misfit {
     }
 
     /// Why the money goes back; none where a person decides that, or the cancellation sees to it.
-    const fn origin(self) -> Option<Origin> {
-        match self {
-            Self::Amount | Self::CalledOff => None,
-            Self::StockLost | Self::AfterTheEnd => Some(Origin::LatePayment),
-            Self::Surplus => Some(Origin::Surplus),
+    const fn origin(self, late: LatePayment) -> Option<Origin> {
+        match (self, late) {
+            (Self::Amount | Self::CalledOff, _) | (Self::StockLost, LatePayment::HoldForOps) => None,
+            (Self::StockLost, LatePayment::ReserveOrRefund) | (Self::AfterTheEnd, _) => {
+                Some(Origin::LatePayment)
+            }
+            (Self::Surplus, _) => Some(Origin::Surplus),
         }
     }
 }
@@ -182,9 +186,9 @@ impl Misfit {
 /// Counts the money, shows to a person what is left to decide, and gives back what pays nothing.
 async fn misfit(
     tx: &mut Tx,
+    rules: &Rules,
     (order, payment): (&Order, &Payment),
-    heard: &Heard,
-    misfit: Misfit,
+    (heard, misfit): (&Heard, Misfit),
     cause: &str,
 ) -> Result<(), Failure> {
     let role = if misfit == Misfit::Surplus { Role::Surplus } else { Role::Candidate };
@@ -198,7 +202,7 @@ async fn misfit(
     if misfit == Misfit::CalledOff {
         call_off(tx, order, cause).await?;
     }
-    if let Some(origin) = misfit.origin() {
+    if let Some(origin) = misfit.origin(rules.orders.late_payment) {
         giveback::open(tx, payment.id, heard.received_minor, origin, cause).await?;
     }
     Ok(())
@@ -263,17 +267,31 @@ pub(super) async fn paid(tx: &mut Tx, rules: &Rules, order: &Order, cause: &str)
     if order.status.is_aside() {
         orders::resume_elsewhere(tx, order.id, Status::PaymentConfirmed, cause).await?;
     } else {
-        let mut way = vec![Status::PaymentConfirmed];
-        if rules.orders.auto_fulfil {
-            way.extend([Status::Processing, Status::Packaging]);
-        }
-        walk(tx, order.id, Status::PendingPayment, &way, cause).await?;
-        if rules.orders.auto_fulfil {
-            let label = ShippingLabel { order: order.id, parcel: 1, epoch: 1 };
-            jobs::insert(tx, vec![NewJob::of(&label, cause).once(format!("label:{}:1:1", order.id))]).await?;
-        }
+        walk(tx, order.id, Status::PendingPayment, &[Status::PaymentConfirmed], cause).await?;
+        go_on(tx, &rules.orders, order.id, cause).await?;
     }
     tell(tx, order.id, Notice::OrderConfirmation, Once::Order(order.id.uuid()), cause).await
+}
+
+/// By policy, a paid order goes on to the packers and its label by itself.
+pub(super) async fn go_on(
+    tx: &mut Tx,
+    settings: &OrderSettings,
+    id: OrderId,
+    cause: &str,
+) -> Result<(), Failure> {
+    if !settings.auto_fulfil {
+        return Ok(());
+    }
+    walk(tx, id, Status::PaymentConfirmed, &[Status::Processing, Status::Packaging], cause).await?;
+    want_label(tx, id, cause).await
+}
+
+/// Inserts the job that buys an order's label, once.
+pub(super) async fn want_label(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
+    let label = ShippingLabel { order, parcel: 1, epoch: 1 };
+    jobs::insert(tx, vec![NewJob::of(&label, cause).once(format!("label:{order}:1:1"))]).await?;
+    Ok(())
 }
 
 /// Moves an order step by step.
@@ -339,6 +357,7 @@ async fn cancelled(tx: &mut Tx, order: &Order, payment: &Payment, cause: &str) -
     let others = payments::open_of(tx, &[order.id]).await?;
     if order.status == Status::PendingPayment && !closing && others.is_empty() {
         reservations::end(tx, &[order.id], End::Released).await?;
+        jobs::insert(tx, vec![OrderLapse::of(order, cause)]).await?;
     }
     orders::changed(tx, &[order.id], cause).await?;
     Ok(())

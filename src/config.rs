@@ -219,12 +219,37 @@ pub struct OrderSettings {
     pub max_extensions: i32,
     /// How long a hold whose time is over waits for the answer of a provider that is away.
     pub settlement_grace_seconds: u64,
+    /// What becomes of money that came when the pieces were gone.
+    pub late_payment: LatePayment,
     /// How long an unpaid order can be taken up again.
     pub order_ttl_seconds: u64,
     /// When an open payment is first looked at, counted from its opening; then after five and fifteen times as long.
     pub payment_sync_seconds: u64,
     /// Whether a paid order goes on to its label by itself.
     pub auto_fulfil: bool,
+}
+
+/// What becomes of late money, where the order's pieces can not be held again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum LatePayment {
+    /// It goes back by itself, and a person is told.
+    ReserveOrRefund,
+    /// A person decides: the pieces may be had elsewhere.
+    HoldForOps,
+}
+
+impl TryFrom<String> for LatePayment {
+    type Error = &'static str;
+
+    /// Derived, the error would quote what was given, which may have been meant for another setting.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "reserve_or_refund" => Ok(Self::ReserveOrRefund),
+            "hold_for_ops" => Ok(Self::HoldForOps),
+            _ => Err("must be reserve_or_refund or hold_for_ops"),
+        }
+    }
 }
 
 /// Stripe.

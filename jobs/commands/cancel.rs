@@ -84,7 +84,7 @@ fn obstacle(status: Status, resume_to: Option<Status>, role: Role) -> Option<Sta
 }
 
 /// The payments that may still bring money. One that the provider provably never heard of ends here.
-async fn still_open(tx: &mut Tx, order: OrderId) -> Result<Vec<PaymentId>, Failure> {
+pub(in crate::jobs) async fn still_open(tx: &mut Tx, order: OrderId) -> Result<Vec<PaymentId>, Failure> {
     let open: Vec<PaymentId> =
         payments::open_of(tx, &[order]).await?.into_iter().map(|(_, payment)| payment).collect();
     let known = payments::lock(tx, &open).await?;

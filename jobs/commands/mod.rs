@@ -7,3 +7,4 @@ pub mod cancel;
 pub mod give_back;
 pub mod pay_again;
 pub mod refresh;
+pub mod set_status;

@@ -61,7 +61,7 @@ pub async fn pay_again(
         Some(held) if held.is_closing() => return Ok(Err(Refused::Closing)),
         Some(_) if latest.is_some_and(|latest| latest.is_open && latest.is_known) => return Ok(Ok(())),
         Some(_) => {}
-        None if order.is_past_payable => return Ok(Err(Refused::TooLate)),
+        None if order.payable_for.is_zero() => return Ok(Err(Refused::TooLate)),
         None => {
             let time = HoldFor::from(settings);
             match reservations::again(tx, id, time).await? {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::fault::{Fault, FaultCode, Faults, Fields};
-use super::order::CancelReason;
+use super::order::{CancelReason, Status};
 
 /// An amount that no sum of an order's payments overflows.
 const MAX_AMOUNT: i64 = 1_000_000_000_000;
@@ -64,6 +64,33 @@ impl CancelBody {
     }
 }
 
+/// Where an order is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusBody {
+    /// The status.
+    pub status: Status,
+}
+
+impl StatusBody {
+    /// Reads a body, or names every fault of it.
+    pub fn read(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let mut status = None;
+        if let Some(mut fields) = Fields::open(value, "", &mut faults) {
+            if let Some(wanted) = fields.required("status", &mut faults) {
+                status = wanted.as_str().and_then(Status::named);
+                if status.is_none() {
+                    let names = Status::ALL.map(Status::name).join(", ");
+                    faults.note("status", FaultCode::UnknownValue, format!("must be one of {names}"));
+                }
+            }
+            fields.close(&mut faults);
+        }
+        let read = status.map(|status| Self { status });
+        told(read, faults)?.ok_or_else(Vec::new)
+    }
+}
+
 fn told<T>(body: T, faults: Faults) -> Result<T, Vec<Fault>> {
     let faults = faults.list();
     if faults.is_empty() { Ok(body) } else { Err(faults) }
@@ -94,5 +121,18 @@ mod tests {
         }
         assert!(CancelBody::read(&json!({"reason": "bored"})).is_err());
         assert!(CancelBody::read(&json!([])).is_err());
+    }
+
+    #[test]
+    fn a_status_is_one_of_ours() {
+        assert_eq!(StatusBody::read(&json!({"status": "on_hold"})).unwrap().status, Status::OnHold);
+        for wrong in [
+            json!({}),
+            json!({"status": "lost"}),
+            json!({"status": 7}),
+            json!({"status": "on_hold", "why": 1}),
+        ] {
+            assert_eq!(StatusBody::read(&wrong).unwrap_err().len(), 1, "{wrong}");
+        }
     }
 }

@@ -243,7 +243,14 @@ mod tests {
         let limits = FED.map(|lane| {
             (
                 lane.name().to_owned(),
-                LaneSettings { partitions: 1, concurrency: 1, slice, fleet_concurrency: 0, fleet_rate: 0, max_depth },
+                LaneSettings {
+                    partitions: 1,
+                    concurrency: 1,
+                    slice,
+                    fleet_concurrency: 0,
+                    fleet_rate: 0,
+                    max_depth,
+                },
             )
         });
         Capacity::new(&limits.into(), MINUTE)

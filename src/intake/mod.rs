@@ -27,7 +27,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
@@ -210,7 +210,7 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// Every route but the health ones: the document of the API is compared with this list.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 11] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 12] {
     [
         ("/v1/order-intents", post(orders::place)),
         ("/v1/order-intents/{id}", get(orders::show)),
@@ -218,6 +218,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 11] {
         ("/v1/order-intents/{id}/payment", post(commands::pay_again)),
         ("/v1/order-intents/{id}/refresh", post(commands::refresh)),
         ("/v1/orders/{id}/cancel", post(order_commands::cancel)),
+        ("/v1/orders/{id}/status", put(order_commands::set_status)),
         ("/v1/orders/{id}/refunds", post(order_commands::give_back)),
         ("/webhooks/stripe", post(webhooks::stripe)),
         ("/webhooks/easypost", post(webhooks::easypost)),

@@ -1,4 +1,4 @@
-//! What people ask of an order: to call it off, to give money back. Each is one Postgres transaction that decides and
+//! What people ask of an order: to call it off, to give money back, to move it on. Each is one Postgres transaction that decides and
 //! inserts the jobs; the provider's part is the workers'.
 //!
 //! An order of another tenant, or of another customer where the caller is one, does not exist for whoever asks.
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -15,12 +16,12 @@ use serde_json::{Value, json};
 use super::problem::{Code, Problem};
 use super::{Door, request};
 use crate::auth::{Action, Principal};
-use crate::domain::command::{CancelBody, RefundBody};
+use crate::domain::command::{CancelBody, RefundBody, StatusBody};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::order::CancelReason;
 use crate::domain::refund;
 use crate::ids::OrderId;
-use crate::jobs::commands::{cancel, give_back};
+use crate::jobs::commands::{cancel, give_back, set_status};
 use crate::store::{Tx, orders};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -123,6 +124,60 @@ pub(super) async fn give_back(
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// `PUT /v1/orders/{id}/status`.
+pub(super) async fn set_status(
+    State(door): State<Arc<Door>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let seen = request.headers().get(IF_MATCH).cloned();
+    let mut asked = door.command(id, request, Action::MoveOrder).await?;
+    let body = StatusBody::read(&asked.body).map_err(Problem::faults)?;
+    let wish = set_status::Wish {
+        role: asked.caller.role,
+        actor: asked.actor(),
+        to: body.status,
+        version: version(seen.as_ref())?,
+    };
+    let became =
+        set_status::set_status(&mut asked.tx, &door.orders, asked.order, &wish, &asked.cause).await?;
+    let moved = became.map_err(|refused| not_moved(&refused))?;
+    door.commit(asked.tx).await?;
+    let shown = json!({ "order_id": asked.order, "status": moved.status.name(), "version": moved.version });
+    Ok(([(ETAG, format!("\"{}\"", moved.version))], Json(shown)).into_response())
+}
+
+/// The version of an `If-Match`: `"7"`, or `*` for whatever there is.
+fn version(if_match: Option<&HeaderValue>) -> Result<Option<i64>, Problem> {
+    let missing = || {
+        Problem::new(
+            Code::VersionMissing,
+            "send If-Match with the order's version, as in \"7\", or * for any",
+        )
+    };
+    let text = if_match.and_then(|value| value.to_str().ok()).ok_or_else(missing)?.trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    text.trim_matches('"').parse().map(Some).map_err(|_| missing())
+}
+
+fn not_moved(refused: &set_status::Refused) -> Problem {
+    let detail = refused.to_string();
+    match refused {
+        set_status::Refused::Changed(version) => {
+            Problem::new(Code::VersionMismatch, detail).with("version", (*version).into())
+        }
+        set_status::Refused::Illegal(from, legal) => Problem::new(Code::IllegalTransition, detail)
+            .because(from.name())
+            .with("legal", legal.iter().map(|status| status.name()).collect()),
+        set_status::Refused::Unsettled => {
+            Problem::new(Code::IllegalTransition, detail).because("money_unsettled")
+        }
+        set_status::Refused::NoLabel => Problem::new(Code::IllegalTransition, detail).because("no_label"),
+    }
 }
 
 fn refusal(refused: &give_back::Refused) -> Problem {

@@ -83,6 +83,12 @@ codes! {
     NotCancellable = "not_cancellable", CONFLICT, false, "The order can not be called off";
     /// More would go back than is left of what came in; `left` says how much that is.
     RefundExceedsCaptured = "refund_exceeds_captured", CONFLICT, false, "More would go back than came in";
+    /// The order does not go there, or not by this role; `legal` names where it does.
+    IllegalTransition = "illegal_transition", CONFLICT, false, "The order does not go there";
+    /// The order was changed since it was read; `version` is its version now.
+    VersionMismatch = "version_mismatch", PRECONDITION_FAILED, false, "The order was changed meanwhile";
+    /// The header that names the version is missing or not readable.
+    VersionMissing = "if_match_missing", PRECONDITION_REQUIRED, false, "If-Match is missing";
     /// The order awaits no money, or not any more; `reason` says why.
     NotPayable = "not_payable", CONFLICT, false, "The order can not be paid";
     /// The provider is being asked what became of the last payment.

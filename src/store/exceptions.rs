@@ -48,3 +48,16 @@ pub async fn open(
     tracing::warn!(order = %order, kind, severity = severity.name(), detail, "order exception opened");
     Ok(row.id.into())
 }
+
+/// Resolves what was open about an order: somebody has looked at it and lets it go on.
+pub async fn resolve(tx: &mut Tx, order: OrderId) -> Stored<()> {
+    sqlx::query!(
+        r#"/* exceptions::resolve */
+        update order_exceptions set state = 'resolved', resolved_at = clock_timestamp()
+         where order_id = $1 and state <> 'resolved'"#,
+        order.uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

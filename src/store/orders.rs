@@ -145,8 +145,10 @@ pub struct Order {
     pub cancel_requested: bool,
     /// Why it was called off, or is going to be.
     pub cancel_reason: Option<CancelReason>,
-    /// Whether it can no longer be paid, by the database's clock.
-    pub is_past_payable: bool,
+    /// How long it can still be paid, by the database's clock; zero where that is over.
+    pub payable_for: Duration,
+    /// Rises with every change that its readers see.
+    pub version: i64,
 }
 
 impl Order {
@@ -163,7 +165,8 @@ pub async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, Order
     let rows = sqlx::query!(
         r#"/* orders::lock */
         select id, order_number, tenant, status, resume_to, currency, total_minor, captured_minor, refunded_minor, payment_provider,
-               shipping_method, shipping_address, customer, priority, cancel_requested, cancel_reason, payable_until < clock_timestamp() as "past!"
+               shipping_method, shipping_address, customer, priority, cancel_requested, cancel_reason, version,
+               greatest(0, ceil(extract(epoch from payable_until - clock_timestamp()) * 1000))::bigint as "payable_ms!"
           from orders where id = any($1) order by cart_id, id for no key update"#,
         &ids
     )
@@ -188,7 +191,8 @@ pub async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, Order
             priority: row.priority,
             cancel_requested: row.cancel_requested,
             cancel_reason: row.cancel_reason.as_deref().map(reason).transpose()?,
-            is_past_payable: row.past,
+            payable_for: Duration::from_millis(u64::try_from(row.payable_ms).unwrap_or_default()),
+            version: row.version,
         };
         orders.insert(order.id, order);
     }
@@ -247,6 +251,24 @@ pub async fn advance(tx: &mut Tx, moves: &[Move], cause: &str) -> Stored<()> {
         tx.touch_order(step.id);
     }
     Ok(())
+}
+
+/// Moves one order as a person asked for; `by` is who it was and what caused it.
+pub async fn move_by_hand(tx: &mut Tx, step: &Move, by: (&str, &str)) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* orders::move_by_hand */
+        update orders set status = $3, resume_to = $4, actor = $5, cause = $6 where id = $1 and status = $2"#,
+        step.id.uuid(),
+        step.from.name(),
+        step.to.name(),
+        step.resume_to.map(Status::name),
+        by.0,
+        by.1
+    )
+    .execute(tx.conn())
+    .await?;
+    tx.touch_order(step.id);
+    exactly("orders::move_by_hand", 1, done.rows_affected())
 }
 
 /// Counts captured money, in minor units of the order's currency.

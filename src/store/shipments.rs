@@ -140,6 +140,17 @@ pub async fn label_bought(tx: &mut Tx, shipment: &Shipment, label: &NewLabel) ->
     Ok(done.rows_affected() == 1)
 }
 
+/// Whether an order has a label that it can leave with.
+pub async fn has_live_label(tx: &mut Tx, order: OrderId) -> Stored<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"/* shipments::has_live_label */
+        select exists (select from labels where order_id = $1 and voided_at is null and void_state is null) as "is_there!""#,
+        order.uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?)
+}
+
 /// Marks every live label of an order as one that is to be given back, and tells which are new to that.
 pub async fn request_voids(tx: &mut Tx, order: OrderId) -> Stored<Vec<LabelId>> {
     let rows = sqlx::query_scalar!(

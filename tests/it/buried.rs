@@ -79,6 +79,7 @@ async fn give_up(house: &House, kind: Kind) {
             until_open(house, "payment_not_captured").await;
         }
         Kind::ReservationExpiry => not_asked(house).await,
+        Kind::OrderLapse => not_lapsed(house).await,
         Kind::ShippingLabel => {
             never("easypost.create").await;
             let bought = house.buy("not-labelled").await;
@@ -103,6 +104,19 @@ async fn give_up(house: &House, kind: Kind) {
             assert_eq!(house.count("communications where state = 'failed'").await, 1);
         }
     }
+}
+
+/// An unpaid order that the database does not let go.
+async fn not_lapsed(house: &House) {
+    let stay = "create trigger stay before update on orders for each row
+                when (new.status = 'cancelled' and new.cart_id = 'not-lapsed') execute function refuse()";
+    house.execute(stay).await.unwrap();
+    let bought = house.buy("not-lapsed").await;
+    house.end_hold(bought.order).await;
+    house.until(bought.intent, "expired").await;
+    house.settled().await;
+    house.end_payable(bought.order).await;
+    until_open(house, "order_not_lapsed").await;
 }
 
 /// A hold whose payment the provider will not tell of.

@@ -1,5 +1,6 @@
 //! Holds whose time is over, and money that comes late.
 
+use orderfleet::config::LatePayment;
 use orderfleet::store::stock::Change;
 use serde_json::json;
 
@@ -209,6 +210,25 @@ async fn l04_late_money_for_pieces_that_are_gone_goes_back_and_is_shown() {
     assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 0 and reserved = 0").await, 1);
     assert_eq!(house.count("order_events where to_status = 'payment_confirmed'").await, 0);
     house.end().await;
+}
+
+#[tokio::test]
+async fn l04_by_policy_a_person_decides_over_late_money() {
+    let house = house::plan().set(|settings| {
+        settings.orders.reservation_seconds = 2;
+        settings.orders.late_payment = LatePayment::HoldForOps;
+    });
+    let house = house.open().await;
+    let bought = expired(&house, "cart-l04-ops").await;
+    house.store.change_stock("SUIT", Change::Set(0), "l04").await.unwrap();
+    late_money(&house, &bought, "evt_l04_ops").await;
+    assert_eq!(
+        house.value("select type from order_exceptions where state = 'open'").await,
+        "stock_lost_after_payment"
+    );
+    assert_eq!(house.timeline(bought.order).await.status, "exception");
+    assert_eq!(house.count("refunds").await, 0);
+    house.end_with_forged().await;
 }
 
 /// And L06: told of the money again, an order that gave back everything stays as it is.

@@ -8,18 +8,10 @@ use crate::house::{self, Bought, House};
 /// An order whose hold is over.
 async fn expired(house: &House, cart: &str) -> Bought {
     let bought = house.buy(cart).await;
-    end_hold(house).await;
+    house.end_hold(bought.order).await;
     house.until(bought.intent, "expired").await;
     house.settled().await;
     bought
-}
-
-/// The deadline of every hold is now.
-async fn end_hold(house: &House) {
-    let due = "update reservations set expires_at = clock_timestamp() where state = 'active';
-        update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry'";
-    house.settled().await;
-    house.execute(due).await.unwrap();
 }
 
 #[tokio::test]
@@ -61,7 +53,7 @@ async fn asked_many_times_at_once_one_payment_is_opened() {
     assert_eq!(house.count("payments").await, 2);
     assert_eq!(house.truth("payments").await.len(), 2);
     // And again, after the second hold.
-    end_hold(&house).await;
+    house.end_hold(first.order).await;
     house.until(first.intent, "expired").await;
     house.settled().await;
     assert_eq!(house.pay_again(first.intent, true).await.body["status"], "reserved");

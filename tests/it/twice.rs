@@ -28,11 +28,6 @@ const KEEP_ROWS: &str = "
     create table met (like jobs);
     create function keep_row() returns trigger language plpgsql as $$ begin insert into met values (new.*); return null; end $$;
     create trigger keep_row after insert on jobs for each row execute function keep_row()";
-/// The deadline of every hold is now.
-const DUE: &str = "
-    update reservations set expires_at = clock_timestamp() where state = 'active';
-    update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry'";
-
 /// The cart of an order that is called off.
 const CALLED_OFF: &str = "called-off";
 
@@ -127,11 +122,16 @@ async fn whole_lives(house: &House, wishes: &[Value; 3]) {
     jobs::insert(&mut tx, vec![NewJob::of(&cancel, "twice")]).await.unwrap();
     tx.commit().await.unwrap();
     house.until(cancelled.intent, "expired").await;
+    house.hurry_hold(cancelled.order).await;
+    house.end_payable(cancelled.order).await;
+    house.until(cancelled.intent, "cancelled").await;
 
     let expires = house.buy_as(expires).await;
-    house.settled().await;
-    house.execute(DUE).await.unwrap();
+    house.end_hold(expires.order).await;
     house.until(expires.intent, "expired").await;
+    house.settled().await;
+    house.end_payable(expires.order).await;
+    house.until(expires.intent, "cancelled").await;
     house.settled().await;
     assert_eq!(house.count("jobs").await, 0, "every job is done");
 }

@@ -41,8 +41,12 @@ async fn documented_methods_are_served_and_others_are_refused_by_name() {
     let house = open().await;
     for (path, methods) in document()["paths"].as_object().unwrap() {
         let path = path.replace("{id}", "int_00000000000000000000000000");
-        for method in ["get", "post"] {
-            let request = if method == "get" { house.get(&path, "") } else { house.post(&path) };
+        for method in ["get", "post", "put"] {
+            let request = match method {
+                "get" => house.get(&path, ""),
+                "post" => house.post(&path),
+                _ => house.put(&path),
+            };
             let answer = request.send().await.unwrap();
             let is_served = methods.get(method).is_some();
             assert_eq!(answer.status() != 405, is_served, "{method} {path}");

@@ -112,6 +112,10 @@ impl House {
         self.client.get(self.url(path)).bearer_auth(key)
     }
 
+    pub(super) fn put(&self, path: &str) -> RequestBuilder {
+        self.client.put(self.url(path)).header("content-type", "application/json")
+    }
+
     pub(super) fn post(&self, path: &str) -> RequestBuilder {
         self.client.post(self.url(path)).header("content-type", "application/json")
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use orderfleet::audit::{self, Scope, Truth};
 use orderfleet::config::PostgresSettings;
+use orderfleet::ids::OrderId;
 use orderfleet::job::Lane;
 use orderfleet::sandbox::look;
 use secrecy::ExposeSecret;
@@ -39,6 +40,43 @@ impl House {
     /// How many rows of a table, with a condition after its name where it has one.
     pub(crate) async fn count(&self, from: &str) -> i64 {
         self.value(&format!("select count(*) from {from}")).await.as_i64().unwrap()
+    }
+
+    /// Waits until so many rows are there.
+    pub(crate) async fn until_count(&self, from: &str, count: i64) {
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+            if self.count(from).await == count {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!("never {count} of {from}");
+    }
+
+    /// An order's hold is over, once nothing else is left to do.
+    pub(crate) async fn end_hold(&self, order: OrderId) {
+        self.settled().await;
+        self.hurry_hold(order).await;
+    }
+
+    /// An order's hold is over now.
+    pub(crate) async fn hurry_hold(&self, order: OrderId) {
+        let due = format!(
+            "update reservations set expires_at = clock_timestamp() where state = 'active' and order_id = '{}';
+             update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry' and payload ->> 'order' = '{order}'",
+            order.uuid()
+        );
+        self.execute(&due).await.unwrap();
+    }
+
+    /// An order can no longer be paid.
+    pub(crate) async fn end_payable(&self, order: OrderId) {
+        let due = format!(
+            "update orders set payable_until = now() where id = '{}';
+             update jobs set run_at = now(), relayed_at = null where kind = 'order-lapse' and payload ->> 'order' = '{order}'",
+            order.uuid()
+        );
+        self.execute(&due).await.unwrap();
     }
 
     /// Carries out a statement, or says with which code the database refused it.

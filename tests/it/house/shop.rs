@@ -137,6 +137,23 @@ impl House {
         Answer { status: answer.status().as_u16(), is_replay, body: answer.json().await.unwrap() }
     }
 
+    /// Moves an order by hand, as the holder of a key who saw this version.
+    pub(crate) async fn put_status(
+        &self,
+        who: &str,
+        order: OrderId,
+        version: Option<i64>,
+        to: &str,
+    ) -> Answer {
+        let url = format!("{}/v1/orders/{order}/status", self.intake);
+        let mut request = self.client.put(url).bearer_auth(who).json(&json!({ "status": to }));
+        if let Some(version) = version {
+            request = request.header("if-match", format!("\"{version}\""));
+        }
+        let answer = request.send().await.unwrap();
+        Answer { status: answer.status().as_u16(), is_replay: false, body: answer.json().await.unwrap() }
+    }
+
     /// The public state of an intent.
     pub(crate) async fn state(&self, intent: IntentId) -> Value {
         let url = format!("{}/v1/order-intents/{intent}", self.intake);
