@@ -3,13 +3,15 @@
 //! The id is a keyed hash of who asks and their idempotency key, so that it comes out the same after Redis has forgotten
 //! the key, and nobody can guess another customer's. The fingerprint tells whether a repeated key carries the same wish.
 
+mod canonical;
+
 use ring::digest::{SHA256, digest};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
 
 use crate::domain::intent::OrderIntentBody;
 use crate::ids::{self, IntentId};
+use canonical::canonical;
 
 /// What the HTTP draft and most providers allow: longer ones are a mistake.
 pub const MAX_KEY: usize = 255;
@@ -100,72 +102,8 @@ impl IntentNames {
 #[must_use]
 pub fn fingerprint(body: &OrderIntentBody) -> [u8; 32] {
     let mut bytes = [0_u8; 32];
-    bytes.copy_from_slice(digest(&SHA256, &canonical(body)).as_ref());
+    bytes.copy_from_slice(digest(&SHA256, &canonical(VERSION, body)).as_ref());
     bytes
-}
-
-fn canonical(body: &OrderIntentBody) -> Vec<u8> {
-    let mut canonical = vec![VERSION];
-    write_canonical(&without_defaults(body), &mut canonical);
-    canonical
-}
-
-fn without_defaults(body: &OrderIntentBody) -> Value {
-    let mut value = serde_json::to_value(body).unwrap_or_default();
-    if let Some(fields) = value.as_object_mut() {
-        for (field, default) in OrderIntentBody::DEFAULTS {
-            if fields.get(field).and_then(Value::as_str) == Some(default) {
-                fields.remove(field);
-            }
-        }
-        drop_empty(fields);
-        for part in ["customer", "shipping_address", "billing_address"] {
-            fields.get_mut(part).and_then(Value::as_object_mut).into_iter().for_each(drop_empty);
-        }
-        for line in fields.get_mut("lines").and_then(Value::as_array_mut).into_iter().flatten() {
-            line.as_object_mut().into_iter().for_each(drop_empty);
-        }
-    }
-    value
-}
-
-/// Null and `{}` are the defaults of every optional field of ours. The shop's own objects are left as they are.
-fn drop_empty(fields: &mut Map<String, Value>) {
-    fields.retain(|_, value| !(value.is_null() || value.as_object().is_some_and(Map::is_empty)));
-}
-
-/// Sorted here and not by the map's type, which another crate's feature may change.
-fn write_canonical(value: &Value, to: &mut Vec<u8>) {
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_by_key(|(name, _)| *name);
-            to.push(b'{');
-            for (name, value) in fields {
-                write_json(name, to);
-                to.push(b':');
-                write_canonical(value, to);
-                to.push(b',');
-            }
-            to.push(b'}');
-        }
-        Value::Array(items) => {
-            to.push(b'[');
-            for item in items {
-                write_canonical(item, to);
-                to.push(b',');
-            }
-            to.push(b']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            write_json(value, to);
-        }
-    }
-}
-
-fn write_json(value: &(impl serde::Serialize + ?Sized), to: &mut Vec<u8>) {
-    // Names and plain values are always written, and a Vec takes everything.
-    let _written = serde_json::to_writer(to, value);
 }
 
 /// Bytes in hex, as an accepted intent carries its fingerprint.
@@ -182,7 +120,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -253,7 +191,7 @@ mod tests {
             r#""lines":[{"quantity":1,"sku":"SUIT-42R",},],"#,
             r#""shipping_address":{"address_line1":"123 Main St","city":"Kathmandu","country":"NP","name":"A. Buyer",},}"#,
         );
-        assert_eq!(String::from_utf8(canonical(&body(&json!({})))).unwrap(), form);
+        assert_eq!(String::from_utf8(canonical(VERSION, &body(&json!({})))).unwrap(), form);
     }
 
     #[test]
