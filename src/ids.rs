@@ -62,7 +62,8 @@ macro_rules! ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}_{}", $prefix, encode(self.0))
+                f.write_str(concat!($prefix, "_"))?;
+                f.write_str(letters(&encode(self.0)))
             }
         }
 
@@ -162,21 +163,34 @@ pub fn random_hex<const N: usize>() -> String {
     nibbles.map(|nibble| char::from(HEX[usize::from(nibble)])).collect()
 }
 
+/// `N` bytes that nobody had before: names of requests and traces. From the thread's own generator, which the kernel's
+/// source seeds: unpredictable too, but no secret is made of it. Every request takes some, and this spares its calls.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this file is where randomness is taken")]
+pub fn fresh_bytes<const N: usize>() -> [u8; N] {
+    rand::random()
+}
+
 /// A number in `0.0..1.0` for jitter: spreads retries, decides nothing.
 #[must_use]
 pub fn jitter() -> f64 {
-    f64::from(u32::from_le_bytes(random_bytes::<4>())) / (f64::from(u32::MAX) + 1.0)
+    f64::from(u32::from_le_bytes(fresh_bytes::<4>())) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// Writes 128 bits as 26 Crockford base32 letters.
-fn encode(uuid: Uuid) -> String {
+fn encode(uuid: Uuid) -> [u8; LETTERS] {
     let mut bits = uuid.as_u128();
     let mut letters = [b'0'; LETTERS];
     for letter in letters.iter_mut().rev() {
         *letter = ALPHABET[usize::try_from(bits & 31).unwrap_or_default()];
         bits >>= 5;
     }
-    letters.iter().map(|letter| char::from(*letter)).collect()
+    letters
+}
+
+fn letters(encoded: &[u8; LETTERS]) -> &str {
+    // All of them are of the alphabet, which is ASCII.
+    std::str::from_utf8(encoded).unwrap_or_default()
 }
 
 /// Reads what [`encode`] wrote; letters may be small.

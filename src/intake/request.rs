@@ -15,7 +15,7 @@ use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::problem::{Code, Problem};
 use crate::domain::key::hex;
-use crate::ids::random_bytes;
+use crate::ids::fresh_bytes;
 use crate::time::Stopwatch;
 
 /// A megabyte over a slow line takes this long; a body that trickles longer holds a connection for nothing.
@@ -117,7 +117,7 @@ pub(super) fn traceparent(headers: &HeaderMap) -> String {
     let given =
         headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
     given.map_or_else(
-        || format!("00-{}-{}-01", hex(&random_bytes::<16>()), hex(&random_bytes::<8>())),
+        || format!("00-{}-{}-01", hex(&fresh_bytes::<16>()), hex(&fresh_bytes::<8>())),
         str::to_owned,
     )
 }
@@ -140,7 +140,7 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
             (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
         })
         .cloned()
-        .or_else(|| HeaderValue::from_str(&format!("req_{}", hex(&random_bytes::<12>()))).ok());
+        .or_else(|| HeaderValue::try_from(format!("req_{}", hex(&fresh_bytes::<12>()))).ok());
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let shown = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
