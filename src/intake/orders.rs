@@ -13,11 +13,12 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tracing::{debug, error};
 
 use super::capacity::Room;
-use super::outcome::{Known, queued};
+use super::outcome::{Known, QUEUED, Queued};
 use super::problem::{Code, Problem};
 use super::request::{Until, Wait};
 use super::watch::Follow;
@@ -104,12 +105,12 @@ async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
         }
         Room::Free | Room::NoMemory(_) => None,
     };
-    let first = queued(intent, &wish.tenant, &wish.customer);
-    match door.queue.push_intent(parcel(wish, first.to_string(), gate)?).await? {
+    let first = written(&Queued::new(intent, &wish.tenant, &wish.customer))?;
+    match door.queue.push_intent(parcel(wish, first, gate)?).await? {
         IntentPushed::Accepted { sequence, .. } => {
             door.capacity.pushed(Lane::Intents, sequence);
             debug!(%intent, sequence, "intent accepted");
-            Ok(Taken { intent, known: Known::new(0, first), is_replay: false })
+            Ok(Taken { intent, known: Known::queued(), is_replay: false })
         }
         IntentPushed::Replayed { version, public, healed } => {
             debug!(%intent, version, healed, "intent replayed");
@@ -141,22 +142,35 @@ fn parcel(wish: Wish, public: String, gate: Option<Gate>) -> Result<IntentPush, 
         fingerprint: hex(&wish.fingerprint),
         body: wish.body,
     });
-    let body = serde_json::to_vec(&accepted).map_err(|fault| {
-        error!(%fault, "an accepted intent can not be written");
-        Problem::new(Code::Internal, "the intent can not be written")
-    })?;
     Ok(IntentPush {
         intent: wish.intent,
         // The intent's own: pushed again after Redis forgot the key, it is the same job.
         job: JobId::from(wish.intent.uuid()),
         kind: OrderIntent::KIND.to_owned(),
         band: band.unwrap_or_default(),
-        body,
+        body: written(&accepted)?.into_bytes(),
         traceparent: Some(wish.traceparent),
         fingerprint: wish.fingerprint,
         public,
         gate,
     })
+}
+
+/// JSON of our own making.
+fn written(ours: &impl Serialize) -> Result<String, Problem> {
+    serde_json::to_string(ours).map_err(|fault| {
+        error!(%fault, "an accepted intent can not be written");
+        Problem::new(Code::Internal, "the intent can not be written")
+    })
+}
+
+/// What is answered while the intent is on its way: nothing but where to ask.
+#[derive(Serialize)]
+struct Underway<'a> {
+    events_url: String,
+    intent_id: IntentId,
+    status: &'a str,
+    status_url: &'a str,
 }
 
 async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Wait, Follow)>) -> Response {
@@ -165,20 +179,21 @@ async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Wai
         Some(wait) => door.outcome(taken.known, wait).await,
         None => taken.known,
     };
-    let shows_outcome = waits.map_or_else(|| known.status() != "queued", |wait| known.ends(wait.until));
+    let shows_outcome = waits.map_or_else(|| known.status() != QUEUED, |wait| known.ends(wait.until));
     let status_url = format!("/v1/order-intents/{}", taken.intent);
-    let urls = json!({ "status_url": status_url, "events_url": format!("{status_url}/events") });
-    let (status, mut body) = match (shows_outcome, taken.is_replay) {
-        (true, false) => (StatusCode::CREATED, door.show(&known, caller)),
-        (true, true) => (StatusCode::OK, door.show(&known, caller)),
-        (false, _) => (StatusCode::ACCEPTED, json!({ "intent_id": taken.intent, "status": known.status() })),
+    let events_url = format!("{status_url}/events");
+    let mut response = if shows_outcome {
+        let status = if taken.is_replay { StatusCode::OK } else { StatusCode::CREATED };
+        let mut shown = door.show(&known, caller);
+        shown["status_url"] = status_url.as_str().into();
+        shown["events_url"] = events_url.into();
+        (status, Json(shown)).into_response()
+    } else {
+        let (intent_id, status, status_url) = (taken.intent, known.status(), status_url.as_str());
+        (StatusCode::ACCEPTED, Json(Underway { events_url, intent_id, status, status_url })).into_response()
     };
-    if let (Value::Object(body), Value::Object(urls)) = (&mut body, urls) {
-        body.extend(urls);
-    }
-    let mut response = (status, Json(body)).into_response();
     let headers = response.headers_mut();
-    if let Ok(location) = status_url.parse() {
+    if let Ok(location) = status_url.try_into() {
         headers.insert(LOCATION, location);
     }
     if taken.is_replay {
