@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, Script, Value};
+use redis::{Cmd, FromRedisValue, Script, Value};
 
 use self::address::Address;
 use self::cluster::Cluster;
@@ -22,6 +22,9 @@ use crate::config::{RedisMode, RedisSettings, ms};
 
 pub use self::address::place;
 pub(super) use self::node::NOT_KEPT;
+
+/// Bytes of a script's call before its keys: the command, the script's hash and the number of keys.
+const HEAD: usize = 64;
 
 /// The way to Redis; clones share its connections.
 #[derive(Clone)]
@@ -108,17 +111,15 @@ impl Link {
         keys: &[String],
         args: Vec<Vec<u8>>,
     ) -> Result<T, QueueError> {
-        let mut invocation = script.prepare_invoke();
-        invocation.key(keys).arg(args);
-        self.ask(keys.first().map_or("", String::as_str), &Request::Script(script, invocation, self.kept))
-            .await
+        let command = evalsha(script, keys, &args);
+        self.ask(keys.first().map_or("", String::as_str), &Request::Script(script, command, self.kept)).await
     }
 
     /// Sends a command to where this key is.
     pub(super) async fn send<T: FromRedisValue + Send>(
         &self,
         key: &str,
-        command: &redis::Cmd,
+        command: &Cmd,
     ) -> Result<T, QueueError> {
         self.ask(key, &Request::Command(command)).await
     }
@@ -142,7 +143,7 @@ impl Link {
     /// there is only one.
     pub(super) async fn ask_masters<T: FromRedisValue>(
         &self,
-        command: &redis::Cmd,
+        command: &Cmd,
     ) -> Result<Vec<(String, Result<T, QueueError>)>, QueueError> {
         let request = Request::Command(command);
         match &*self.way {
@@ -158,6 +159,15 @@ impl Link {
             }
         }
     }
+}
+
+/// The command that runs a script by its hash. The client's own invocation keeps each argument as a piece of memory of its
+/// own and then writes the same command; a push of many intents has hundreds of them.
+fn evalsha(script: &Script, keys: &[String], args: &[Vec<u8>]) -> Cmd {
+    let bytes: usize = keys.iter().map(String::len).chain(args.iter().map(Vec::len)).sum();
+    let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), HEAD + bytes);
+    command.arg("EVALSHA").arg(script.get_hash()).arg(keys.len()).arg(keys).arg(args);
+    command
 }
 
 /// Bytes of an answer.

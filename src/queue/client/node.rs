@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult};
-use redis::{Script, ScriptInvocation};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult};
+use redis::{Script, ServerErrorKind};
 use tokio::sync::Mutex;
 
 use crate::queue::QueueError;
@@ -37,7 +37,8 @@ pub(super) enum Place {
 
 /// What is sent to a server.
 pub(super) enum Request<'a> {
-    Script(&'a Script, ScriptInvocation<'a>, Kept),
+    /// A script, the command that runs it by its hash, and who has to have what it writes.
+    Script(&'a Script, Cmd, Kept),
     Command(&'a Cmd),
 }
 
@@ -153,8 +154,16 @@ impl Node {
 impl Request<'_> {
     async fn send<T: FromRedisValue>(&self, connection: &mut MultiplexedConnection) -> RedisResult<T> {
         match self {
-            Self::Script(_, invocation, kept) => {
-                let answer = invocation.invoke_async(connection).await?;
+            Self::Script(script, command, kept) => {
+                let mut answer = command.query_async(connection).await;
+                if let Err(error) = &answer
+                    && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+                {
+                    // It did nothing: a server that has just started knows no script.
+                    script.load_async(connection).await?;
+                    answer = command.query_async(connection).await;
+                }
+                let answer = answer?;
                 kept.wait(connection).await?;
                 Ok(answer)
             }
@@ -166,8 +175,8 @@ impl Request<'_> {
     async fn send_asking<T: FromRedisValue>(&self, connection: &mut MultiplexedConnection) -> RedisResult<T> {
         let mut all = redis::pipe();
         let kept = match self {
-            Self::Script(script, invocation, kept) => {
-                all.load_script(script).ignore().cmd("ASKING").ignore().invoke_script(invocation);
+            Self::Script(script, command, kept) => {
+                all.load_script(script).ignore().cmd("ASKING").ignore().add_command(command.clone());
                 *kept
             }
             Self::Command(command) => {
