@@ -52,12 +52,14 @@ pub(super) fn shorten(state: &str, intent: IntentId) -> String {
     let own = own(intent);
     let (mut short, mut rest) = (String::with_capacity(state.len()), state);
     while let Some(next) = rest.chars().next() {
-        // Every phrase begins with one of these.
-        let phrase = matches!(next, '{' | ',' | '"' | ']').then(|| {
-            PHRASES.iter().find_map(|(code, phrase)| rest.strip_prefix(phrase).map(|rest| (*code, rest)))
-        });
-        let phrase = phrase.flatten().or_else(|| rest.strip_prefix(&*own).map(|rest| (OWN, rest)));
-        let (code, after) = phrase.unwrap_or((next, &rest[next.len_utf8()..]));
+        let found = match rest.as_bytes() {
+            // Every phrase begins with one of these pairs, and few other things do.
+            [b'{' | b',', b'"', ..] | [b'"' | b']', b',', ..] => {
+                PHRASES.iter().find_map(|(code, phrase)| Some((*code, rest.strip_prefix(phrase)?)))
+            }
+            _ => rest.strip_prefix(&*own).map(|after| (OWN, after)),
+        };
+        let (code, after) = found.unwrap_or((next, &rest[next.len_utf8()..]));
         short.push(code);
         rest = after;
     }
