@@ -50,7 +50,8 @@ impl Gauge {
 
     /// Two partitions as one. They may be on different servers: the fuller memory counts.
     fn and(self, other: Self) -> Self {
-        let fullness = |of: &Self| of.used_bytes.saturating_mul(1_000).checked_div(of.allowed_bytes).unwrap_or(0);
+        let fullness =
+            |of: &Self| of.used_bytes.saturating_mul(1_000).checked_div(of.allowed_bytes).unwrap_or(0);
         let fuller = if fullness(&other) >= fullness(&self) { other } else { self };
         Self {
             waiting: self.waiting + other.waiting,

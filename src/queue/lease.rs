@@ -180,11 +180,7 @@ pub(super) async fn keep(
     }
 }
 
-async fn renew(
-    queue: &Queue,
-    partition: Partition,
-    batch: &[Arc<Held>],
-) -> Result<(), super::QueueError> {
+async fn renew(queue: &Queue, partition: Partition, batch: &[Arc<Held>]) -> Result<(), super::QueueError> {
     let lane = partition.lane;
     let lease = queue.0.settings.lease_ms;
     let ends = Instant::now() + ms(lease);

@@ -229,8 +229,7 @@ impl Listener {
         let ears = state.ears.len();
         for _ in 0..count.min(ears) {
             state.turn = (state.turn + 1) % ears;
-            if let Some(ear) =
-                state.ears.get(state.turn).filter(|ear| state.hungry.contains(&ear.partition))
+            if let Some(ear) = state.ears.get(state.turn).filter(|ear| state.hungry.contains(&ear.partition))
             {
                 ear.wake.notify_one();
             }

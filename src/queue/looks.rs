@@ -129,8 +129,11 @@ impl Queue {
 
     /// Redis's clock, in milliseconds since 1970: the one that leases are judged by (in a cluster, those of the intents).
     pub async fn now_ms(&self) -> Result<i64, QueueError> {
-        let (seconds, micros): (i64, i64) =
-            self.0.link.send(&self.0.keys(Partition::home(Lane::Intents)).meter(), &redis::cmd("TIME")).await?;
+        let (seconds, micros): (i64, i64) = self
+            .0
+            .link
+            .send(&self.0.keys(Partition::home(Lane::Intents)).meter(), &redis::cmd("TIME"))
+            .await?;
         Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
     }
 
