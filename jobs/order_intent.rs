@@ -18,6 +18,7 @@ use crate::domain::intent::AcceptedIntent;
 use crate::domain::money::Amount;
 use crate::domain::pricing::{self, Article, Priced, Reason};
 use crate::domain::priority::Priority;
+use crate::domain::stock::Left;
 use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Band, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
@@ -63,6 +64,7 @@ impl Job for OrderIntent {
         let mut desk = Desk::open(tx, &fresh).await?;
         let decided: Vec<Decided<'_>> = fresh.iter().map(|intent| desk.decide(intent, &mut levels)).collect();
         write(tx, rules, &decided).await?;
+        tell_sold_out(tx, &levels, &held_of(&decided));
         Ok(jobs.iter().map(|_| Step::Done).collect())
     }
 
@@ -207,6 +209,24 @@ fn payable(intent: &AcceptedIntent, priced: &Priced) -> Result<(), Vec<Reason>> 
     match Amount::new(priced.total_minor, currency).to_stripe() {
         Ok(_) => Ok(()),
         Err(error) => reason("amount_not_payable", error.to_string()),
+    }
+}
+
+/// The articles that this slice holds pieces of.
+fn held_of<'a>(decided: &'a [Decided<'_>]) -> HashSet<&'a String> {
+    decided
+        .iter()
+        .filter_map(|one| one.became.as_ref().ok())
+        .flat_map(|(_, priced, _)| priced.quantities.keys())
+        .collect()
+}
+
+/// Tells the door which articles are sold out, those too that were before: it may have forgotten.
+fn tell_sold_out(tx: &mut Tx, levels: &BTreeMap<String, Level>, held: &HashSet<&String>) {
+    for (sku, level) in levels.iter().filter(|(_, level)| level.available() <= 0) {
+        // Its row is written once for the slice, where anything of it is held.
+        let version = level.version.saturating_add(i64::from(held.contains(sku)));
+        tx.ran_out(Left { sku: sku.clone(), version, available: level.available() });
     }
 }
 

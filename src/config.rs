@@ -191,6 +191,8 @@ pub struct IntakeSettings {
     pub snapshot_ms: u64,
     /// The longest a new intent may expect to wait; above it the answer is 503.
     pub max_queue_wait_seconds: u64,
+    /// Whether wishes for what is sold out are refused at the door.
+    pub sold_out_gate: bool,
 }
 
 /// One process of the fleet.

@@ -19,4 +19,5 @@ pub mod pricing;
 pub mod priority;
 pub mod refund;
 pub mod shipment;
+pub mod stock;
 pub mod webhook;

@@ -13,6 +13,7 @@ mod outcome;
 mod problem;
 mod request;
 mod snapshot;
+mod sold_out;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ pub use problem::Code;
 use problem::Problem;
 use snapshot::Checked;
 pub use snapshot::Snapshots;
+use sold_out::SoldOut;
 use watch::Watch;
 
 /// How long requests that are being answered may take after the stop: under the 30 s that supervisors wait. Waits and
@@ -131,6 +133,7 @@ struct Door {
     easypost: EasyPostSignature,
     snapshots: Snapshots,
     capacity: Capacity,
+    sold_out: SoldOut,
     watch: Watch,
     stop: CancellationToken,
 }
@@ -177,6 +180,7 @@ fn door(settings: IntakeSettings, parts: Parts, tasks: &TaskTracker, stop: Cance
         easypost: parts.easypost,
         snapshots: parts.snapshots,
         capacity: Capacity::new(&parts.lanes, max_wait),
+        sold_out: SoldOut::default(),
         watch: Watch::new(),
         stop,
     }
@@ -186,6 +190,9 @@ fn run_background(door: &Arc<Door>, tasks: &TaskTracker) {
     let every = ms(door.settings.snapshot_ms);
     tasks.spawn(door.snapshots.clone().refresh(door.store.clone(), every, door.stop.clone()));
     tasks.spawn(door.watch.clone().run(door.queue.clone(), door.stop.clone()));
+    if door.settings.sold_out_gate {
+        tasks.spawn(door.sold_out.clone().refresh(door.queue.clone(), door.stop.clone()));
+    }
     let measured = door.clone();
     tasks
         .spawn(async move { measured.capacity.measure(measured.queue.clone(), measured.stop.clone()).await });

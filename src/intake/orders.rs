@@ -105,8 +105,9 @@ async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
         }
         Room::Free | Room::NoMemory(_) => None,
     };
+    let sold_out = door.sold_out.wanted(&wish.body);
     let first = written(&Queued::new(intent, &wish.tenant, &wish.customer))?;
-    match door.queue.push_intent(parcel(wish, first, gate)?).await? {
+    match door.queue.push_intent(parcel(wish, first, gate, !sold_out.is_empty())?).await? {
         IntentPushed::Accepted { sequence, .. } => {
             door.capacity.pushed(Lane::Intents, sequence);
             debug!(%intent, sequence, "intent accepted");
@@ -119,6 +120,12 @@ async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
         IntentPushed::Mismatch => {
             let detail = "this key already names another wish of this customer; a new wish needs a new key";
             Err(Problem::new(Code::KeyReused, detail))
+        }
+        IntentPushed::SoldOut => {
+            metrics::counter!("orderfleet_intake_refused_total", "reason" => "sold_out").increment(1);
+            let detail = "nothing was taken in; what comes back on sale can be had with the same key";
+            let lines = sold_out.into_iter().map(|sku| json!({ "sku": sku, "available": 0 })).collect();
+            Err(Problem::new(Code::SoldOut, detail).with("details", lines))
         }
         IntentPushed::Later { wait, booked } => {
             // Places differ by moments, times by whole seconds: chance spreads who shares one. Without a place, more.
@@ -134,7 +141,7 @@ fn refused(reason: &'static str, wait: Duration) -> Problem {
     Problem::new(Code::OverCapacity, detail).because(reason).retry_after(wait)
 }
 
-fn parcel(wish: Wish, public: String, gate: Option<Gate>) -> Result<IntentPush, Problem> {
+fn parcel(wish: Wish, public: String, gate: Option<Gate>, is_sold_out: bool) -> Result<IntentPush, Problem> {
     let band = Priority::named(&wish.body.priority).and_then(|priority| Band::numbered(priority.band));
     let accepted = OrderIntent(AcceptedIntent {
         intent_id: wish.intent,
@@ -153,6 +160,7 @@ fn parcel(wish: Wish, public: String, gate: Option<Gate>) -> Result<IntentPush, 
         fingerprint: wish.fingerprint,
         public,
         gate,
+        is_sold_out,
     })
 }
 

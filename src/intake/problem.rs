@@ -95,6 +95,8 @@ codes! {
     PaymentClosing = "payment_closing", CONFLICT, true, "The last payment is being closed";
     /// There is not enough of something; `details` names the lines.
     InsufficientStock = "insufficient_stock", CONFLICT, false, "There is not enough of it";
+    /// Nothing is left of something; `details` names the articles.
+    SoldOut = "sold_out", CONFLICT, true, "It is sold out";
     /// The body did not arrive in time.
     TooSlow = "request_timeout", REQUEST_TIMEOUT, true, "The body did not arrive in time";
     /// The body is too large.

@@ -124,6 +124,11 @@ pub(super) fn provider(prefix: &str, provider: &str) -> [String; 2] {
     ["state", "calls"].map(|name| format!("{{{prefix}:provider:{provider}}}:{name}"))
 }
 
+/// Hash: article → version of its stock row, and pieces left; of those that ran out.
+pub(super) fn stock(prefix: &str) -> String {
+    format!("{{{prefix}:stock}}:left")
+}
+
 /// The channel on which changed public states of intents are told.
 pub(super) fn changes(prefix: &str) -> String {
     format!("{prefix}:intents")

@@ -42,6 +42,7 @@ mod rule;
 mod scripts;
 mod shorthand;
 mod slice;
+mod sold_out;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -55,4 +55,7 @@ apart! {
     PERMIT = "scripts/permit.lua";
     TELL = "scripts/tell.lua";
     LEAVE = "scripts/leave.lua";
+    /// These work on the hint of what is sold out.
+    LEFT = "scripts/left.lua";
+    SOLD_OUT = "scripts/sold_out.lua";
 }

@@ -302,18 +302,24 @@ impl Store {
         Ok(done.rows_affected())
     }
 
-    /// The queue lost a whole lane: up to `limit` rows of it want copies again. Returns how many there were.
-    pub async fn unrelay_lane(&self, lane: &str, limit: i64) -> Stored<u64> {
-        let done = sqlx::query!(
+    /// The queue lost a whole lane: up to `limit` rows of it behind `after` want copies again. Returns them, by id. Each
+    /// page begins where the last one ended: what is pushed meanwhile is not looked at twice, and a million rows are walked
+    /// once.
+    pub async fn unrelay_lane(&self, lane: &str, after: Option<JobId>, limit: i64) -> Stored<Vec<JobId>> {
+        let mut lost = sqlx::query_scalar!(
             r#"/* jobs::unrelay_lane */
             update jobs set relayed_at = null where id in
-              (select id from jobs where lane = $1 and relayed_at is not null order by id limit $2 for update skip locked)"#,
+              (select id from jobs where lane = $1 and relayed_at is not null and id > $2
+                order by id limit $3 for update skip locked)
+            returning id"#,
             lane,
+            after.map_or(Uuid::nil(), JobId::uuid),
             limit
         )
-        .execute(self.pool())
+        .fetch_all(self.pool())
         .await?;
-        Ok(done.rows_affected())
+        lost.sort_unstable();
+        Ok(lost.into_iter().map(JobId::from).collect())
     }
 
     /// Marks rows as pushed: those that are still there and that nobody holds.

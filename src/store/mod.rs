@@ -12,6 +12,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::time::timeout;
 
 use crate::config::PostgresSettings;
+use crate::domain::stock::Left;
 use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Class, Dependency, Failure};
 
@@ -165,7 +166,13 @@ impl Store {
     /// Begins a transaction.
     pub async fn begin(&self) -> Stored<Tx> {
         let inner = self.pool.begin().await?;
-        Ok(Tx { inner, copies: Vec::new(), touched: BTreeSet::new(), touched_orders: BTreeSet::new() })
+        Ok(Tx {
+            inner,
+            copies: Vec::new(),
+            touched: BTreeSet::new(),
+            touched_orders: BTreeSet::new(),
+            left: Vec::new(),
+        })
     }
 
     /// Whether the database answers.
@@ -190,6 +197,7 @@ pub struct Tx {
     copies: Vec<JobCopy>,
     touched: BTreeSet<IntentId>,
     touched_orders: BTreeSet<OrderId>,
+    left: Vec<Left>,
 }
 
 /// What a commit leaves to be done: push these, project those.
@@ -199,6 +207,8 @@ pub struct Committed {
     pub copies: Vec<JobCopy>,
     /// Public states of the intents that it touched.
     pub states: Vec<views::IntentState>,
+    /// What is left of articles of which it took the last piece, or brought the first one back.
+    pub left: Vec<Left>,
 }
 
 /// A job row, as the queue gets it.
@@ -238,6 +248,12 @@ impl Tx {
         self.touched_orders.insert(order);
     }
 
+    /// The last piece of an article was taken, or the first one came back. A hint: it is not taken back with a part that
+    /// is given up, and the comparison with the rows corrects it.
+    pub fn ran_out(&mut self, left: Left) {
+        self.left.push(left);
+    }
+
     pub(crate) fn push_after_commit(&mut self, copy: JobCopy) {
         self.copies.push(copy);
     }
@@ -252,7 +268,7 @@ impl Tx {
             views::intent_states(self.conn(), &intents, &orders).await?
         };
         self.inner.commit().await?;
-        Ok(Committed { copies: self.copies, states })
+        Ok(Committed { copies: self.copies, states, left: self.left })
     }
 
     /// Gives everything up that this transaction did.

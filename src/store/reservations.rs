@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Stored, Tx, exactly, millis, stock};
 use crate::config::OrderSettings;
+use crate::domain::stock::Left;
 use crate::ids::{OrderId, ReservationId};
 
 mod again;
@@ -147,7 +148,7 @@ pub async fn end(tx: &mut Tx, orders: &[OrderId], how: End) -> Stored<u64> {
     let skus: BTreeSet<String> = held.into_iter().map(|row| row.sku).collect();
     stock::lock(tx, &skus).await?;
     let sold = how == End::Committed;
-    let ended = sqlx::query_scalar!(
+    let changed = sqlx::query!(
         r#"/* reservations::end */
         with ended as (
           update reservations set state = $2, resolved_at = clock_timestamp(), closing_at = null where id = any($1)
@@ -159,17 +160,25 @@ pub async fn end(tx: &mut Tx, orders: &[OrderId], how: End) -> Stored<u64> {
           update stock s set reserved = reserved - c.pieces, on_hand = on_hand - case when $4 then c.pieces else 0 end,
                              version = version + 1
             from (select sku, location, sum(quantity)::bigint as pieces from ended group by sku, location) c
-           where s.sku = c.sku and s.location = c.location returning 1)
-        select (select count(*) from moved) as "count!" from (select count(*) from changed) x"#,
+           where s.sku = c.sku and s.location = c.location
+          returning s.sku, s.version, s.on_hand + s.backorder_limit - s.reserved as available, c.pieces)
+        select sku, version, available as "available!", pieces as "pieces!", (select count(*) from moved) as "moved!" from changed"#,
         &ids,
         how.state(),
         how.movement(),
         sold
     )
-    .fetch_one(tx.conn())
+    .fetch_all(tx.conn())
     .await?;
-    exactly("reservations::end", ids.len(), u64::try_from(ended).unwrap_or(0))?;
-    Ok(u64::try_from(ended).unwrap_or(0))
+    let ended = changed.first().map_or(0, |row| u64::try_from(row.moved).unwrap_or(0));
+    exactly("reservations::end", ids.len(), ended)?;
+    for row in changed {
+        // Sold pieces were gone before; others are there again.
+        if !sold && row.available > 0 && row.available <= row.pieces {
+            tx.ran_out(Left { sku: row.sku, version: row.version, available: row.available });
+        }
+    }
+    Ok(ended)
 }
 
 /// Puts the sold pieces of an order back on the shelf, once: what came back before stays as it is. `source` says by what.

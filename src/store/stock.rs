@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Store, StoreError, Stored, Tx};
+use crate::domain::stock::Left;
 
 /// One SKU's stock, locked.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,8 @@ pub struct Level {
     pub reserved: i64,
     /// Pieces that may be sold beyond what is there.
     pub backorder_limit: i64,
+    /// Raised by every change.
+    pub version: i64,
 }
 
 impl Level {
@@ -29,7 +32,7 @@ pub async fn lock(tx: &mut Tx, skus: &BTreeSet<String>) -> Stored<BTreeMap<Strin
     let skus: Vec<String> = skus.iter().cloned().collect();
     let rows = sqlx::query!(
         r#"/* stock::lock */
-        select sku, on_hand, reserved, backorder_limit from stock where sku = any($1) and location = 'main'
+        select sku, on_hand, reserved, backorder_limit, version from stock where sku = any($1) and location = 'main'
          order by sku, location for no key update"#,
         &skus
     )
@@ -38,8 +41,12 @@ pub async fn lock(tx: &mut Tx, skus: &BTreeSet<String>) -> Stored<BTreeMap<Strin
     Ok(rows
         .into_iter()
         .map(|row| {
-            let level =
-                Level { on_hand: row.on_hand, reserved: row.reserved, backorder_limit: row.backorder_limit };
+            let level = Level {
+                on_hand: row.on_hand,
+                reserved: row.reserved,
+                backorder_limit: row.backorder_limit,
+                version: row.version,
+            };
             (row.sku, level)
         })
         .collect())
@@ -99,6 +106,22 @@ impl Store {
 }
 
 impl Store {
+    /// What is left of these articles; those that are not sold here are absent.
+    pub async fn left(&self, skus: &[String]) -> Stored<Vec<Left>> {
+        let rows = sqlx::query!(
+            r#"/* stock::left */
+            select sku, version, on_hand + backorder_limit - reserved as "available!" from stock
+             where sku = any($1) and location = 'main'"#,
+            skus
+        )
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Left { sku: row.sku, version: row.version, available: row.available })
+            .collect())
+    }
+
     /// The articles of which there is most to sell, and how many pieces.
     pub async fn best_stocked(&self, count: i64) -> Stored<Vec<(String, i64)>> {
         let rows = sqlx::query!(

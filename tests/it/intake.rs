@@ -73,6 +73,7 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
         max_wait_seconds: 30,
         snapshot_ms: 50,
         max_queue_wait_seconds: 60,
+        sold_out_gate: true,
     };
     let parts = Parts {
         queue: queue(servers).await,

@@ -21,6 +21,12 @@ async fn r01_two_hundred_buyers_for_twenty_pieces_are_twenty_orders_and_the_rest
     house.settled().await;
     let mut statuses = std::collections::BTreeMap::new();
     for answer in answers {
+        if answer.status == 409 {
+            // The door had heard of it already: the same news.
+            assert_eq!(answer.body["code"], "sold_out");
+            *statuses.entry(("rejected".to_owned(), Some("insufficient_stock".to_owned()))).or_insert(0) += 1;
+            continue;
+        }
         assert_eq!(answer.status, 202, "{}", answer.body);
         let state = house.state(answer.body["intent_id"].as_str().unwrap().parse().unwrap()).await;
         let told = (state["status"].as_str().unwrap().to_owned(), state["error"].as_str().map(str::to_owned));
@@ -100,4 +106,62 @@ async fn r16_a_poisoned_wish_fails_alone_and_its_neighbours_are_served() {
         assert_eq!(state["success"], buyer != 3);
     }
     house.end_with_dead(&["order-intent"]).await;
+}
+
+/// Places wishes, each under a key of its own, until one is answered like this.
+async fn until_answered(house: &House, name: &str, waits: bool, wanted: impl Fn(u16, &Value) -> bool) {
+    for number in 0..house::PATIENCE.as_millis() / 100 {
+        let key = format!("{name}-{number}");
+        let answer = house.place(&wish(&key, "SUIT", 1), &key, waits).await;
+        if wanted(answer.status, &answer.body) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("{name}: never answered as wanted");
+}
+
+fn is_sold_out(status: u16, body: &Value) -> bool {
+    status == 409 && body["code"] == "sold_out" && body["details"][0]["sku"] == "SUIT"
+}
+
+#[tokio::test]
+async fn r14_who_comes_after_the_last_piece_is_told_at_the_door_and_its_holder_never() {
+    let house = house::plan().stock(&[("SUIT", 1)]).open().await;
+    let holder = house.buy("r14").await;
+    // The door knows of nothing yet, or knows it already: whoever comes in all the same is rejected by the worker.
+    until_answered(&house, "r14-late", true, |status, body| {
+        assert!(is_sold_out(status, body) || body["error"] == "insufficient_stock", "{body}");
+        is_sold_out(status, body)
+    })
+    .await;
+    let again = house.place(&wish("r14", "SUIT", 1), "key-r14", true).await;
+    assert_eq!((again.status, again.is_replay), (200, true), "{}", again.body);
+    assert_eq!(again.body["order_id"], holder.order.to_string());
+    assert_eq!(house.count("stock where on_hand = 1 and reserved = 1").await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn r15_a_hint_that_stock_is_gone_is_corrected_by_what_is_there() {
+    let house = house::plan().stock(&[("SUIT", 5)]).workers(0).open().await;
+    // A leak: the hint is of a version that the row never had, and says that nothing is left.
+    let gone = orderfleet::domain::stock::Left { sku: "SUIT".to_owned(), version: 1_000_000, available: 0 };
+    house.queue.correct_left(&[gone]).await.unwrap();
+    until_answered(&house, "r15-shut", false, is_sold_out).await;
+    house.work();
+    until_answered(&house, "r15-open", true, |status, body| status == 201 && body["status"] == "reserved")
+        .await;
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_was_given_back_is_sold_again() {
+    let short = |settings: &mut orderfleet::config::Settings| settings.orders.reservation_seconds = 3;
+    let house = house::plan().stock(&[("SUIT", 1)]).set(short).open().await;
+    house.buy("given-back").await;
+    until_answered(&house, "while-held", true, is_sold_out).await;
+    until_answered(&house, "afterwards", true, |status, body| status == 201 && body["status"] == "reserved")
+        .await;
+    house.end().await;
 }

@@ -53,6 +53,8 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
         workers.push(fleet.working(&["--lanes", "housekeeping"]).await);
     }
     report.progress(format_args!("{herd} jobs wait for one moment"));
+    let left = due - queue.now_ms().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))).await;
     until("the moment", async || (queue.now_ms().await.unwrap() >= due).then_some(())).await;
 
     let (since, mut looks, mut fresh) = (Stopwatch::start(), Vec::new(), Vec::new());

@@ -19,6 +19,7 @@ mod envelopes;
 mod fence;
 mod flush;
 mod full;
+mod herd;
 mod herd_delayed;
 mod outage;
 mod plan;
@@ -44,6 +45,9 @@ type Proof = fn(Plan, &mut Report) -> LocalBoxFuture<'_, ()>;
 const PROOFS: &[(&str, Proof)] = &[
     ("commits", |plan, report| commits::prove(plan, report).boxed_local()),
     ("full", |plan, report| full::prove(plan, report).boxed_local()),
+    ("herd", |plan, report| herd::prove(plan, report).boxed_local()),
+    // One of its drivers, as a process of its own.
+    ("herd-driver", |plan, report| herd::drive(plan, report).boxed_local()),
     ("herd-delayed", |plan, report| herd_delayed::prove(plan, report).boxed_local()),
     ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
     ("crash", |plan, report| crash::prove(plan, report).boxed_local()),

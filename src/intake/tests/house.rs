@@ -214,6 +214,7 @@ fn settings() -> IntakeSettings {
         max_wait_seconds: 30,
         snapshot_ms: 2_000,
         max_queue_wait_seconds: 60,
+        sold_out_gate: true,
     }
 }
 

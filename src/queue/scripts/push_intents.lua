@@ -2,10 +2,10 @@
 -- KEYS: the intents' partition; 16 the promised places, then each intent's state. ARGV: ttl ms; the gate of a crowded
 -- lane: open jobs and promised places that leave no room, open jobs that keep the fleet busy, open jobs at most, ms that
 -- one job takes the fleet, ms of the longest wait, places kept at most, ms before its time that a place may be taken, ms
--- after it that it is kept; then for each intent id, envelope, fingerprint (32 bytes), public state, '1' if it has to
--- pass the gate.
+-- after it that it is kept; then for each intent id, envelope, fingerprint (32 bytes), public state, and how it is met:
+-- '0' with an open door, '1' it has to pass the gate, '2' what it wants is sold out.
 -- Returns for each {'mismatch'} | {'replayed', version, public, healed} | {'accepted', sequence, position}
--- | {'later', ms, booked} | {'full'}.
+-- | {'later', ms, booked} | {'sold_out'} | {'full'}.
 local P, FIRST, WIDTH = KEYS[16], 10, 5
 local ttl = ARGV[1]
 local full, busy, most, each = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -59,6 +59,7 @@ local function take_in(key, at)
   local id, envelope, fingerprint, public = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local state, gated = call('GET', key), ARGV[at + 4] == '1'
   if state then return known(state, id, envelope, fingerprint) end
+  if ARGV[at + 4] == '2' then return { 'sold_out' } end
   if gated then
     local wait, booked = sent_away(id)
     if wait then return booked and { 'later', wait, booked } or { 'full' } end

@@ -20,6 +20,7 @@ pub(super) fn intent(id: IntentId, fingerprint: u8) -> IntentPush {
         fingerprint: [fingerprint; 32],
         public: r#"{"status":"queued"}"#.to_owned(),
         gate: None,
+        is_sold_out: false,
     }
 }
 
@@ -98,7 +99,9 @@ async fn through(queue: &Queue, gate: Gate, id: IntentId) -> Option<(Duration, b
     match queue.push_intent(IntentPush { gate: Some(gate), ..intent(id, 1) }).await.unwrap() {
         IntentPushed::Accepted { .. } => None,
         IntentPushed::Later { wait, booked } => Some((wait, booked)),
-        other @ (IntentPushed::Replayed { .. } | IntentPushed::Mismatch) => panic!("{other:?}"),
+        other @ (IntentPushed::Replayed { .. } | IntentPushed::Mismatch | IntentPushed::SoldOut) => {
+            panic!("{other:?}")
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod moves;
 mod partitions;
 mod permits;
 pub(crate) mod server;
+mod sold_out;
 mod working;
 
 use std::collections::BTreeMap;

@@ -88,9 +88,13 @@ impl Fleet {
         self.count("select count(*) from jobs").await
     }
 
-    /// The same, without deadlines of holds, which are minutes away.
+    /// The same, without those that were born for a later time (ends of holds, looks at a provider) that has not come.
     pub async fn open_work(&self) -> i64 {
-        self.count("select count(*) from jobs where kind <> 'reservation-expiry'").await
+        self.count(
+            "select count(*) from jobs
+              where run_at <= clock_timestamp() or due_at - created_at < interval '50 seconds'",
+        )
+        .await
     }
 
     /// What is laid to jobs of the probes' lane: their strikes (deaths), and how many of them are suspects.
