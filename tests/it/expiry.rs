@@ -247,7 +247,7 @@ async fn l05_money_for_a_cancelled_order_goes_back() {
 }
 
 #[tokio::test]
-async fn an_order_paid_in_its_last_moment_is_never_both_expired_and_paid() {
+async fn r09_an_order_paid_in_its_last_moment_is_never_both_expired_and_paid() {
     let house = with_holds_of(2).await;
     let mut bought = Vec::new();
     for buyer in 0..6 {

@@ -1,6 +1,9 @@
 //! What payment providers tell us: often, out of order, wrong, too early and too late.
 
+use orderfleet::ids::DeadLetterId;
+use orderfleet::store::dead_letters;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::house::{self, Bought, House, Letter, signed, signed_ago};
 
@@ -306,5 +309,30 @@ async fn p16_an_event_for_a_shipped_order_is_taken_and_does_nothing() {
     house.settled().await;
     assert_eq!(house.timeline(bought.order).await.status, "shipped");
     is_paid_once(&house, &bought).await;
+    house.end().await;
+}
+
+/// A fault of ours, as nobody thought of it: the database refuses what settles this payment.
+const FAULT: &str = "
+    create function fault() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = 'check_violation'; end $$;
+    create trigger fault before update on payments for each row when (new.state = 'captured') execute function fault()";
+
+#[tokio::test]
+async fn p17_an_event_that_met_a_fault_of_ours_is_worked_on_once_that_is_mended() {
+    let house = house::open().await;
+    let (bought, letter) = paid_in_silence(&house, "cart-p17").await;
+    house.execute(FAULT).await.unwrap();
+    house.deliver(&letter).await;
+    house.until_count("dead_letters where kind = 'payment-confirmation'", 1).await;
+    assert_eq!(house.count("inbox where state = 'failed'").await, 1);
+    house.execute("drop trigger fault on payments").await.unwrap();
+    let letter = house.value("select id from dead_letters").await;
+    let letter: DeadLetterId = letter.as_str().unwrap().parse::<Uuid>().unwrap().into();
+    let mut tx = house.store.begin().await.unwrap();
+    assert_eq!(dead_letters::replay(&mut tx, &[letter], "test").await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    is_paid_once(&house, &bought).await;
+    assert_eq!(house.count("inbox where state = 'failed'").await, 0);
+    house.execute("delete from dead_letters").await.unwrap();
     house.end().await;
 }
