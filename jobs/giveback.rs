@@ -5,6 +5,7 @@
 
 use serde_json::json;
 
+use super::payment_cancel::PaymentCancel;
 use super::refund::Refund;
 use super::settlement;
 use crate::domain::money::{Amount, Currency};
@@ -16,7 +17,8 @@ use crate::job::{Failure, NewJob};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::refunds::{self, NewRefund, News};
-use crate::store::{Tx, jobs};
+use crate::store::reservations::{self, End};
+use crate::store::{Tx, jobs, payments};
 
 /// Sets captured money aside to go back, and inserts the job that sends it. Once for a payment and an origin: asked for
 /// again it changes nothing. The order and the payment are locked by this transaction.
@@ -83,6 +85,7 @@ async fn went_back(tx: &mut Tx, order: &Order, refund: &refunds::Refund, cause: 
         if refunded == order.captured_minor && order.status.may_become(Status::Refunded) {
             let step = Move { id: order.id, from: order.status, to: Status::Refunded, resume_to: None };
             orders::advance(tx, &[step], cause).await?;
+            close(tx, order.id, cause).await?;
         }
     }
     let currency: Currency =
@@ -90,6 +93,17 @@ async fn went_back(tx: &mut Tx, order: &Order, refund: &refunds::Refund, cause: 
     let facts = json!({ "refunded": Amount::new(refund.amount_minor, currency).to_string() });
     let notice = (Notice::RefundConfirmation, Once::Refund(refund.id.uuid()));
     settlement::tell_with(tx, order.id, notice, facts, cause).await
+}
+
+/// An order that is over holds no pieces, and no payment of it stays open: it had not been paid as it should.
+async fn close(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
+    let open = payments::open_of(tx, &[order]).await?;
+    let cancels = open
+        .into_iter()
+        .map(|(_, payment)| NewJob::of(&PaymentCancel { payment }, cause).once(PaymentCancel::key(payment)));
+    jobs::insert(tx, cancels.collect()).await?;
+    reservations::end(tx, &[order], End::Released).await?;
+    Ok(())
 }
 
 /// It did not happen, or the bank sent it back: the money is ours again, and a person has to see that.

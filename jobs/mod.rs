@@ -200,6 +200,7 @@ jobs! {
     payment_open::PaymentOpen,
     payment_cancel::PaymentCancel,
     refund::Refund,
+    refund_sync::RefundSync,
     payment_confirmation::PaymentConfirmation,
     payment_sync::PaymentSync,
     reservation_expiry::ReservationExpiry,

@@ -11,17 +11,18 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::payment_cancel::in_our_words;
+use super::refund_sync::RefundSync;
 use super::settlement::{Books, Heard};
 use super::{Called, Job, Loaded, Rules, taken};
 use crate::domain::event::StripeEvent;
 use crate::domain::payment::State;
 use crate::domain::webhook::WebhookPayload;
 use crate::ids::{JobId, OrderId, PaymentId};
-use crate::job::{Calls, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::PaymentSeen;
 use crate::store::inbox::{self, Fate};
-use crate::store::{Tx, payments};
+use crate::store::{Tx, jobs, payments, refunds};
 
 /// An event of a payment provider, as the intake took it in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,13 +62,14 @@ impl Job for PaymentConfirmation {
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Look>>, Failure> {
         let settled = taken::take(tx, jobs, |job| &job.0).await?;
-        let objects: Vec<String> = jobs.iter().map(|loaded| loaded.job.0.object_id.clone()).collect();
-        let known = payments::find(tx, "stripe", &objects).await?;
+        let objects: Vec<String> = jobs.iter().map(|loaded| pays(&loaded.job.0).to_owned()).collect();
+        let mut known = payments::find(tx, "stripe", &objects).await?;
+        known.extend(refunds::find(tx, "stripe", &objects).await?);
         let books = open(tx, known.values()).await?;
         let mut seen = HashSet::new();
         let mut steps = Vec::with_capacity(jobs.len());
         for (loaded, settled) in jobs.iter().zip(settled) {
-            let found = known.get(&loaded.job.0.object_id).copied();
+            let found = known.get(pays(&loaded.job.0)).copied();
             let step = match (settled, found) {
                 (true, found) => {
                     // Written again from Postgres: Redis may have lost it.
@@ -125,6 +127,9 @@ async fn one(
     found: Option<(PaymentId, OrderId)>,
 ) -> Result<Step<Look>, Failure> {
     let webhook = &loaded.job.0;
+    if tells_of_a_refund(webhook) {
+        return refunded(tx, loaded, found).await;
+    }
     if !webhook.event_type.trim_start_matches("v1.").starts_with("payment_intent.") {
         taken::resolve(tx, webhook, Fate::Ignored, "of no concern").await?;
         return Ok(Step::Done);
@@ -147,6 +152,36 @@ async fn one(
         }
         None => Ok(Step::Call(Look { provider_id: webhook.object_id.clone() })),
     }
+}
+
+/// Whether an event is about money that goes back: a refund, or a charge with all of its refunds in one sum.
+fn tells_of_a_refund(webhook: &WebhookPayload) -> bool {
+    let kind = webhook.event_type.trim_start_matches("v1.");
+    kind.starts_with("refund.") || kind.starts_with("charge.refund")
+}
+
+/// What an event is about, by the provider's id: the payment; of a refund that does not name it, the refund.
+fn pays(webhook: &WebhookPayload) -> &str {
+    let of = |pointer| webhook.event.pointer(pointer).and_then(serde_json::Value::as_str);
+    let named = of("/data/object/payment_intent").or_else(|| of("/data/object/payment_intent/id"));
+    named.filter(|_| tells_of_a_refund(webhook)).unwrap_or(&webhook.object_id)
+}
+
+/// What went back is looked up, whatever the event says of it.
+async fn refunded(
+    tx: &mut Tx,
+    loaded: &Loaded<PaymentConfirmation>,
+    found: Option<(PaymentId, OrderId)>,
+) -> Result<Step<Look>, Failure> {
+    let webhook = &loaded.job.0;
+    let Some((payment, order)) = found else {
+        return Ok(Step::Refused(taken::park(tx, webhook, loaded.age, "unknown refund").await?));
+    };
+    let look = NewJob::of(&RefundSync { order, payment }, &webhook.event_id);
+    jobs::insert(tx, vec![look.once(format!("refund-sync:{}", webhook.event_id))]).await?;
+    inbox::apply_signal(tx, "stripe", (&webhook.object_id, "refund"), 0, &webhook.event_id).await?;
+    taken::resolve(tx, webhook, Fate::Applied, "looked up").await?;
+    Ok(Step::Done)
 }
 
 /// What an event says, in our words. None where it has to be looked up: a thin event, or one without its amount.

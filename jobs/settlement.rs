@@ -18,7 +18,7 @@ use super::payment_cancel::PaymentCancel;
 use super::payment_sync::PaymentSync;
 use super::reservation_expiry::ReservationExpiry;
 use super::shipping_label::ShippingLabel;
-use crate::config::{LatePayment, OrderSettings};
+use crate::config::{LatePayment, Mismatch, OrderSettings};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::{CancelReason, Status};
 use crate::domain::payment::{Match, State, compare};
@@ -117,7 +117,7 @@ async fn captured(
     let fits = compare((heard.received_minor, &heard.currency), (order.total_minor, &order.currency));
     let verdict = match (order.awaits_money(), fits) {
         (true, _) if order.cancel_requested => Misfit::CalledOff,
-        (true, Match::Mismatch) => Misfit::Amount,
+        (true, Match::Mismatch) => mismatch(rules, payment, heard),
         (true, Match::Exact) => {
             if let Some(epoch) = held(tx, rules, order).await? {
                 confirm(tx, rules, (order, payment), heard, cause).await?;
@@ -149,8 +149,10 @@ async fn held(tx: &mut Tx, rules: &Rules, order: &Order) -> Result<Option<i32>, 
 /// Money that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Misfit {
-    /// Another amount or another currency.
+    /// Another amount.
     Amount,
+    /// Another amount or another currency, and a person decides what becomes of it.
+    Undecided,
     /// The hold was over, and others have the pieces.
     StockLost,
     /// The order was over.
@@ -165,7 +167,7 @@ impl Misfit {
     /// The exception that shows it to a person; none where giving the money back is all that there is to do.
     const fn exception(self) -> Option<&'static str> {
         match self {
-            Self::Amount => Some("amount_mismatch"),
+            Self::Amount | Self::Undecided => Some("amount_mismatch"),
             Self::StockLost => Some("stock_lost_after_payment"),
             Self::AfterTheEnd | Self::CalledOff | Self::Surplus => None,
         }
@@ -174,12 +176,23 @@ impl Misfit {
     /// Why the money goes back; none where a person decides that, or the cancellation sees to it.
     const fn origin(self, late: LatePayment) -> Option<Origin> {
         match (self, late) {
-            (Self::Amount | Self::CalledOff, _) | (Self::StockLost, LatePayment::HoldForOps) => None,
+            (Self::Undecided | Self::CalledOff, _) | (Self::StockLost, LatePayment::HoldForOps) => None,
+            (Self::Amount, _) => Some(Origin::Mismatch),
             (Self::StockLost, LatePayment::ReserveOrRefund) | (Self::AfterTheEnd, _) => {
                 Some(Origin::LatePayment)
             }
             (Self::Surplus, _) => Some(Origin::Surplus),
         }
+    }
+}
+
+/// Money of another amount goes back, where the shop wants that. Of another currency than was asked for nobody can say
+/// how much that is: a person decides.
+fn mismatch(rules: &Rules, payment: &Payment, heard: &Heard) -> Misfit {
+    let is_same_currency = payment.currency.eq_ignore_ascii_case(&heard.currency);
+    match rules.orders.mismatch {
+        Mismatch::Refund if is_same_currency => Misfit::Amount,
+        Mismatch::Refund | Mismatch::Hold => Misfit::Undecided,
     }
 }
 

@@ -229,6 +229,31 @@ pub struct OrderSettings {
     pub payment_sync_seconds: u64,
     /// Whether a paid order goes on to its label by itself.
     pub auto_fulfil: bool,
+    /// What becomes of money that is not the order's amount or currency.
+    pub mismatch: Mismatch,
+}
+
+/// What becomes of money that is not the order's amount or currency. An exception shows it either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Mismatch {
+    /// It goes back at once.
+    Refund,
+    /// It stays until a person has decided.
+    Hold,
+}
+
+impl TryFrom<String> for Mismatch {
+    type Error = &'static str;
+
+    /// Derived, the error would quote what was given, which may have been meant for another setting.
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "refund" => Ok(Self::Refund),
+            "hold" => Ok(Self::Hold),
+            _ => Err("must be refund or hold"),
+        }
+    }
 }
 
 /// What becomes of late money, where the order's pieces can not be held again.

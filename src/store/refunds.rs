@@ -126,6 +126,49 @@ pub async fn by_key(tx: &mut Tx, order: OrderId, key: &str) -> Stored<Option<Ref
     }
 }
 
+/// The payments and orders of refunds that are known by these ids of the provider's: not locked.
+pub async fn find(
+    tx: &mut Tx,
+    provider: &str,
+    provider_ids: &[String],
+) -> Stored<HashMap<String, (PaymentId, OrderId)>> {
+    let rows = sqlx::query!(
+        r#"/* refunds::find */
+        select provider_refund_id as "provider_id!", payment_id, order_id from refunds
+         where provider = $1 and provider_refund_id = any($2)"#,
+        provider,
+        provider_ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let found = rows.into_iter().map(|row| (row.provider_id, (row.payment_id.into(), row.order_id.into())));
+    Ok(found.collect())
+}
+
+/// The refund of a payment that the provider knows by an id, or by ours. Its order and payment are locked.
+pub async fn seen_as(
+    tx: &mut Tx,
+    payment: PaymentId,
+    provider_id: &str,
+    ours: Option<RefundId>,
+) -> Stored<Option<Refund>> {
+    let id = sqlx::query_scalar!(
+        r#"/* refunds::seen_as */
+        select id from refunds
+         where payment_id = $1 and (provider_refund_id = $2 or (provider_refund_id is null and id = $3))
+         order by provider_refund_id limit 1"#,
+        payment.uuid(),
+        provider_id,
+        ours.map(RefundId::uuid)
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    match id {
+        Some(id) => Ok(lock(tx, &[id.into()]).await?.into_values().next()),
+        None => Ok(None),
+    }
+}
+
 /// What was told of a refund.
 #[derive(Clone, Debug)]
 pub struct News<'a> {

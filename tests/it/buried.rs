@@ -64,6 +64,16 @@ async fn give_up(house: &House, kind: Kind) {
             until_open(house, "payment_not_cancelled").await;
         }
         Kind::Refund => give_up_a_refund(house).await,
+        Kind::RefundSync => {
+            let bought = house.buy("refund-not-seen").await;
+            house.pay(&bought).await;
+            house.until_order(bought.order, "shipped").await;
+            never("stripe.refund").await;
+            let told = json!({"id": "evt_refund", "type": "charge.refunded", "data": {"object": {
+                "id": "ch_1", "object": "charge", "payment_intent": bought.payment}}});
+            house.deliver(&signed(&told)).await;
+            until_open(house, "refunds_not_seen").await;
+        }
         Kind::PaymentConfirmation => {
             let bought = house.buy("not-looked-up").await;
             never("stripe.retrieve").await;

@@ -1,5 +1,6 @@
 //! What payment providers tell us: often, out of order, wrong, too early and too late.
 
+use orderfleet::config::Mismatch;
 use orderfleet::ids::DeadLetterId;
 use orderfleet::store::dead_letters;
 use serde_json::{Value, json};
@@ -196,8 +197,24 @@ async fn p08_a_cancellation_told_after_the_money_changes_nothing() {
 }
 
 #[tokio::test]
-async fn p09_another_amount_or_currency_confirms_nothing_and_is_shown_to_a_person() {
+async fn p09_another_amount_goes_back_and_is_shown_to_a_person() {
     let house = house::open().await;
+    let bought = house.buy("p09-back").await;
+    let more = house.second_payment(&Bought { total: bought.total + 1, ..bought.clone() }).await;
+    house.pay(&more).await;
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.settled().await;
+    assert_eq!(exceptions(&house, &bought).await, ["amount_mismatch"]);
+    let refunds = house.rows("select origin, amount_minor from refunds").await;
+    assert_eq!(refunds, [json!({"origin": "mismatch", "amount_minor": bought.total + 1})]);
+    assert_eq!(house.timeline(bought.order).await.status, "refunded");
+    assert_eq!(house.count("labels").await, 0);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn p09_another_amount_or_currency_is_held_where_a_person_shall_decide() {
+    let house = house::plan().set(|settings| settings.orders.mismatch = Mismatch::Hold).open().await;
     for (cart, units, currency) in
         [("p09-less", 13_799, "usd"), ("p09-more", 13_801, "usd"), ("p09-euro", 13_800, "eur")]
     {

@@ -3,7 +3,7 @@
 use orderfleet::auth::Role;
 use serde_json::{Value, json};
 
-use crate::house::{self, Bought, House};
+use crate::house::{self, Bought, House, signed};
 
 /// A paid order that stays where it is, and a manager.
 async fn paid(house: &House, cart: &str) -> (Bought, String) {
@@ -149,6 +149,112 @@ async fn m02_three_thirds_are_the_whole_and_the_order_is_refunded() {
         let more = house.ask(&mia, bought.order, ("refunds", key), &body).await;
         assert_eq!((more.status, &more.body["left"]), (409, &json!(0)), "{more:?}");
     }
+    house.end().await;
+}
+
+/// The provider's id of the only refund.
+async fn only_refund(house: &House) -> String {
+    for _ in 0..400 {
+        if let [refund] = house.truth("refunds").await.as_slice() {
+            return refund["id"].as_str().unwrap().to_owned();
+        }
+        tokio::time::sleep(house::LOOK).await;
+    }
+    panic!("not one refund: {:?}", house.truth("refunds").await);
+}
+
+#[tokio::test]
+async fn f06_refunds_made_at_the_provider_are_counted_each_by_its_id_whatever_the_sums_say() {
+    let house = open().await;
+    let (bought, _) = paid(&house, "cart-f06").await;
+    house.post.keep();
+    for amount in [200, 300] {
+        house.stripe("refunds", &format!("payment_intent={}&amount={amount}", bought.payment)).await;
+    }
+    house.letter("charge.refunded", "\"amount_refunded\":200").await;
+    let last = house.letter("charge.refunded", "\"amount_refunded\":500").await;
+    house.deliver(&last).await;
+    house.until_refunds(bought.order, &["succeeded", "succeeded"]).await;
+    for letter in house.post.letters().iter().rev().filter(|letter| letter.kind().contains("refund")) {
+        house.deliver(letter).await;
+    }
+    house.settled().await;
+    assert_eq!(counted(&house).await, (json!(500), json!(500)));
+    let made = house.rows("select origin, amount_minor from refunds order by amount_minor").await;
+    let external = |minor: i64| json!({"origin": "external", "amount_minor": minor});
+    assert_eq!(made, [external(200), external(300)]);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn f07_a_webhook_that_is_faster_than_our_own_answer_tells_of_the_same_refund() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-f07").await;
+    house.fault("stripe.refund", json!({"delay": {"ms": 1_500, "after": true}})).await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 300})).await.status, 202);
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.settled().await;
+    assert_eq!(house.count("refunds").await, 1);
+    assert_eq!(house.count("communications where kind = 'refund_confirmation'").await, 1);
+    assert_eq!(counted(&house).await, (json!(300), json!(300)));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn f08_an_event_that_names_no_amount_is_no_full_refund() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-f08").await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 300})).await.status, 202);
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    let id = only_refund(&house).await;
+    let bare = json!({"id": "evt_f08", "type": "refund.updated", "data": {"object": {"id": id, "object": "refund"}}});
+    house.deliver(&signed(&bare)).await;
+    house.settled().await;
+    assert_eq!(counted(&house).await, (json!(300), json!(300)));
+    assert_eq!(house.value("select state from inbox where event_id = 'evt_f08'").await, "applied");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn f09_a_refund_that_the_bank_refuses_days_later_leaves_the_money_with_us_and_is_shown() {
+    for card in ["pm_card_pendingRefund", "pm_card_visa"] {
+        let house = open().await;
+        let bought = house.buy("cart-f09").await;
+        assert_eq!(house.pay_with(&bought, card).await, 200);
+        house.until(bought.intent, "paid").await;
+        let mia = house.key(Role::Manager, "mia").await;
+        assert_eq!(
+            house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 300})).await.status,
+            202
+        );
+        let first = if card == "pm_card_visa" { "succeeded" } else { "pending" };
+        house.until_refunds(bought.order, &[first]).await;
+        house.bank_says(&only_refund(&house).await, "failed").await;
+        house.until_refunds(bought.order, &["failed"]).await;
+        house.settled().await;
+        assert_eq!(counted(&house).await, (json!(0), json!(0)));
+        assert_eq!(house.count("order_exceptions where type = 'refund_failed' and state = 'open'").await, 1);
+        assert_eq!(house.timeline(bought.order).await.status, "payment_confirmed");
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refund_is_done_when_the_bank_says_so() {
+    let house = open().await;
+    let bought = house.buy("cart-pending").await;
+    assert_eq!(house.pay_with(&bought, "pm_card_pendingRefund").await, 200);
+    house.until(bought.intent, "paid").await;
+    let mia = house.key(Role::Manager, "mia").await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({})).await.status, 202);
+    house.until_refunds(bought.order, &["pending"]).await;
+    house.settled().await;
+    assert_eq!(counted(&house).await, (json!(0), json!(bought.total)));
+    assert_eq!(house.count("communications where kind = 'refund_confirmation'").await, 0);
+    house.bank_says(&only_refund(&house).await, "succeeded").await;
+    house.until_order(bought.order, "refunded").await;
+    house.settled().await;
+    assert_eq!(house.count("jobs where kind = 'refund'").await, 0, "nothing is left to look at");
     house.end().await;
 }
 

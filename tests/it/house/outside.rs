@@ -100,7 +100,8 @@ impl House {
     pub(crate) async fn second_payment(&self, bought: &Bought) -> Bought {
         let row = format!(
             "insert into payments (id, order_id, attempt_no, provider, amount_minor, currency, state, opened_at)
-             select gen_random_uuid(), id, 2, 'stripe', total_minor, currency, 'pending', now() from orders where id = '{}'",
+             select gen_random_uuid(), id, 2, 'stripe', {}, currency, 'pending', now() from orders where id = '{}'",
+            bought.total,
             bought.order.uuid()
         );
         self.execute(&row).await.unwrap();
@@ -134,6 +135,12 @@ impl House {
         let url = format!("{}/_sandbox/payments/{payment}/{outcome}", self.sandbox);
         let answer = self.client.post(url).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+
+    /// The bank has spoken of a refund: `succeeded` or `failed`.
+    pub(crate) async fn bank_says(&self, refund: &str, word: &str) {
+        let url = format!("{}/_sandbox/refunds/{refund}/{word}", self.sandbox);
+        assert_eq!(self.client.post(url).send().await.unwrap().status(), 200);
     }
 
     /// A customer's browser pays with a card; the status of the provider's answer.
