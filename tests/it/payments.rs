@@ -350,6 +350,6 @@ async fn p17_an_event_that_met_a_fault_of_ours_is_worked_on_once_that_is_mended(
     tx.commit().await.unwrap();
     is_paid_once(&house, &bought).await;
     assert_eq!(house.count("inbox where state = 'failed'").await, 0);
-    house.execute("delete from dead_letters").await.unwrap();
+    house.execute("delete from dead_letters; delete from attempts").await.unwrap();
     house.end().await;
 }

@@ -1,6 +1,7 @@
 //! Orders that staff moves by hand: along the legal moves, from the version that they saw.
 
 use orderfleet::auth::Role;
+use orderfleet::config::Mismatch;
 use serde_json::{Value, json};
 
 use crate::house::{self, Bought, House};
@@ -109,7 +110,7 @@ async fn money_that_comes_while_an_order_is_on_hold_settles_and_waits_with_it() 
 
 #[tokio::test]
 async fn an_order_does_not_go_back_to_await_money_while_other_money_of_it_is_here() {
-    let house = house::open().await;
+    let house = house::plan().set(|settings| settings.orders.mismatch = Mismatch::Hold).open().await;
     let bought = house.buy("status-unsettled").await;
     let event = json!({"id": "evt_less", "type": "payment_intent.succeeded", "data": {"object": {
         "id": bought.payment, "status": "succeeded", "amount": 1, "amount_received": 1, "currency": "usd"}}});
