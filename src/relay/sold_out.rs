@@ -17,11 +17,14 @@ use crate::store::Store;
 /// Between two comparisons: an article that is there again is sold again within five seconds, whatever was lost.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Compares until `stop`.
+/// Compares until `stop`, first at once: what a fresh worker sells out is believed from the start.
 pub(super) async fn compare(store: Store, queue: Queue, stop: CancellationToken) {
-    while !stopped(&stop, EVERY).await {
+    loop {
         if let Err(error) = once(&store, &queue).await {
             tracing::debug!(%error, "what is sold out could not be compared: in ten seconds the door believes none of it");
+        }
+        if stopped(&stop, EVERY).await {
+            return;
         }
     }
 }
