@@ -1,8 +1,9 @@
 //! Accepts orders: prices a slice of intents, holds stock for them in the order in which they came, and answers each.
 //!
 //! Everything happens in one transaction over the slice, because a hot SKU takes one commit at a time: many orders in
-//! one commit is the only way past that. Stock is locked first and not last here: two deliveries of one intent want the
-//! same SKUs, so that the lock makes them take turns, and what comes after it meets nobody but new rows of its own.
+//! one commit is the only way past that. Stock is locked as late as can be: slices that wait for each other do so with all
+//! their reading done. What another slice has decided since, the same intent or the same cart, meets the insert of the
+//! intent or of the order: the slice is loaded again then, and reads it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -59,9 +60,9 @@ impl Job for OrderIntent {
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Never>>, Failure> {
         let intents: Vec<&AcceptedIntent> = jobs.iter().map(|loaded| &loaded.job.0).collect();
-        let mut levels = stock::lock(tx, &skus(&intents)).await?;
         let fresh = undecided(tx, intents).await?;
         let mut desk = Desk::open(tx, &fresh).await?;
+        let mut levels = stock::lock(tx, &skus(&fresh)).await?;
         let decided: Vec<Decided<'_>> = fresh.iter().map(|intent| desk.decide(intent, &mut levels)).collect();
         write(tx, rules, &decided).await?;
         tell_sold_out(tx, &levels, &held_of(&decided));

@@ -33,7 +33,8 @@ const LISTED: usize = 20;
 /// Each statement reads whole tables, which the ten seconds of a job's statement are not made for; and one session may
 /// sort in memory what the fleet's many could not.
 const SESSION: &str = "set local statement_timeout = '5min'; set local work_mem = '128MB'; \
-    set local enable_hashjoin = on; set local enable_mergejoin = on";
+    set local enable_hashjoin = on; set local enable_mergejoin = on; set local enable_material = on; \
+    set local enable_seqscan = on";
 /// One moment for all checks: two that looked at different ones could both be right and contradict each other.
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Stored, Tx, exactly};
+use super::{Stored, Tx, made};
 use crate::domain::intent::AcceptedIntent;
 use crate::ids::{IntentId, OrderId};
 
@@ -42,7 +42,8 @@ pub async fn decide(tx: &mut Tx, mut outcomes: Vec<(&AcceptedIntent, Outcome)>) 
         insert into order_intents (id, tenant, customer_id, cart_id, fingerprint, state, order_id, reject_code, reject_details, payload)
         select id, tenant, customer_id, cart_id, decode(fingerprint, 'hex'), state, order_id, reject_code, reject_details, payload
           from jsonb_to_recordset($1) as n(id uuid, tenant text, customer_id text, cart_id text, fingerprint text, state text,
-            order_id uuid, reject_code text, reject_details jsonb, payload jsonb)"#,
+            order_id uuid, reject_code text, reject_details jsonb, payload jsonb)
+        on conflict (id) do nothing"#,
         Value::Array(rows)
     )
     .execute(tx.conn())
@@ -50,7 +51,7 @@ pub async fn decide(tx: &mut Tx, mut outcomes: Vec<(&AcceptedIntent, Outcome)>) 
     for (intent, _) in &outcomes {
         tx.touch(intent.intent_id);
     }
-    exactly("intents::decide", outcomes.len(), done.rows_affected())
+    made("intents::decide", outcomes.len(), done.rows_affected())
 }
 
 fn row(intent: &AcceptedIntent, outcome: &Outcome) -> Value {

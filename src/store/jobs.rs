@@ -160,7 +160,7 @@ pub async fn adopt(tx: &mut Tx, mut jobs: Vec<Adopted>) -> Stored<()> {
         .execute(tx.conn())
         .await?;
         if done.rows_affected() == 0 {
-            return Err(StoreError::Met(job.id));
+            return Err(StoreError::Met("jobs::adopt"));
         }
     }
     Ok(())

@@ -62,9 +62,9 @@ pub enum StoreError {
     /// The statement met other work (deadlock, serialization, lock or statement time-out): the same again may succeed.
     #[error("Postgres asked to try again: {0}")]
     Contended(#[source] sqlx::Error),
-    /// Another delivery of the same job was faster: the same again finds its row.
-    #[error("another delivery of {0} has just made its row")]
-    Met(JobId),
+    /// Another transaction was faster with the same rows: the same again finds them.
+    #[error("{0} met rows that another transaction has just made")]
+    Met(&'static str),
     /// A constraint, a trigger or a conversion refused the data.
     #[error("Postgres refused the data: {0}")]
     Data(#[source] sqlx::Error),
@@ -318,6 +318,11 @@ pub struct Mark {
 pub(crate) fn exactly(statement: &'static str, wanted: usize, got: u64) -> Stored<()> {
     let got = usize::try_from(got).unwrap_or(usize::MAX);
     if got == wanted { Ok(()) } else { Err(StoreError::Rows { statement, wanted, got }) }
+}
+
+/// Asks for the same again where an insert left rows out, because another transaction has just made the same.
+pub(crate) fn made(statement: &'static str, wanted: usize, got: u64) -> Stored<()> {
+    exactly(statement, wanted, got).map_err(|_| StoreError::Met(statement))
 }
 
 /// Milliseconds for an interval in SQL.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{StoreError, Stored, Tx, exactly, millis};
+use super::{StoreError, Stored, Tx, exactly, made, millis};
 use crate::domain::intent::AcceptedIntent;
 use crate::domain::order::{CancelReason, Status};
 use crate::domain::pricing::Priced;
@@ -54,7 +54,8 @@ pub async fn open_carts(
     Ok(rows.into_iter().map(|row| ((row.tenant, row.cart_id), row.intent_id.into())).collect())
 }
 
-/// Makes orders with their items. Their first event is written by the database.
+/// Makes orders with their items. Their first event is written by the database. A cart whose other order was made by
+/// another transaction meanwhile asks for the same again.
 pub async fn insert(tx: &mut Tx, orders: &[NewOrder<'_>], payable_for: Duration, cause: &str) -> Stored<()> {
     let rows: Vec<Value> = orders.iter().map(row).collect();
     let done = sqlx::query!(
@@ -68,14 +69,15 @@ pub async fn insert(tx: &mut Tx, orders: &[NewOrder<'_>], payable_for: Duration,
           from jsonb_to_recordset($1) as n(id uuid, intent_id uuid, tenant text, cart_id text, customer_id text, customer jsonb,
             shipping_address jsonb, billing_address jsonb, shipping_method text, payment_provider text, currency text,
             subtotal_minor bigint, shipping_minor bigint, tax_minor bigint, total_minor bigint, priority text, score smallint, metadata jsonb)
-         order by cart_id, id"#,
+         order by cart_id, id
+        on conflict do nothing"#,
         Value::Array(rows),
         millis(payable_for),
         cause
     )
     .execute(tx.conn())
     .await?;
-    exactly("orders::insert", orders.len(), done.rows_affected())?;
+    made("orders::insert", orders.len(), done.rows_affected())?;
     insert_items(tx, orders).await
 }
 

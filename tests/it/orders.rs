@@ -1,5 +1,8 @@
 //! Whole orders, from the wish to the parcel, and wishes that come twice.
 
+use orderfleet::config::Settings;
+use orderfleet::ids::IntentId;
+use orderfleet::store::stock;
 use serde_json::json;
 
 use crate::house::{self, House, abroad, wish};
@@ -113,5 +116,31 @@ async fn n06_two_tabs_with_one_cart_are_one_order() {
     let told = lost.body["details"].to_string();
     assert!(told.contains(won.body["intent_id"].as_str().unwrap()), "{told}");
     assert_eq!(house.count("orders").await, 1);
+    house.end().await;
+}
+
+/// Two slices of intents at a time.
+fn two_slices(settings: &mut Settings) {
+    settings.lanes.values_mut().for_each(|lane| lane.concurrency = 2);
+}
+
+#[tokio::test]
+async fn a_cart_that_was_ordered_while_its_other_wish_waited_for_stock_is_read_again() {
+    let house = house::plan().set(two_slices).open().await;
+    let mut tx = house.store.begin().await.unwrap();
+    stock::lock(&mut tx, &["SUIT".to_owned()].into()).await.unwrap();
+    let waits = wish("cart-met", "SUIT", 1);
+    let placed = house.place(&waits, "waits", false).await;
+    let slow: IntentId = placed.body["intent_id"].as_str().unwrap().parse().unwrap();
+    let waiting = "pg_stat_activity where wait_event_type = 'Lock' and query like '%stock::lock%'";
+    house.until_count(waiting, 1).await;
+    let faster = house.place(&wish("cart-met", "SHIRT", 1), "faster", true).await;
+    assert_eq!(faster.body["status"], "reserved");
+    tx.rollback().await.unwrap();
+    let told = house.until(slow, "rejected").await;
+    assert_eq!(told["error"], "duplicate_of");
+    house.settled().await;
+    assert_eq!(house.count("orders").await, 1);
+    assert_eq!(house.count("attempts").await, 0, "nobody's data was refused");
     house.end().await;
 }
