@@ -7,8 +7,13 @@ use std::fmt;
 
 mod permission;
 mod reason;
+pub mod search;
+mod standing;
+mod vocabulary;
 
 pub use reason::CancelReason;
+pub use standing::{FulfilmentStatus, PaymentStatus};
+pub use vocabulary::Vocabulary;
 
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

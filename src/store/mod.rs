@@ -27,6 +27,8 @@ pub mod inbox;
 pub mod intents;
 pub mod jobs;
 mod migrate;
+pub mod order_details;
+pub mod order_pages;
 pub mod orders;
 pub mod payments;
 mod pool;

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Store, Stored};
@@ -81,6 +82,7 @@ impl Store {
             OrderName::Intent(intent) => (None, Some(intent.uuid()), None),
             OrderName::Number(number) => (None, None, Some(number.as_str())),
         };
+        let mut conn = self.pool().acquire().await?;
         let order = sqlx::query!(
             r#"/* timeline::order */
             select id, order_number, intent_id, status, customer_id, currency, total_minor, captured_minor, refunded_minor
@@ -89,7 +91,7 @@ impl Store {
             intent,
             number
         )
-        .fetch_optional(self.pool())
+        .fetch_optional(&mut *conn)
         .await?;
         let Some(order) = order else {
             return Ok(None);
@@ -104,13 +106,15 @@ impl Store {
             total_minor: order.total_minor,
             captured_minor: order.captured_minor,
             refunded_minor: order.refunded_minor,
-            moments: self.moments(order.id).await?,
-            open: self.open(order.id).await?,
+            moments: moments(&mut conn, order.id).await?,
+            open: open(&mut conn, order.id).await?,
         }))
     }
+}
 
-    async fn moments(&self, order: Uuid) -> Stored<Vec<Moment>> {
-        Ok(sqlx::query_as!(
+/// What happened to an order, the earliest first.
+pub(super) async fn moments(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<Moment>> {
+    Ok(sqlx::query_as!(
             Moment,
             r#"/* timeline::moments */
             select at as "at!", about as "about!", what as "what!", minor, currency from (
@@ -144,13 +148,13 @@ impl Store {
             ) moments order by at, rank, n"#,
             order
         )
-        .fetch_all(self.pool())
+        .fetch_all(conn)
         .await?)
-    }
+}
 
-    /// What is not over yet: holds, exceptions, mails, jobs.
-    async fn open(&self, order: Uuid) -> Stored<Vec<String>> {
-        Ok(sqlx::query_scalar!(
+/// What is not over yet: holds, exceptions, mails, jobs.
+pub(super) async fn open(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<String>> {
+    Ok(sqlx::query_scalar!(
             r#"/* timeline::open */
             select what as "what!" from (
               select 'stock held until ' || to_char(max(expires_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' as what from reservations where order_id = $1 and state = 'active' having count(*) > 0
@@ -165,7 +169,6 @@ impl Store {
             order,
             OrderId::from(order).to_string()
         )
-        .fetch_all(self.pool())
+        .fetch_all(conn)
         .await?)
-    }
 }
