@@ -14,11 +14,13 @@ mod environment;
 pub mod faults;
 pub mod load;
 pub mod needs;
+mod network;
 mod rules;
 
 pub use faults::ConfigError;
 pub use load::{Sources, load, load_for};
 pub use needs::Need;
+pub use network::Network;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -193,6 +195,12 @@ pub struct IntakeSettings {
     pub max_queue_wait_seconds: u64,
     /// Whether wishes for what is sold out are refused at the door.
     pub sold_out_gate: bool,
+    /// Tries to buy that one customer has: so many at once, and so many a minute; 0 is no limit.
+    pub customer_attempts: u32,
+    /// The same for one client address, where it is known.
+    pub address_attempts: u32,
+    /// Proxies whose word on where a visitor comes from is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// One process of the fleet.

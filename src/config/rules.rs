@@ -10,11 +10,13 @@ use super::faults::{Fault, closest};
 use super::load::Values;
 use super::{MOST_PARTITIONS, RedisMode, RedisSettings, Settings};
 
-/// Where 0 says something: no extension, no waiting, no grace, any free port.
-const ZERO_IS_MEANT: [&str; 6] = [
+/// Where 0 says something: no extension, no waiting, no limit, no grace, any free port.
+const ZERO_IS_MEANT: [&str; 8] = [
     "redis.wait_replicas",
     "orders.max_extensions",
     "intake.max_wait_seconds",
+    "intake.customer_attempts",
+    "intake.address_attempts",
     "worker.grace_ms",
     "worker.health_port",
     "intake.health_port",

@@ -66,6 +66,8 @@ struct View {
     limits: LaneSettings,
     /// The highest push sequence that was answered since the last look.
     heard: AtomicU64,
+    /// Pushes that are on their way.
+    coming: AtomicU64,
     seen: Mutex<Seen>,
 }
 
@@ -117,6 +119,7 @@ impl Capacity {
                 max_depth: u64::MAX,
             }),
             heard: AtomicU64::default(),
+            coming: AtomicU64::default(),
             seen: Mutex::default(),
         };
         Self { max_wait, lanes: FED.into_iter().map(|lane| (lane, view(lane))).collect() }
@@ -127,13 +130,22 @@ impl Capacity {
         self.view(lane).heard.fetch_max(sequence, Ordering::Relaxed);
     }
 
-    /// Whether a new intent finds room.
+    /// An intent is on its way, until what this answers is dropped. So a herd that comes at once fills the room that there
+    /// is, not as much again as is on its way.
+    pub(super) fn coming(&self) -> Coming<'_> {
+        let coming = &self.view(Lane::Intents).coming;
+        coming.fetch_add(1, Ordering::Relaxed);
+        Coming(coming)
+    }
+
+    /// Whether a new intent, the last of those that are on their way, finds room.
     pub(super) fn intents(&self) -> Room {
         let view = self.view(Lane::Intents);
         let seen = view.seen();
         let Gauge { pushed, promised, used_bytes, allowed_bytes, .. } = seen.gauge;
         let heard = view.heard.load(Ordering::Relaxed).saturating_sub(pushed);
-        let open = seen.gauge.open().saturating_add(heard);
+        let coming = view.coming.load(Ordering::Relaxed).saturating_sub(1);
+        let open = seen.gauge.open().saturating_add(heard).saturating_add(coming);
         let each = seen.pace.each();
         if allowed_bytes > 0
             && used_bytes.saturating_mul(100) >= allowed_bytes.saturating_mul(MEMORY_FOR_INTENTS)
@@ -144,6 +156,14 @@ impl Capacity {
         }
         let gate = view.gate(each, self.max_wait);
         if promised == 0 && open < gate.full { Room::Free } else { Room::Crowded(gate) }
+    }
+
+    /// How many intents are done before this one is, itself included, and how long that takes at the speed of now; none
+    /// where nobody knows the speed. By counters alone: `sequence` is what its push answered.
+    pub(super) fn place(&self, sequence: u64) -> (u64, Option<Duration>) {
+        let seen = self.view(Lane::Intents).seen();
+        let place = sequence.saturating_sub(seen.gauge.done).max(1);
+        (place, seen.pace.each().map(|each| times(each, place)))
     }
 
     /// Where there is no room for another webhook: how long to stay away.
@@ -165,12 +185,15 @@ impl Capacity {
             if let Err(error) = queue.hear_of_partitions().await {
                 warn!(%error, "how the lanes are split is not known anew");
             }
-            join_all(self.lanes.iter().map(async |(lane, view)| match queue.gauge(*lane).await {
-                Ok(gauge) => {
-                    let since = view.seen().answered.map(|answered| answered.elapsed());
-                    view.take(gauge, since);
+            join_all(self.lanes.iter().map(async |(lane, view)| {
+                let heard = view.heard.load(Ordering::Relaxed);
+                match queue.gauge(*lane).await {
+                    Ok(gauge) => {
+                        let since = view.seen().answered.map(|answered| answered.elapsed());
+                        view.take(gauge, since, heard);
+                    }
+                    Err(error) => warn!(%lane, %error, "how full the lane is is not known"),
                 }
-                Err(error) => warn!(%lane, %error, "how full the lane is is not known"),
             }))
             .await;
             if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
@@ -185,8 +208,18 @@ impl Capacity {
     }
 }
 
+/// One push on its way.
+pub(super) struct Coming<'a>(&'a AtomicU64);
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl View {
-    fn take(&self, gauge: Gauge, since: Option<Duration>) {
+    /// Takes a look over the last one; `heard` is what had been heard when it began.
+    fn take(&self, gauge: Gauge, since: Option<Duration>, heard: u64) {
         let mut seen = self.seen();
         if let Some(since) = since {
             seen.pace.age(since);
@@ -197,8 +230,8 @@ impl View {
                 seen.pace.add(done, since);
             }
         }
-        // A push that was answered since is in the next one's sequence. Not the highest: Redis may have been wiped.
-        self.heard.store(gauge.pushed, Ordering::Relaxed);
+        // Not the highest: Redis may have been wiped. But where pushes were answered meanwhile, theirs is newer.
+        let _newer = self.heard.compare_exchange(heard, gauge.pushed, Ordering::Relaxed, Ordering::Relaxed);
         seen.gauge = gauge;
         seen.answered = Some(Stopwatch::start());
     }
@@ -260,10 +293,15 @@ mod tests {
         Gauge { waiting, done, pushed: waiting + done, ..Gauge::default() }
     }
 
+    fn take(capacity: &Capacity, lane: Lane, gauge: Gauge, since: Option<Duration>) {
+        let view = capacity.view(lane);
+        view.take(gauge, since, view.heard.load(Ordering::Relaxed));
+    }
+
     /// Looks once a second at a lane in which so many wait and so many are done.
     fn look(capacity: &Capacity, looks: &[(u64, u64)]) {
         for (waiting, done) in looks {
-            capacity.view(Lane::Intents).take(gauge(*waiting, *done), Some(SECOND));
+            take(capacity, Lane::Intents, gauge(*waiting, *done), Some(SECOND));
         }
     }
 
@@ -286,6 +324,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_on_its_way_takes_room_and_what_was_heard_during_a_look_is_not_forgotten() {
+        let capacity = capacity(10, 1);
+        look(&capacity, &[(8, 0)]);
+        let one = capacity.coming();
+        assert_eq!(capacity.intents(), Room::Free);
+        let two = capacity.coming();
+        assert_eq!(capacity.intents(), Room::Free);
+        let three = capacity.coming();
+        assert!(crowded(&capacity).is_some(), "two are before it");
+        drop((one, two, three));
+        assert_eq!(capacity.intents(), Room::Free);
+        capacity.pushed(Lane::Intents, 10);
+        capacity.view(Lane::Intents).take(gauge(8, 0), Some(SECOND), 8);
+        assert!(crowded(&capacity).is_some(), "the look began before two more were answered");
+    }
+
+    #[test]
     fn a_wait_that_would_be_too_long_closes_the_gate_at_that_depth() {
         let capacity = capacity(1_000_000, 8);
         look(&capacity, &[(1_000, 0), (1_000, 10), (1_000, 20), (1_000, 30)]);
@@ -297,10 +352,21 @@ mod tests {
     }
 
     #[test]
+    fn a_place_moves_up_with_what_is_done_and_has_a_time_where_the_speed_is_known() {
+        let capacity = capacity(1_000_000, 8);
+        look(&capacity, &[(1_000, 0)]);
+        assert_eq!(capacity.place(700), (700, None));
+        look(&capacity, &[(1_000, 10), (1_000, 20), (1_000, 30)]);
+        assert_eq!(capacity.place(700), (670, Some(Duration::from_secs(67))));
+        // Done, or lost and pushed again since: nobody is before the first.
+        assert_eq!(capacity.place(7).0, 1);
+    }
+
+    #[test]
     fn a_promised_place_keeps_the_gate_even_where_there_is_room() {
         let capacity = capacity(1_000, 1);
         let promised = Gauge { promised: 1, ..gauge(1, 0) };
-        capacity.view(Lane::Intents).take(promised, None);
+        take(&capacity, Lane::Intents, promised, None);
         assert!(crowded(&capacity).is_some());
     }
 
@@ -337,16 +403,16 @@ mod tests {
         let capacity = capacity(1_000, 1);
         let filled = |used_bytes| Gauge { used_bytes, allowed_bytes: 1_000, ..gauge(1, 0) };
         for lane in FED {
-            capacity.view(lane).take(filled(799), None);
+            take(&capacity, lane, filled(799), None);
         }
         assert_eq!(capacity.intents(), Room::Free);
         for lane in FED {
-            capacity.view(lane).take(filled(800), None);
+            take(&capacity, lane, filled(800), None);
         }
         let Room::NoMemory(wait) = capacity.intents() else { panic!("{:?}", capacity.intents()) };
         assert!((5..=10).contains(&wait.as_secs()), "{wait:?}");
         assert_eq!(capacity.webhooks(Lane::PaymentsIn), None);
-        capacity.view(Lane::Intents).take(Gauge { allowed_bytes: 0, ..filled(u64::MAX) }, None);
+        take(&capacity, Lane::Intents, Gauge { allowed_bytes: 0, ..filled(u64::MAX) }, None);
         assert_eq!(capacity.intents(), Room::Free, "no limit is set");
     }
 
@@ -356,7 +422,7 @@ mod tests {
         look(&capacity, &[(1_000, 0)]);
         assert!(crowded(&capacity).is_some());
         assert_eq!(capacity.webhooks(Lane::PaymentsIn), None);
-        capacity.view(Lane::PaymentsIn).take(gauge(10, 0), None);
+        take(&capacity, Lane::PaymentsIn, gauge(10, 0), None);
         assert!(capacity.webhooks(Lane::PaymentsIn).is_some());
         assert_eq!(capacity.webhooks(Lane::ShippingIn), None);
     }

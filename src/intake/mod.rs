@@ -5,7 +5,9 @@
 //! for Postgres on these ways, never calls a provider, and knows no other role.
 
 mod capacity;
+mod client;
 mod commands;
+mod limits;
 mod openapi;
 mod order_commands;
 mod orders;
@@ -48,6 +50,7 @@ use crate::store::Store;
 use crate::telemetry::health::{self, Readiness};
 use crate::time::Clock;
 use capacity::Capacity;
+use limits::Limits;
 pub use problem::Code;
 use problem::Problem;
 use snapshot::Checked;
@@ -134,6 +137,7 @@ struct Door {
     snapshots: Snapshots,
     capacity: Capacity,
     sold_out: SoldOut,
+    limits: Limits,
     watch: Watch,
     stop: CancellationToken,
 }
@@ -168,6 +172,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Intake
 fn door(settings: IntakeSettings, parts: Parts, tasks: &TaskTracker, stop: CancellationToken) -> Door {
     let max_wait = Duration::from_secs(settings.max_queue_wait_seconds);
     Door {
+        limits: Limits::new(&settings, &parts.secret),
         settings,
         names: IntentNames::new(&parts.secret),
         seal: Seal::new(&parts.secret),
@@ -205,7 +210,8 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
             warn!(%fault, "a connection keeps Nagle's algorithm");
         }
     });
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
         ended = served => if let Err(fault) = ended {
             error!(%fault, "the intake stopped serving");

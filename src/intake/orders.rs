@@ -1,7 +1,7 @@
 //! `POST /v1/order-intents` and `GET /v1/order-intents/{id}`.
 //!
-//! The steps and their order are the protocol's: authenticate, parse and judge, replay look-up, capacity, push. A holder
-//! of a place is never refused for capacity. Exactly one durable write comes before the answer, and that is the push;
+//! The steps and their order are the protocol's: authenticate, parse and judge, replay look-up, rate limit, capacity, push.
+//! A holder of a place is never refused for either. Exactly one durable write comes before the answer, and that is the push;
 //! fingerprint, replay and healing are decided in it, in one script. 503 is never remembered under the key.
 
 use std::sync::Arc;
@@ -18,11 +18,12 @@ use serde_json::{Value, json};
 use tracing::{debug, error};
 
 use super::capacity::Room;
+use super::limits::{TooMany, Try};
 use super::outcome::{Known, QUEUED, Queued};
 use super::problem::{Code, Problem};
 use super::request::{Until, Wait};
 use super::watch::Follow;
-use super::{Door, request, snapshot};
+use super::{Door, client, request, snapshot};
 use crate::auth::{Action, Principal, Reach};
 use crate::domain::intent::{AcceptedIntent, OrderIntentBody};
 use crate::domain::key::{IdempotencyKey, fingerprint, hex};
@@ -62,7 +63,9 @@ pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Re
         ));
     }
     let wait = door.held(&head.headers, wish.intent);
-    let taken = take_in(&door, wish).await?;
+    let client = client::address(&caller, &head.headers, &head.extensions, &door.settings.trusted_proxies);
+    let visit = door.limits.of(&wish.tenant, &wish.customer, client.as_deref());
+    let taken = take_in(&door, wish, &visit).await?;
     Ok(answer(&door, &caller, taken, wait).await)
 }
 
@@ -94,10 +97,11 @@ struct Taken {
     is_replay: bool,
 }
 
-async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
+async fn take_in(door: &Door, wish: Wish, visit: &Try) -> Result<Taken, Problem> {
     let intent = wish.intent;
     // The push looks the key up by itself, before it passes the gate: a holder of an intent is never refused. So a herd
     // costs one call each. Only where nothing may be written the key is asked for first.
+    let _coming = door.capacity.coming();
     let gate = match door.capacity.intents() {
         Room::Crowded(gate) => Some(gate),
         Room::NoMemory(wait) if door.queue.intent(intent).await?.is_none() => {
@@ -106,8 +110,10 @@ async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
         Room::Free | Room::NoMemory(_) => None,
     };
     let sold_out = door.sold_out.wanted(&wish.body);
+    let too_many = door.limits.refuse(&door.queue, visit).await;
     let first = written(&Queued::new(intent, &wish.tenant, &wish.customer))?;
-    match door.queue.push_intent(parcel(wish, first, gate, !sold_out.is_empty())?).await? {
+    let only_known = too_many.is_some() || !sold_out.is_empty();
+    match door.queue.push_intent(parcel(wish, first, gate, only_known)?).await? {
         IntentPushed::Accepted { sequence, .. } => {
             door.capacity.pushed(Lane::Intents, sequence);
             debug!(%intent, sequence, "intent accepted");
@@ -115,18 +121,16 @@ async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
         }
         IntentPushed::Replayed { version, public, healed } => {
             debug!(%intent, version, healed, "intent replayed");
+            if too_many.is_none() {
+                door.limits.take_back(visit);
+            }
             Ok(Taken { intent, known: Known::read(version, &public)?, is_replay: true })
         }
         IntentPushed::Mismatch => {
             let detail = "this key already names another wish of this customer; a new wish needs a new key";
             Err(Problem::new(Code::KeyReused, detail))
         }
-        IntentPushed::SoldOut => {
-            metrics::counter!("orderfleet_intake_refused_total", "reason" => "sold_out").increment(1);
-            let detail = "nothing was taken in; what comes back on sale can be had with the same key";
-            let lines = sold_out.into_iter().map(|sku| json!({ "sku": sku, "available": 0 })).collect();
-            Err(Problem::new(Code::SoldOut, detail).with("details", lines))
-        }
+        IntentPushed::Unknown => Err(sent_away(too_many, sold_out)),
         IntentPushed::Later { wait, booked } => {
             // Places differ by moments, times by whole seconds: chance spreads who shares one. Without a place, more.
             let spread = if booked { SPREAD } else { wait / 5 };
@@ -135,13 +139,29 @@ async fn take_in(door: &Door, wish: Wish) -> Result<Taken, Problem> {
     }
 }
 
+/// Why somebody was not taken in who would have had to be known: first of all for trying too often.
+fn sent_away(too_many: Option<TooMany>, sold_out: Vec<String>) -> Problem {
+    let count = |reason: &'static str| {
+        metrics::counter!("orderfleet_intake_refused_total", "reason" => reason).increment(1);
+    };
+    if let Some(TooMany { of, wait }) = too_many {
+        count("rate");
+        let detail = "nothing was taken in; repeat with the same key once the time has passed";
+        return Problem::new(Code::RateLimited, detail).because(of.name()).retry_after(wait);
+    }
+    count("sold_out");
+    let detail = "nothing was taken in; what comes back on sale can be had with the same key";
+    let lines = sold_out.into_iter().map(|sku| json!({ "sku": sku, "available": 0 })).collect();
+    Problem::new(Code::SoldOut, detail).with("details", lines)
+}
+
 fn refused(reason: &'static str, wait: Duration) -> Problem {
     metrics::counter!("orderfleet_intake_refused_total", "reason" => reason).increment(1);
     let detail = "nothing was taken in; repeat with the same key once the time has passed";
     Problem::new(Code::OverCapacity, detail).because(reason).retry_after(wait)
 }
 
-fn parcel(wish: Wish, public: String, gate: Option<Gate>, is_sold_out: bool) -> Result<IntentPush, Problem> {
+fn parcel(wish: Wish, public: String, gate: Option<Gate>, only_known: bool) -> Result<IntentPush, Problem> {
     let band = Priority::named(&wish.body.priority).and_then(|priority| Band::numbered(priority.band));
     let accepted = OrderIntent(AcceptedIntent {
         intent_id: wish.intent,
@@ -160,7 +180,7 @@ fn parcel(wish: Wish, public: String, gate: Option<Gate>, is_sold_out: bool) -> 
         fingerprint: wish.fingerprint,
         public,
         gate,
-        is_sold_out,
+        only_known,
     })
 }
 

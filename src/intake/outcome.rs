@@ -18,6 +18,7 @@ use super::request::{self, Until, Wait};
 use super::watch::{Follow, RECHECK};
 use crate::auth::{Action, Principal};
 use crate::ids::{IntentId, OrderId};
+use crate::job::Lane;
 use crate::time::Stopwatch;
 
 /// The fields that `GET /v1/order-intents/{id}` answers, in its order. Whatever else a state has is not for the outside.
@@ -75,6 +76,11 @@ impl Known {
         self.text("order_id").parse().ok()
     }
 
+    /// The push that it waits by, where it still does.
+    fn sequence(&self) -> Option<u64> {
+        self.state["sequence"].as_u64().filter(|_| self.status() == QUEUED)
+    }
+
     /// Nothing more will happen to it.
     pub(super) fn is_final(&self) -> bool {
         matches!(self.status(), "rejected" | "failed" | "paid" | "cancelled")
@@ -109,6 +115,17 @@ impl Door {
         let sealed = known.state["client_secret_enc"].as_str();
         let secret = sealed.filter(|_| caller.may(Action::ReadClientSecret, owner.0, owner.1));
         shown.insert("client_secret".to_owned(), secret.and_then(|sealed| self.unseal(sealed)).into());
+        if let Some(sequence) = known.sequence() {
+            // The sequence is its partition's; all partitions of a lane are worked alike.
+            let parts = u64::try_from(self.queue.partitions(Lane::Intents)).unwrap_or(1);
+            let (position, eta) = self.capacity.place(sequence.saturating_mul(parts));
+            shown.insert("position".to_owned(), position.into());
+            let seconds = eta.map(|eta| eta.as_millis().div_ceil(1_000));
+            shown.insert(
+                "eta_seconds".to_owned(),
+                json!(seconds.and_then(|seconds| u64::try_from(seconds).ok())),
+            );
+        }
         shown.into()
     }
 

@@ -97,6 +97,8 @@ codes! {
     InsufficientStock = "insufficient_stock", CONFLICT, false, "There is not enough of it";
     /// Nothing is left of something; `details` names the articles.
     SoldOut = "sold_out", CONFLICT, true, "It is sold out";
+    /// This customer, or this client address, tries too often; `reason` says which.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, true, "Too many tries";
     /// The body did not arrive in time.
     TooSlow = "request_timeout", REQUEST_TIMEOUT, true, "The body did not arrive in time";
     /// The body is too large.

@@ -3,5 +3,6 @@
 mod document;
 mod house;
 mod intents;
+mod limits;
 mod outcomes;
 mod webhooks;

@@ -123,7 +123,7 @@ async fn call(
         };
         args.extend([intent.job.uuid().as_bytes().to_vec(), envelope.encode()]);
         args.extend([intent.fingerprint.to_vec(), shorten(&intent.public, intent.intent).into_bytes()]);
-        args.push(arg(if intent.is_sold_out { 2 } else { u8::from(intent.gate.is_some()) }));
+        args.push(arg(if intent.only_known { 2 } else { u8::from(intent.gate.is_some()) }));
     }
     inner.door.call(&scripts::PUSH_INTENTS, &keys, args).await
 }

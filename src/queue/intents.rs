@@ -50,8 +50,8 @@ pub struct IntentPush {
     pub public: String,
     /// What it has to pass, where the lane is crowded. Whoever holds a place passes it.
     pub gate: Option<Gate>,
-    /// What it wants is sold out: only who is known already gets an answer.
-    pub is_sold_out: bool,
+    /// Nothing new is taken in: only who is known already gets an answer.
+    pub only_known: bool,
 }
 
 /// What became of it.
@@ -75,8 +75,8 @@ pub enum IntentPushed {
     },
     /// The key is known, with another request.
     Mismatch,
-    /// It was not known, and what it wants is sold out; nothing was taken in.
-    SoldOut,
+    /// It was not known, and nothing new was to be taken in.
+    Unknown,
     /// The gate did not let it in; nothing was taken in.
     Later {
         /// When there will be room.
@@ -228,7 +228,7 @@ pub(super) fn read_pushed(answer: Vec<Value>, id: IntentId) -> Result<IntentPush
     match bytes(next())?.as_slice() {
         b"full" => Err(QueueError::Full("an order intent was not taken in".to_owned())),
         b"mismatch" => Ok(IntentPushed::Mismatch),
-        b"sold_out" => Ok(IntentPushed::SoldOut),
+        b"unknown" => Ok(IntentPushed::Unknown),
         b"accepted" => Ok(IntentPushed::Accepted {
             sequence: u64::try_from(number(next())?).unwrap_or_default(),
             position: u64::try_from(number(next())?).unwrap_or_default(),

@@ -129,6 +129,11 @@ pub(super) fn stock(prefix: &str) -> String {
     format!("{{{prefix}:stock}}:left")
 }
 
+/// String: when all tries of one who tries to buy are worked off, in ms. In a slot of its own.
+pub(super) fn visits(prefix: &str, who: &str) -> String {
+    format!("{{{prefix}:visits:{who}}}")
+}
+
 /// The channel on which changed public states of intents are told.
 pub(super) fn changes(prefix: &str) -> String {
     format!("{prefix}:intents")

@@ -45,6 +45,7 @@ mod slice;
 mod sold_out;
 #[cfg(test)]
 pub(crate) mod tests;
+mod visits;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,6 +72,7 @@ pub use outcomes::Outcomes;
 pub use permits::{CallLimits, Permits, ProviderSeen, Word};
 pub use rule::Change;
 pub use slice::{Delivery, Slice};
+pub use visits::Allowance;
 
 use crate::config::{LaneSettings, QueueSettings, RedisSettings, ms};
 use crate::ids::JobId;

@@ -58,4 +58,6 @@ apart! {
     /// These work on the hint of what is sold out.
     LEFT = "scripts/left.lua";
     SOLD_OUT = "scripts/sold_out.lua";
+    /// Works on the key of one who tries.
+    VISIT = "scripts/visit.lua";
 }

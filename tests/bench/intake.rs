@@ -153,7 +153,7 @@ pub(crate) async fn serve_floor(_plan: Plan, _report: &mut Report) {
 fn wish() -> Value {
     json!({
         "cart_id": "cart_8f14e45fceea167a",
-        "customer": { "id": "cus_1f0e3dad", "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
+        "customer": { "id": "{key}", "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
         "currency": "USD",
         "lines": [{ "sku": "SUIT-42R", "quantity": 1, "attributes": { "sleeve_cm": 64 } },
                   { "sku": "SUIT-42R", "quantity": 2 }],

@@ -74,6 +74,9 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
         snapshot_ms: 50,
         max_queue_wait_seconds: 60,
         sold_out_gate: true,
+        customer_attempts: 0,
+        address_attempts: 0,
+        trusted_proxies: Vec::new(),
     };
     let parts = Parts {
         queue: queue(servers).await,

@@ -35,6 +35,7 @@ pub(super) struct House {
     pub(super) queue: Queue,
     pub(super) clock: Clock,
     pub(super) intake: Intake,
+    snapshots: Snapshots,
     pub(super) stop: CancellationToken,
     pub(super) service: String,
     pub(super) customer: String,
@@ -49,6 +50,16 @@ pub(super) async fn open() -> House {
 
 /// `max_depth` is the room in the lane; without keys nobody can be let in.
 pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
+    open_as(max_depth, keys, settings()).await
+}
+
+/// So many tries a minute for a customer and for an address; 0 is no limit.
+pub(super) async fn open_limited(customer: u32, address: u32) -> House {
+    let settings = IntakeSettings { customer_attempts: customer, address_attempts: address, ..settings() };
+    open_as(100, true, settings).await
+}
+
+async fn open_as(max_depth: u64, keys: bool, settings: IntakeSettings) -> House {
     // A second test of the process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let redis = Server::start().await;
@@ -64,7 +75,26 @@ pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
         snapshots.put_catalogue(catalogue());
     }
     let stop = CancellationToken::new();
-    let parts = Parts {
+    let parts = parts(&queue, &clock, &snapshots, max_depth);
+    let intake = serve(settings, parts, stop.clone()).await.unwrap();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
+    House {
+        redis,
+        queue,
+        clock,
+        intake,
+        snapshots,
+        stop,
+        service: service.1,
+        customer: customer.1,
+        vendor: vendor.1,
+        viewer: viewer.1,
+        client,
+    }
+}
+
+fn parts(queue: &Queue, clock: &Clock, snapshots: &Snapshots, max_depth: u64) -> Parts {
+    Parts {
         queue: queue.clone(),
         store: Store::new(&no_postgres()).unwrap(),
         clock: clock.clone(),
@@ -72,7 +102,7 @@ pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
         stripe: StripeSignature::new([STRIPE_SECRET], 300).unwrap(),
         easypost: EasyPostSignature::new([EASYPOST_SECRET]).unwrap(),
         orders: load(&Sources::default()).unwrap().orders,
-        snapshots,
+        snapshots: snapshots.clone(),
         lanes: [(
             "intents".to_owned(),
             LaneSettings {
@@ -86,24 +116,19 @@ pub(super) async fn open_with(max_depth: u64, keys: bool) -> House {
         )]
         .into(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
-    };
-    let intake = serve(settings(), parts, stop.clone()).await.unwrap();
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap();
-    House {
-        redis,
-        queue,
-        clock,
-        intake,
-        stop,
-        service: service.1,
-        customer: customer.1,
-        vendor: vendor.1,
-        viewer: viewer.1,
-        client,
     }
 }
 
 impl House {
+    /// A second door with the same limits, as another process has it: it knows of the first one what Redis does.
+    pub(super) async fn second_door(&self, customer: u32, address: u32) -> String {
+        let settings =
+            IntakeSettings { customer_attempts: customer, address_attempts: address, ..settings() };
+        let parts = parts(&self.queue, &self.clock, &self.snapshots, 100);
+        let second = serve(settings, parts, self.stop.clone()).await.unwrap();
+        format!("http://{}/v1/order-intents", second.address)
+    }
+
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.intake.address)
     }
@@ -126,6 +151,12 @@ impl House {
             .bearer_auth(&self.service)
             .header("idempotency-key", idempotency_key)
             .body(body.to_string())
+    }
+
+    /// The same at another door.
+    pub(super) fn intent_at(&self, url: &str, idempotency_key: &str, body: &Value) -> RequestBuilder {
+        let request = self.client.post(url).header("content-type", "application/json");
+        request.bearer_auth(&self.service).header("idempotency-key", idempotency_key).body(body.to_string())
     }
 
     /// What a wish with this key is called.
@@ -215,6 +246,9 @@ fn settings() -> IntakeSettings {
         snapshot_ms: 2_000,
         max_queue_wait_seconds: 60,
         sold_out_gate: true,
+        customer_attempts: 0,
+        address_attempts: 0,
+        trusted_proxies: Vec::new(),
     }
 }
 

@@ -164,7 +164,34 @@ async fn a_full_lane_refuses_new_wishes_and_keeps_old_ones() {
 }
 
 #[tokio::test]
-async fn while_redis_is_away_nothing_is_promised_and_the_same_key_works_later() {
+async fn n09_of_a_flood_the_lane_takes_its_depth_and_the_rest_is_told_when_to_come_back() {
+    const DEPTH: u64 = 50;
+    let house = open_with(DEPTH, true).await;
+    let keys: Vec<String> = (0..1_000).map(|at| format!("k-{at}")).collect();
+    let answers = join_all(keys.iter().map(|key| house.intent(key, &wish()).send())).await;
+    let mut accepted = Vec::new();
+    for (key, answer) in keys.iter().zip(answers) {
+        let answer = answer.unwrap();
+        if answer.status() == 202 {
+            accepted.push(key);
+        } else {
+            assert_eq!(answer.status(), 503, "{key}");
+            assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+        }
+    }
+    let depth = house.queue.depth(Lane::Intents).await.unwrap().waiting();
+    // The door looks twice a second, and the gate is passed in the push: not one more, and none lost.
+    assert_eq!(depth, u64::try_from(accepted.len()).unwrap());
+    assert!((1..=DEPTH).contains(&depth), "{depth}");
+    for key in accepted {
+        let again = house.intent(key, &wish()).send().await.unwrap();
+        assert!(again.headers().contains_key("idempotent-replayed"), "{key}");
+    }
+    assert_eq!(house.queue.depth(Lane::Intents).await.unwrap().waiting(), depth);
+}
+
+#[tokio::test]
+async fn n04_while_redis_is_away_nothing_is_promised_and_the_same_key_works_later() {
     let mut house = open().await;
     house.redis.kill();
     let answer = house.intent("k-1", &wish()).send().await.unwrap();

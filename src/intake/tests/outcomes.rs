@@ -189,3 +189,22 @@ async fn a_stop_ends_streams_and_the_process() {
     assert_eq!(event(&mut stream).await, None);
     tokio::time::timeout(Duration::from_secs(10), house.intake.finished()).await.unwrap();
 }
+
+#[tokio::test]
+async fn who_waits_is_told_how_many_are_before_it() {
+    let house = open().await;
+    let mut ids = Vec::new();
+    for key in ["k-1", "k-2", "k-3"] {
+        ids.push(house.placed(key).await);
+    }
+    for (at, id) in (1..).zip(&ids) {
+        let path = format!("/v1/order-intents/{id}");
+        let shown: Value = house.get(&path, &house.service).send().await.unwrap().json().await.unwrap();
+        // Nobody has seen the fleet at work: there is no speed to promise a time by.
+        assert_eq!((&shown["position"], &shown["eta_seconds"]), (&json!(at), &json!(null)), "{shown}");
+    }
+    project(&house, &ids[1], 2, reserved()).await;
+    let path = format!("/v1/order-intents/{}", ids[1]);
+    let shown: Value = house.get(&path, &house.service).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&shown["status"], &shown["position"]), (&json!("reserved"), &json!(null)));
+}

@@ -3,9 +3,9 @@
 -- lane: open jobs and promised places that leave no room, open jobs that keep the fleet busy, open jobs at most, ms that
 -- one job takes the fleet, ms of the longest wait, places kept at most, ms before its time that a place may be taken, ms
 -- after it that it is kept; then for each intent id, envelope, fingerprint (32 bytes), public state, and how it is met:
--- '0' with an open door, '1' it has to pass the gate, '2' what it wants is sold out.
+-- '0' with an open door, '1' it has to pass the gate, '2' only who is known gets in.
 -- Returns for each {'mismatch'} | {'replayed', version, public, healed} | {'accepted', sequence, position}
--- | {'later', ms, booked} | {'sold_out'} | {'full'}.
+-- | {'later', ms, booked} | {'unknown'} | {'full'}.
 local P, FIRST, WIDTH = KEYS[16], 10, 5
 local ttl = ARGV[1]
 local full, busy, most, each = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -55,18 +55,24 @@ local function known(state, id, envelope, fingerprint)
   return { 'replayed', version, shown, healed and 1 or 0 }
 end
 
+-- The state with the push's sequence as its last field: what tells a caller at any door how many are before it.
+local function numbered(public, sequence)
+  if string.sub(public, -2) ~= '"}' then return public end
+  return string.format('%s,"sequence":%.0f}', string.sub(public, 1, -2), sequence)
+end
+
 local function take_in(key, at)
   local id, envelope, fingerprint, public = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local state, gated = call('GET', key), ARGV[at + 4] == '1'
   if state then return known(state, id, envelope, fingerprint) end
-  if ARGV[at + 4] == '2' then return { 'sold_out' } end
+  if ARGV[at + 4] == '2' then return { 'unknown' } end
   if gated then
     local wait, booked = sent_away(id)
     if wait then return booked and { 'later', wait, booked } or { 'full' } end
   end
   local _, refused = push(id, envelope)
   if refused then return { 'full' } end
-  call('SET', key, fingerprint .. '0\n' .. public, 'PX', ttl)
+  call('SET', key, fingerprint .. '0\n' .. numbered(public, sequence + pushed), 'PX', ttl)
   if gated then call('ZREM', P, id) end
   return { 'accepted', sequence + pushed, sequence + pushed - done }
 end

@@ -20,7 +20,7 @@ pub(super) fn intent(id: IntentId, fingerprint: u8) -> IntentPush {
         fingerprint: [fingerprint; 32],
         public: r#"{"status":"queued"}"#.to_owned(),
         gate: None,
-        is_sold_out: false,
+        only_known: false,
     }
 }
 
@@ -30,7 +30,8 @@ async fn a_key_is_accepted_once_replayed_and_refused_for_another_request() {
     let id = IntentId::new();
     let first = queue.push_intent(intent(id, 1)).await.unwrap();
     assert_eq!(first, IntentPushed::Accepted { sequence: 1, position: 1 });
-    let queued = r#"{"status":"queued"}"#.to_owned();
+    // With the number of its push: whoever asks can be told how many are before it.
+    let queued = r#"{"status":"queued","sequence":1}"#.to_owned();
     let replayed = IntentPushed::Replayed { version: 0, public: queued.clone(), healed: false };
     assert_eq!(queue.push_intent(intent(id, 1)).await.unwrap(), replayed);
     assert_eq!(queue.push_intent(intent(id, 2)).await.unwrap(), IntentPushed::Mismatch);
@@ -99,7 +100,7 @@ async fn through(queue: &Queue, gate: Gate, id: IntentId) -> Option<(Duration, b
     match queue.push_intent(IntentPush { gate: Some(gate), ..intent(id, 1) }).await.unwrap() {
         IntentPushed::Accepted { .. } => None,
         IntentPushed::Later { wait, booked } => Some((wait, booked)),
-        other @ (IntentPushed::Replayed { .. } | IntentPushed::Mismatch | IntentPushed::SoldOut) => {
+        other @ (IntentPushed::Replayed { .. } | IntentPushed::Mismatch | IntentPushed::Unknown) => {
             panic!("{other:?}")
         }
     }

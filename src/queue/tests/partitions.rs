@@ -154,7 +154,8 @@ async fn an_intent_is_known_under_every_number_and_accepted_once() {
     let id = IntentId::from(id_in(3, 2));
     assert!(matches!(old.push_intent(intent(id, 1)).await.unwrap(), IntentPushed::Accepted { .. }));
     let newer = split(&server, LANE, 3).await;
-    let queued = IntentPushed::Replayed { version: 0, public: intent(id, 1).public, healed: false };
+    let public = r#"{"status":"queued","sequence":1}"#.to_owned();
+    let queued = IntentPushed::Replayed { version: 0, public, healed: false };
     assert_eq!(newer.push_intent(intent(id, 1)).await.unwrap(), queued);
     assert_eq!(newer.push_intent(intent(id, 2)).await.unwrap(), IntentPushed::Mismatch);
     // Projected by a process that goes by the new number, and read by both.

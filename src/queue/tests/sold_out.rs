@@ -42,9 +42,9 @@ async fn who_is_known_is_answered_and_who_is_not_is_told() {
     let (_server, queue) = start().await;
     let (known, new) = (IntentId::new(), IntentId::new());
     queue.push_intent(intent(known, 1)).await.unwrap();
-    let again = queue.push_intent(IntentPush { is_sold_out: true, ..intent(known, 1) }).await.unwrap();
+    let again = queue.push_intent(IntentPush { only_known: true, ..intent(known, 1) }).await.unwrap();
     assert!(matches!(again, IntentPushed::Replayed { healed: false, .. }), "{again:?}");
-    let refused = queue.push_intent(IntentPush { is_sold_out: true, ..intent(new, 1) }).await.unwrap();
-    assert_eq!(refused, IntentPushed::SoldOut);
+    let refused = queue.push_intent(IntentPush { only_known: true, ..intent(new, 1) }).await.unwrap();
+    assert_eq!(refused, IntentPushed::Unknown);
     assert!(queue.intent(new).await.unwrap().is_none(), "nothing was taken in");
 }
