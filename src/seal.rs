@@ -1,4 +1,5 @@
-//! Encrypts what must not lie readable in a database: the secrets that browsers pay with.
+//! Encrypts what must not lie readable in a database or an address: the secrets that browsers pay with, and the tickets
+//! that they follow an intent with.
 //!
 //! AES-256-GCM under a key derived from the installation's secret. The output is `nonce ‖ ciphertext ‖ tag`. Nonces are
 //! random: at 2^32 sealed values the chance of a repeated one passes 2^-32, and no shop seals that many.
@@ -9,8 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::ids;
 
-/// Names the key among all that are derived from the installation's secret.
-const KEY_NAME: &[u8] = b"client-secret";
+/// Names of the keys among all that are derived from the installation's secret: what one seals, no other opens.
+const CLIENT_SECRETS: &[u8] = b"client-secret";
+const TICKETS: &[u8] = b"stream-token";
 
 /// A value that did not open: another secret, another context, or changed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,15 +30,22 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// Derives the key from the installation's secret.
-    ///
-    /// # Panics
-    /// Never: SHA-256 gives the 32 bytes that AES-256 takes.
+    /// For the secrets of payments, under a key that is derived from the installation's secret.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "the lengths are constants of the two algorithms")]
     pub fn new(secret: &SecretString) -> Self {
+        Self::derived(secret, CLIENT_SECRETS)
+    }
+
+    /// For tickets to event streams, under a key of their own.
+    #[must_use]
+    pub fn of_tickets(secret: &SecretString) -> Self {
+        Self::derived(secret, TICKETS)
+    }
+
+    #[expect(clippy::expect_used, reason = "the lengths are constants of the two algorithms")]
+    fn derived(secret: &SecretString, name: &[u8]) -> Self {
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        let derived = hmac::sign(&root, KEY_NAME);
+        let derived = hmac::sign(&root, name);
         // Safety: HMAC-SHA256 gives 32 bytes, which is the key length of AES-256-GCM.
         Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, derived.as_ref()).expect("32 bytes")))
     }
@@ -80,6 +89,12 @@ mod tests {
         let sealed = seal().seal(b"pi_1_secret_2");
         assert_eq!(seal().open(&sealed), Ok(b"pi_1_secret_2".to_vec()));
         assert_ne!(seal().seal(b"pi_1_secret_2"), sealed, "a nonce was used twice");
+    }
+
+    #[test]
+    fn a_payments_secret_is_no_ticket() {
+        let tickets = Seal::of_tickets(&"a secret of at least thirty-two characters".to_owned().into());
+        assert_eq!(tickets.open(&seal().seal(b"pi_1_secret_2")), Err(Unsealable));
     }
 
     #[test]

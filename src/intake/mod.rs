@@ -4,12 +4,14 @@
 //! write and answered; a webhook is verified, pushed and answered. What follows is the workers'. The intake never waits
 //! for Postgres on these ways, never calls a provider, and knows no other role.
 
+mod availability;
 mod capacity;
 mod client;
 mod commands;
 mod limits;
 mod openapi;
 mod order_commands;
+mod order_views;
 mod orders;
 mod outcome;
 mod problem;
@@ -19,6 +21,7 @@ mod sold_out;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod watch;
 mod webhooks;
 
@@ -132,6 +135,7 @@ struct Door {
     clock: Clock,
     names: IntentNames,
     seal: Seal,
+    tickets: Seal,
     stripe: StripeSignature,
     easypost: EasyPostSignature,
     snapshots: Snapshots,
@@ -176,6 +180,7 @@ fn door(settings: IntakeSettings, parts: Parts, tasks: &TaskTracker, stop: Cance
         settings,
         names: IntentNames::new(&parts.secret),
         seal: Seal::new(&parts.secret),
+        tickets: Seal::of_tickets(&parts.secret),
         relay: Relay::beside(&parts.store, &parts.queue, tasks, &stop),
         queue: parts.queue,
         store: parts.store,
@@ -223,13 +228,17 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// Every route but the health ones: the document of the API is compared with this list.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 12] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 16] {
     [
         ("/v1/order-intents", post(orders::place)),
         ("/v1/order-intents/{id}", get(orders::show)),
         ("/v1/order-intents/{id}/events", get(stream::events)),
+        ("/v1/order-intents/{id}/stream-token", post(ticket::issue)),
         ("/v1/order-intents/{id}/payment", post(commands::pay_again)),
         ("/v1/order-intents/{id}/refresh", post(commands::refresh)),
+        ("/v1/availability", get(availability::show)),
+        ("/v1/orders", get(order_views::list)),
+        ("/v1/orders/{id}", get(order_views::show)),
         ("/v1/orders/{id}/cancel", post(order_commands::cancel)),
         ("/v1/orders/{id}/status", put(order_commands::set_status)),
         ("/v1/orders/{id}/refunds", post(order_commands::give_back)),

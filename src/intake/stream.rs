@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -47,11 +47,16 @@ struct Standing {
 pub(super) async fn events(
     State(door): State<Arc<Door>>,
     id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = door.authenticate(&headers)?;
+    let intent = orders::read_id(id);
+    let caller = match &intent {
+        Ok(intent) => door.follower(&headers, query.as_deref(), *intent)?,
+        Err(_) => door.authenticate(&headers)?,
+    };
     super::require(&caller, Action::ReadIntent)?;
-    let intent = orders::read_id(id)?;
+    let intent = intent?;
     let follow = door.watch.follow(intent).ok_or_else(|| {
         Problem::new(Code::OverCapacity, "too many streams are open here; ask for the state instead")
             .retry_after(CROWDED)

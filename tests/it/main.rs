@@ -19,6 +19,7 @@ mod house;
 mod intake;
 mod labels;
 mod lapse;
+mod order_views;
 mod orders;
 mod pay_again;
 mod payment_sync;

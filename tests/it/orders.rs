@@ -106,6 +106,42 @@ async fn n02_a_key_with_another_wish_is_refused() {
 }
 
 #[tokio::test]
+async fn n03_an_answer_that_nobody_heard_is_heard_by_repeating() {
+    let house = house::open().await;
+    let body = wish("cart-n03", "SUIT", 1);
+    house.place_and_hang_up(&body, "n03").await;
+    house.until_count("order_intents", 1).await;
+    let heard = house.place(&body, "n03", true).await;
+    assert!(heard.is_replay, "{}", heard.body);
+    assert_eq!(
+        house::bought(&heard.body).intent.uuid().to_string(),
+        house.value("select id from order_intents").await
+    );
+    assert_eq!(house.count("orders").await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn n07_a_cart_that_changes_after_the_wish_changes_nothing_that_was_bought() {
+    let house = house::plan().set(|settings| settings.orders.auto_fulfil = false).open().await;
+    let bought = house.buy_as(&wish("cart-n07", "SUIT", 1)).await;
+    house.execute("update prices set unit_minor = 99900 where sku = 'SUIT'").await.unwrap();
+    let changed = wish("cart-n07", "SUIT", 3);
+    let second = house.place(&changed, "n07-changed", true).await;
+    assert_eq!(second.body["status"], "rejected", "one open order of a cart: {}", second.body);
+    house.pay(&bought).await;
+    house.until_order(bought.order, "payment_confirmed").await;
+    let of_order = format!("from orders where id = '{}'", bought.order.uuid());
+    assert_eq!(house.value(&format!("select captured_minor {of_order}")).await, bought.total);
+    assert_eq!(house.value(&format!("select total_minor {of_order}")).await, bought.total);
+    // The cart as it is now is another purchase, at the prices of now.
+    let third = house::bought(&house.place(&changed, "n07-again", true).await.body);
+    assert_eq!(third.total, 3 * 99_900 + 900);
+    assert_eq!(house.count("order_items where quantity = 1 and unit_minor = 12900").await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
 async fn n06_two_tabs_with_one_cart_are_one_order() {
     let house = house::open().await;
     let body = wish("cart-n06", "SUIT", 1);

@@ -258,6 +258,22 @@ async fn p10_what_is_not_signed_by_the_provider_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn p11_while_secrets_rotate_what_the_previous_one_signed_is_accepted() {
+    let rotating = ["whsec_next", "whsec_house"].map(Into::into).to_vec();
+    let house = house::plan().set(|settings| settings.stripe.webhook_secrets = rotating).open().await;
+    let bought = house.buy("cart-p11").await;
+    house.post.keep();
+    house.pay(&bought).await;
+    let letter = house.letter("payment_intent.succeeded", &bought.payment).await;
+    // Signed once more, with the secret of before: whsec_house.
+    house.deliver(&signed(&letter.event())).await;
+    house.until(bought.intent, "paid").await;
+    house.post.pass_on();
+    house.deliver(&letter).await;
+    house.end().await;
+}
+
+#[tokio::test]
 async fn p12_an_unknown_type_is_taken_in_and_ignored() {
     let house = house::open().await;
     let event =

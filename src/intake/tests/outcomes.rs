@@ -191,6 +191,36 @@ async fn a_stop_ends_streams_and_the_process() {
 }
 
 #[tokio::test]
+async fn a_browser_follows_with_a_token_of_a_minute_and_one_intent() {
+    let house = open().await;
+    let (id, other) = (house.placed("k-1").await, house.placed("k-2").await);
+    project(&house, &id, 7, json!({"status": "paid", "success": true})).await;
+    let ask = async |key: &str, id: &str| {
+        let asked = house.post(&format!("/v1/order-intents/{id}/stream-token")).bearer_auth(key);
+        asked.send().await.unwrap()
+    };
+    let answer = ask(&house.customer, &id).await;
+    assert_eq!(answer.status(), 201);
+    let ticket: Value = answer.json().await.unwrap();
+    let (events, token) = (ticket["events_url"].as_str().unwrap(), ticket["token"].as_str().unwrap());
+    assert!(events.ends_with(token) && !token.contains("cus_7"));
+    // No header at all.
+    let follow = async |path: &str| reqwest::get(house.url(path)).await.unwrap();
+    let stream = follow(events).await;
+    assert_eq!(stream.status(), 200);
+    assert!(stream.text().await.unwrap().contains("\"status\":\"paid\""));
+    let elsewhere = format!("/v1/order-intents/{other}/events?token={token}");
+    let torn = format!("/v1/order-intents/{id}/events?token={}", &token[1..]);
+    for path in [&elsewhere, &torn] {
+        assert_eq!(problem(follow(path).await).await.1, "unauthenticated", "{path}");
+    }
+    assert_eq!(follow(&format!("/v1/order-intents/{id}?token={token}")).await.status(), 401);
+    house.clock.advance(Duration::from_mins(1));
+    assert_eq!(follow(events).await.status(), 401);
+    assert_eq!(problem(ask(&house.vendor, &id).await).await.1, "forbidden");
+}
+
+#[tokio::test]
 async fn who_waits_is_told_how_many_are_before_it() {
     let house = open().await;
     let mut ids = Vec::new();

@@ -6,6 +6,7 @@ use orderfleet::store::access::KeyToStore;
 use orderfleet::store::timeline::{OrderName, Timeline};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 use super::{House, LOOK, PATIENCE};
 
@@ -17,6 +18,14 @@ const HOLD: &str = "wait=20";
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) is_replay: bool,
+    pub(crate) body: Value,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    pub(crate) status: u16,
+    pub(crate) etag: Option<String>,
     pub(crate) body: Value,
 }
 
@@ -76,6 +85,22 @@ impl House {
         let answer = request.send().await.unwrap();
         let is_replay = answer.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
         Answer { status: answer.status().as_u16(), is_replay, body: answer.json().await.unwrap() }
+    }
+
+    /// Posts a wish and hangs up before anything is answered.
+    pub(crate) async fn place_and_hang_up(&self, body: &Value, key: &str) {
+        let (host, body) = (self.intake.trim_start_matches("http://"), body.to_string());
+        let request = format!(
+            "POST /v1/order-intents HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\nidempotency-key: {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            self.key,
+            body.len()
+        );
+        let mut line = tokio::net::TcpStream::connect(host).await.unwrap();
+        line.write_all(request.as_bytes()).await.unwrap();
+        line.flush().await.unwrap();
+        // Sent is not received: the first byte of the answer is waited for, and nobody reads it.
+        line.readable().await.unwrap();
     }
 
     /// Buys: reserved, with a secret to pay with.
@@ -152,6 +177,18 @@ impl House {
         }
         let answer = request.send().await.unwrap();
         Answer { status: answer.status().as_u16(), is_replay: false, body: answer.json().await.unwrap() }
+    }
+
+    /// Reads a page of the intake as the holder of a key.
+    pub(crate) async fn read(&self, who: &str, path: &str) -> Read {
+        let answer = self.client.get(format!("{}{path}", self.intake)).bearer_auth(who).send().await.unwrap();
+        let etag = answer.headers().get("etag").map(|value| value.to_str().unwrap().to_owned());
+        Read { status: answer.status().as_u16(), etag, body: answer.json().await.unwrap() }
+    }
+
+    /// The same as the web tier.
+    pub(crate) async fn read_as_service(&self, path: &str) -> Read {
+        self.read(&self.key, path).await
     }
 
     /// The public state of an intent.
