@@ -13,6 +13,7 @@ use crate::jobs::{Job, Loaded};
 use crate::proof::{self, Point};
 use crate::queue::Origin;
 use crate::store::dead_letters::{self, Dead};
+use crate::store::exceptions::{self, Severity};
 use crate::store::jobs::{self, Adopted, Locked};
 use crate::store::{Committed, Tx};
 
@@ -173,6 +174,7 @@ pub(super) async fn bury<J: Job>(
         Err(error) => {
             tracing::error!(job = %item.id, kind = J::KIND, %error, "a buried job's domain side could not be written");
             tx.give_up(mark).await?;
+            not_followed_up(tx, item, &error).await?;
         }
     }
     dead_letters::attempted(tx, item.id, attempts, &kit.worker, failure, took_ms).await?;
@@ -187,6 +189,23 @@ pub(super) async fn bury<J: Job>(
     };
     metrics::counter!("orderfleet_jobs_buried_total", "kind" => J::KIND, "code" => failure.code).increment(1);
     Ok(dead_letters::bury(tx, &dead, failure).await?)
+}
+
+/// What should have followed a burial could not be written: a person has to see to it, where an order is there to show it.
+async fn not_followed_up<J: Job>(tx: &mut Tx, item: &Item<J>, error: &Failure) -> Result<(), Failure> {
+    let Some(order) = item.job.order() else { return Ok(()) };
+    let mark = tx.savepoint().await?;
+    let detail =
+        format!("{} {} was given up, and what should follow failed: {}", J::KIND, item.id, error.code);
+    match exceptions::open(tx, order, "not_followed_up", Severity::Critical, &detail)
+        .await
+        .map_err(Failure::from)
+    {
+        Ok(_) => tx.release().await?,
+        Err(error) if phase::is_postgres(&error) => return Err(error),
+        Err(_) => tx.give_up(mark).await?,
+    }
+    Ok(())
 }
 
 fn adopted<J: Job>(item: &Item<J>, delay: Duration, run: i32, attempts: i32) -> Adopted {

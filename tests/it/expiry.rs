@@ -1,5 +1,6 @@
 //! Holds whose time is over, and money that comes late.
 
+use orderfleet::auth::Role;
 use orderfleet::config::LatePayment;
 use orderfleet::store::stock::Change;
 use serde_json::json;
@@ -126,6 +127,63 @@ async fn r08_a_hold_that_three_jobs_on_three_workers_end_gives_its_pieces_back_o
     house.end().await;
 }
 
+#[tokio::test]
+async fn r10_a_hold_whose_job_was_lost_with_redis_ends_all_the_same() {
+    let house = with_holds_of(12).await;
+    let bought = house.buy("cart-r10").await;
+    house.until_count("jobs where kind = 'reservation-expiry' and relayed_at is not null", 1).await;
+    house.forget().await;
+    house.until(bought.intent, "expired").await;
+    house.settled().await;
+    assert_eq!(house.count("stock_movements where kind = 'expire'").await, 1);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn r11_of_hundreds_of_holds_that_end_at_once_one_that_cannot_holds_up_no_other() {
+    const BUYERS: i64 = 300;
+    /// So few that each is answered in time, however busy the machine is.
+    const AT_ONCE: usize = 25;
+    let house = house::plan().workers(2);
+    let house = house.set(|settings| settings.calls.get_mut("stripe").unwrap().a_second = 0).open().await;
+    let keys: Vec<String> = (0..BUYERS).map(|buyer| format!("cart-r11-{buyer}")).collect();
+    let mut bought = Vec::new();
+    for some in keys.chunks(AT_ONCE) {
+        bought.extend(futures::future::join_all(some.iter().map(|key| house.buy(key))).await);
+    }
+    let corrupt = &bought[137];
+    let refuse = format!(
+        "create function corrupt() returns trigger language plpgsql as $$ begin
+           raise exception 'corrupt' using errcode = 'check_violation'; end $$;
+         create trigger corrupt before update of state on reservations for each row
+           when (old.order_id = '{}') execute function corrupt()",
+        corrupt.order.uuid()
+    );
+    house.settled().await;
+    house.execute(&refuse).await.unwrap();
+    house.end_holds().await;
+    house.until_count("reservations where state = 'expired'", BUYERS - 1).await;
+    house.until_count("dead_letters where kind = 'reservation-expiry'", 1).await;
+    house.settled().await;
+    let shown =
+        house.rows("select order_id, type, severity from order_exceptions where state = 'open'").await;
+    let expected =
+        json!({"order_id": corrupt.order.uuid(), "type": "not_followed_up", "severity": "critical"});
+    assert_eq!(shown, [expected]);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 1").await, 1);
+    // Mended, it ends as the others did.
+    let again = "drop trigger corrupt on reservations;
+                 insert into jobs (id, kind, lane, band, payload, run_at, caused_by)
+                 select gen_random_uuid(), kind, lane, band, payload, now(), 'test' from dead_letters
+                  where kind = 'reservation-expiry'";
+    house.execute(again).await.unwrap();
+    house.until(corrupt.intent, "expired").await;
+    house.settled().await;
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
+    house.end_with_dead(&["reservation-expiry"]).await;
+}
+
 /// Money for an order whose hold is over, though the provider had cancelled: told in an event of this id.
 async fn late_money(house: &House, bought: &Bought, id: &str) {
     let event = json!({"id": id, "type": "payment_intent.succeeded", "data": {"object": {
@@ -231,7 +289,32 @@ async fn l04_by_policy_a_person_decides_over_late_money() {
     house.end_with_forged().await;
 }
 
-/// And L06: told of the money again, an order that gave back everything stays as it is.
+#[tokio::test]
+async fn l06_an_order_that_gave_back_everything_stays_as_it_is_when_it_is_told_of_the_money_again() {
+    let house = house::plan().set(|settings| settings.orders.auto_fulfil = false).open().await;
+    let bought = house.buy("cart-l06").await;
+    house.pay(&bought).await;
+    house.until(bought.intent, "paid").await;
+    let mia = house.key(Role::Manager, "mia").await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({})).await.status, 202);
+    house.until_order(bought.order, "refunded").await;
+    house.settled().await;
+    let before = house.dump().await;
+    let told = house.letter("payment_intent.succeeded", &bought.payment).await;
+    house.deliver(&told).await;
+    house.settled().await;
+    for table in ["orders", "order_events", "payments", "refunds", "stock", "stock_movements", "reservations"]
+    {
+        assert_eq!(before[table], house.dump().await[table], "{table}");
+    }
+    late_money(&house, &bought, "evt_l06").await;
+    for table in ["orders", "order_events", "payments", "refunds", "stock", "stock_movements", "reservations"]
+    {
+        assert_eq!(before[table], house.dump().await[table], "{table}, told by another event");
+    }
+    house.end().await;
+}
+
 #[tokio::test]
 async fn l05_money_for_a_cancelled_order_goes_back() {
     let house = with_holds_of(2).await;

@@ -11,6 +11,8 @@ mod audit;
 mod buried;
 mod cancellations;
 mod counterparty;
+mod coupons;
+mod currencies;
 mod database;
 mod doctor;
 mod expiry;

@@ -69,6 +69,28 @@ impl House {
         self.execute(&due).await.unwrap();
     }
 
+    /// All holds are over at one instant.
+    pub(crate) async fn end_holds(&self) {
+        self.settled().await;
+        let due = "update reservations set expires_at = clock_timestamp() where state = 'active';
+                   update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry'";
+        self.execute(due).await.unwrap();
+    }
+
+    /// Redis forgets all that it knew of this house.
+    pub(crate) async fn forget(&self) {
+        let client = redis::Client::open(self.settings.redis.url.expose_secret()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let script = "local all = redis.call('KEYS', '*' .. ARGV[1] .. ':*')
+                      for _, key in ipairs(all) do redis.call('DEL', key) end return #all";
+        let forgotten: i64 = redis::Script::new(script)
+            .arg(&self.settings.redis.prefix)
+            .invoke_async(&mut connection)
+            .await
+            .unwrap();
+        assert!(forgotten > 0, "it knew something");
+    }
+
     /// An order can no longer be paid.
     pub(crate) async fn end_payable(&self, order: OrderId) {
         let due = format!(
