@@ -198,14 +198,24 @@ async fn expire(tx: &mut Tx, order: &Order, epoch: i32, cause: &str) -> Result<b
     Ok(true)
 }
 
-/// The provider gave no answer for too long: the hold is released all the same, a person is told, and the payment is
-/// cancelled once the provider is back. Money that was faster is late.
-async fn unasked(tx: &mut Tx, (order, epoch): (&Order, i32), why: &str, cause: &str) -> Result<(), Failure> {
+/// The provider gave no answer for too long: the hold is released all the same.
+async fn unasked(tx: &mut Tx, on: (&Order, i32), why: &str, cause: &str) -> Result<(), Failure> {
+    let detail = format!("{cause} released hold {} without the provider's answer: {why}", on.1);
+    end_unasked(tx, on, ("expired_unasked", &detail), cause).await
+}
+
+/// Ends a hold though nobody knows what the provider says: a person is told, and the payment is cancelled as soon as that
+/// can be. Money that was faster is late.
+pub(super) async fn end_unasked(
+    tx: &mut Tx,
+    (order, epoch): (&Order, i32),
+    (kind, detail): (&str, &str),
+    cause: &str,
+) -> Result<(), Failure> {
     if !expire(tx, order, epoch, cause).await? {
         return Ok(());
     }
-    let detail = format!("{cause} released hold {epoch} without the provider's answer: {why}");
-    exceptions::open(tx, order.id, "expired_unasked", Severity::Warning, &detail).await?;
+    exceptions::open(tx, order.id, kind, Severity::Warning, detail).await?;
     cancel_open(tx, order.id, cause).await
 }
 

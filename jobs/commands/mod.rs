@@ -4,6 +4,7 @@
 //! inserts the job that follows. Asked twice it is done once. None calls a provider: that is the job's.
 
 pub mod cancel;
+pub mod correct_stock;
 pub mod give_back;
 pub mod pay_again;
 pub mod refresh;

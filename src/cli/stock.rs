@@ -2,66 +2,107 @@
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::ids::JobId;
+use crate::job::Class;
+use crate::jobs::commands::correct_stock::{Corrected, correct_stock};
 use crate::roles::CommandError;
 use crate::store::stock::{Change, is_below_held};
 use crate::store::{Store, StoreError};
 use crate::terminal::{say, say_json};
 
+/// How often a forced change is tried while new holds come in between.
+const TRIES: u32 = 5;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum StockCommand {
     /// Say how many pieces are in the house.
-    Set {
-        /// The article.
-        sku: String,
-        /// Pieces.
-        #[arg(allow_negative_numbers = true)]
-        pieces: i64,
-        #[arg(long)]
-        json: bool,
-    },
+    Set(StockArguments),
     /// Add pieces, or take them away.
-    Adjust {
-        /// The article.
-        sku: String,
-        /// Pieces; negative takes away.
-        #[arg(allow_negative_numbers = true)]
-        pieces: i64,
-        #[arg(long)]
-        json: bool,
-    },
+    Adjust(StockArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StockArguments {
+    /// The article.
+    sku: String,
+    /// Pieces; for `adjust`, negative takes away.
+    #[arg(allow_negative_numbers = true)]
+    pieces: i64,
+    /// Even below what customers hold: the youngest holds end, and each of their orders shows it as an exception.
+    #[arg(long)]
+    force: bool,
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode, CommandError> {
-    let (sku, change, json) = match command {
-        StockCommand::Set { sku, pieces, json } => (sku, Change::Set(pieces), json),
-        StockCommand::Adjust { sku, pieces, json } => (sku, Change::Adjust(pieces), json),
+    let (change, StockArguments { sku, pieces: _, force, json }) = match command {
+        StockCommand::Set(arguments) => (Change::Set(arguments.pieces), arguments),
+        StockCommand::Adjust(arguments) => (Change::Adjust(arguments.pieces), arguments),
     };
     // Each call of the command is one request of its own.
     let source = format!("cli:{}", JobId::new());
-    let changed = store.change_stock(&sku, change, &source).await.map_err(|error| refused(&sku, error))?;
-    let Some((on_hand, held)) = changed else {
+    let changed = if force {
+        forced(store, &sku, change, &source).await?
+    } else {
+        let changed =
+            store.change_stock(&sku, change, &source).await.map_err(|error| refused(&sku, error))?;
+        changed.map(|(on_hand, reserved)| Corrected { on_hand, reserved, shorted: 0 })
+    };
+    let Some(Corrected { on_hand, reserved, shorted }) = changed else {
         return Err(CommandError::Refused(format!(
             "the shop sells no {sku:?}; import it with `orderfleet catalog import`"
         )));
     };
+    let left = on_hand - reserved;
     if json {
-        say_json(
-            &serde_json::json!({ "sku": sku, "on_hand": on_hand, "reserved": held, "available": on_hand - held }),
-        );
-    } else {
-        say(&format!("{sku}: {on_hand} in the house, {held} held, {} to sell", on_hand - held));
+        say_json(&serde_json::json!({
+            "sku": sku, "on_hand": on_hand, "reserved": reserved, "available": left, "orders_shorted": shorted,
+        }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&format!("{sku}: {on_hand} in the house, {reserved} held, {left} to sell"));
+    if shorted > 0 {
+        say(&format!(
+            "{shorted} orders lost their hold; each shows an exception stock_corrected (`orderfleet orders show`)"
+        ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn forced(
+    store: &Store,
+    sku: &str,
+    change: Change,
+    source: &str,
+) -> Result<Option<Corrected>, CommandError> {
+    for _ in 0..TRIES {
+        let mut tx = store.begin().await?;
+        match correct_stock(&mut tx, sku, change, source).await {
+            Ok(corrected) => {
+                // The workers' sweep pushes the jobs that follow.
+                tx.commit().await?;
+                return Ok(corrected);
+            }
+            Err(failure) if matches!(failure.class, Class::Data | Class::Unavailable(_)) => {
+                tx.rollback().await?
+            }
+            Err(failure) => return Err(CommandError::Refused(format!("{sku} was not changed: {failure}"))),
+        }
+    }
+    Err(CommandError::Refused(format!(
+        "{sku} was not changed: fewer than none can't be in the house, and new holds may have come in between {TRIES} \
+         times. Ask again, or take the article out of sale first"
+    )))
 }
 
 fn refused(sku: &str, error: StoreError) -> CommandError {
     if is_below_held(&error) {
         return CommandError::Refused(format!(
-            "{sku} was not changed: fewer pieces would be left than customers hold. Wait for the holds to end, or cancel \
-             their orders first"
+            "{sku} was not changed: fewer pieces would be left than customers hold. Wait for the holds to end, or give \
+             --force: then the youngest of them end now"
         ));
     }
     error.into()

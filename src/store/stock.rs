@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Store, StoreError, Stored, Tx};
 use crate::domain::stock::Left;
+use crate::ids::OrderId;
 
 /// One SKU's stock, locked.
 #[derive(Clone, Copy, Debug)]
@@ -61,47 +62,85 @@ pub enum Change {
     Adjust(i64),
 }
 
+impl Change {
+    /// What it makes of so many pieces in the house.
+    const fn to(self, on_hand: i64) -> i64 {
+        match self {
+            Self::Set(pieces) => pieces,
+            Self::Adjust(by) => on_hand.saturating_add(by),
+        }
+    }
+}
+
+/// Changes a SKU's stock under `source` (a request's key: the same twice is once) and returns the pieces in the house and
+/// those held. None where the shop has no such SKU; the constraint refuses fewer than are held.
+pub async fn change(tx: &mut Tx, sku: &str, change: Change, source: &str) -> Stored<Option<(i64, i64)>> {
+    sqlx::query!(
+        r#"/* stock::change */
+        insert into stock (sku, on_hand) select sku, 0 from skus where sku = $1 on conflict do nothing"#,
+        sku
+    )
+    .execute(tx.conn())
+    .await?;
+    let Some(level) = lock(tx, &BTreeSet::from([sku.to_owned()])).await?.get(sku).copied() else {
+        return Ok(None);
+    };
+    let delta = change.to(level.on_hand).saturating_sub(level.on_hand);
+    let moved = sqlx::query!(
+        r#"/* stock::change */
+        insert into stock_movements (sku, location, kind, source, delta_on_hand, delta_reserved)
+        values ($1, 'main', 'adjustment', $2, $3, 0) on conflict do nothing"#,
+        sku,
+        source,
+        delta
+    )
+    .execute(tx.conn())
+    .await?;
+    let applied = if moved.rows_affected() == 1 { delta } else { 0 };
+    let row = sqlx::query!(
+        r#"/* stock::change */
+        update stock set on_hand = on_hand + $2, version = version + 1 where sku = $1 and location = 'main'
+        returning on_hand, reserved"#,
+        sku,
+        applied
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(Some((row.on_hand, row.reserved)))
+}
+
+/// The orders whose holds would have to end for a change to fit, the youngest first; not locked. None while it fits.
+pub async fn in_the_way(tx: &mut Tx, sku: &str, change: Change) -> Stored<Vec<OrderId>> {
+    let level = sqlx::query!(
+        r#"/* stock::in_the_way */
+        select on_hand, reserved, backorder_limit from stock where sku = $1 and location = 'main'"#,
+        sku
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(level) = level else { return Ok(Vec::new()) };
+    let sold_at_most = change.to(level.on_hand).max(0).saturating_add(level.backorder_limit);
+    let rows = sqlx::query_scalar!(
+        r#"/* stock::in_the_way */
+        select order_id from (
+          select order_id, created_at, id, sum(quantity) over (order by created_at desc, id desc) - quantity as freed_before
+            from reservations where sku = $1 and location = 'main' and state = 'active') r
+         where freed_before::bigint < $2 order by created_at desc, id desc"#,
+        sku,
+        level.reserved.saturating_sub(sold_at_most)
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(OrderId::from).collect())
+}
+
 impl Store {
-    /// Changes a SKU's stock under `source` (a request's key: the same twice is once) and returns the pieces in the
-    /// house and those held. None where the shop has no such SKU; the constraint refuses fewer than are held.
-    pub async fn change_stock(&self, sku: &str, change: Change, source: &str) -> Stored<Option<(i64, i64)>> {
+    /// The same as [`change`], in a transaction of its own.
+    pub async fn change_stock(&self, sku: &str, to: Change, source: &str) -> Stored<Option<(i64, i64)>> {
         let mut tx = self.begin().await?;
-        sqlx::query!(
-            r#"/* stock::change */
-            insert into stock (sku, on_hand) select sku, 0 from skus where sku = $1 on conflict do nothing"#,
-            sku
-        )
-        .execute(tx.conn())
-        .await?;
-        let Some(level) = lock(&mut tx, &BTreeSet::from([sku.to_owned()])).await?.get(sku).copied() else {
-            return Ok(None);
-        };
-        let delta = match change {
-            Change::Set(on_hand) => on_hand.saturating_sub(level.on_hand),
-            Change::Adjust(by) => by,
-        };
-        let moved = sqlx::query!(
-            r#"/* stock::change */
-            insert into stock_movements (sku, location, kind, source, delta_on_hand, delta_reserved)
-            values ($1, 'main', 'adjustment', $2, $3, 0) on conflict do nothing"#,
-            sku,
-            source,
-            delta
-        )
-        .execute(tx.conn())
-        .await?;
-        let applied = if moved.rows_affected() == 1 { delta } else { 0 };
-        let row = sqlx::query!(
-            r#"/* stock::change */
-            update stock set on_hand = on_hand + $2, version = version + 1 where sku = $1 and location = 'main'
-            returning on_hand, reserved"#,
-            sku,
-            applied
-        )
-        .fetch_one(tx.conn())
-        .await?;
+        let changed = change(&mut tx, sku, to, source).await?;
         tx.commit().await?;
-        Ok(Some((row.on_hand, row.reserved)))
+        Ok(changed)
     }
 }
 
