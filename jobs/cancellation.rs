@@ -1,4 +1,5 @@
-//! What an order's cancellation undoes, in one commit: the pieces go back on the shelf, labels are voided, captured money
+//! What an order's cancellation undoes, in one commit: the pieces go back on the shelf and its coupon to whoever
+//! comes next, labels are voided, captured money
 //! is set aside to go back, the customer is told.
 //!
 //! Used by whatever finds that an order will not be fulfilled. An order whose payment is still open is not cancelled here
@@ -14,7 +15,7 @@ use crate::ids::OrderId;
 use crate::job::{Failure, NewJob};
 use crate::store::orders::{self, Order};
 use crate::store::reservations::{self, End};
-use crate::store::{Tx, jobs, payments, shipments};
+use crate::store::{Tx, coupons, jobs, payments, shipments};
 
 /// Why an order is called off, by whom, and what caused that.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,7 @@ pub(super) async fn cancel(tx: &mut Tx, order: &Order, by: By<'_>) -> Result<(),
     }
     reservations::end(tx, &[order.id], End::Released).await?;
     reservations::restock(tx, order.id, "cancel").await?;
+    coupons::give_back(tx, order.id).await?;
     void_labels(tx, order.id, by.cause).await?;
     settlement::tell(tx, order.id, Notice::Cancellation, Once::Order(order.id.uuid()), by.cause).await
 }

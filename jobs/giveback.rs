@@ -18,7 +18,7 @@ use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::refunds::{self, NewRefund, News};
 use crate::store::reservations::{self, End};
-use crate::store::{Tx, jobs, payments};
+use crate::store::{Tx, coupons, jobs, payments};
 
 /// Sets captured money aside to go back, and inserts the job that sends it. Once for a payment and an origin: asked for
 /// again it changes nothing. The order and the payment are locked by this transaction.
@@ -77,6 +77,19 @@ pub(super) async fn apply(
     Ok(true)
 }
 
+/// Locks what ends with orders that were never paid as they should be, for the whole slice: holds, stock, coupons.
+pub(super) async fn lock_ends(
+    tx: &mut Tx,
+    orders: impl Iterator<Item = &Order> + Send,
+) -> Result<(), Failure> {
+    let unpaid: Vec<OrderId> = orders.filter(|order| order.awaits_money()).map(|order| order.id).collect();
+    if unpaid.is_empty() {
+        return Ok(());
+    }
+    reservations::lock(tx, &unpaid).await?;
+    Ok(coupons::lock_used(tx, &unpaid).await?)
+}
+
 /// The money is with the customer: it is counted, they are told, and an order that gave back all of it is refunded.
 async fn went_back(tx: &mut Tx, order: &Order, refund: &refunds::Refund, cause: &str) -> Result<(), Failure> {
     if is_counted(order, refund) {
@@ -85,7 +98,7 @@ async fn went_back(tx: &mut Tx, order: &Order, refund: &refunds::Refund, cause: 
         if refunded == order.captured_minor && order.status.may_become(Status::Refunded) {
             let step = Move { id: order.id, from: order.status, to: Status::Refunded, resume_to: None };
             orders::advance(tx, &[step], cause).await?;
-            close(tx, order.id, cause).await?;
+            close(tx, order, cause).await?;
         }
     }
     let currency: Currency =
@@ -95,14 +108,18 @@ async fn went_back(tx: &mut Tx, order: &Order, refund: &refunds::Refund, cause: 
     settlement::tell_with(tx, order.id, notice, facts, cause).await
 }
 
-/// An order that is over holds no pieces, and no payment of it stays open: it had not been paid as it should.
-async fn close(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
-    let open = payments::open_of(tx, &[order]).await?;
+/// An order that is over holds no pieces, and no payment of it stays open; its coupon too is another's, unless it was
+/// bought with it.
+async fn close(tx: &mut Tx, order: &Order, cause: &str) -> Result<(), Failure> {
+    let open = payments::open_of(tx, &[order.id]).await?;
     let cancels = open
         .into_iter()
         .map(|(_, payment)| NewJob::of(&PaymentCancel { payment }, cause).once(PaymentCancel::key(payment)));
     jobs::insert(tx, cancels.collect()).await?;
-    reservations::end(tx, &[order], End::Released).await?;
+    reservations::end(tx, &[order.id], End::Released).await?;
+    if order.awaits_money() {
+        coupons::give_back(tx, order.id).await?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,11 @@
 //! one commit is the only way past that. Stock is locked as late as can be: slices that wait for each other do so with all
 //! their reading done. What another slice has decided since, the same intent or the same cart, meets the insert of the
 //! intent or of the order: the slice is loaded again then, and reads it.
+//! Coupons, which are as scarce, are locked right after it.
+//!
+//! What can not be had as it was wished is rejected with its reasons: an article that is short (unless the caller takes
+//! what is there), a total that the customer was not shown, a coupon that is not to be used. Nobody is charged more than
+//! they saw.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -15,15 +20,17 @@ use uuid::Uuid;
 use super::payment_open::PaymentOpen;
 use super::reservation_expiry::ReservationExpiry;
 use super::{Called, Job, Loaded, Never, Rules, settlement};
-use crate::domain::intent::AcceptedIntent;
+use crate::domain::coupon::{self, Coupon};
+use crate::domain::intent::{AcceptedIntent, Line, OrderIntentBody};
 use crate::domain::money::Amount;
-use crate::domain::pricing::{self, Article, Priced, Reason};
+use crate::domain::pricing::{self, Article, Priced, Reason, Wanted};
 use crate::domain::priority::Priority;
-use crate::domain::stock::Left;
+use crate::domain::stock::{self as goods, Left};
 use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Band, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
-use crate::store::catalogue::{self, Wanted};
+use crate::store::catalogue::{self, Wanted as Place};
+use crate::store::coupons::{self, Use};
 use crate::store::intents::{self, Outcome};
 use crate::store::orders::{self, NewOrder};
 use crate::store::reservations::{self, End, HoldFor, NewHold};
@@ -63,6 +70,7 @@ impl Job for OrderIntent {
         let fresh = undecided(tx, intents).await?;
         let mut desk = Desk::open(tx, &fresh).await?;
         let mut levels = stock::lock(tx, &skus(&fresh)).await?;
+        desk.coupons = coupons::lock(tx, &codes(&fresh)).await?;
         let decided: Vec<Decided<'_>> = fresh.iter().map(|intent| desk.decide(intent, &mut levels)).collect();
         write(tx, rules, &decided).await?;
         tell_sold_out(tx, &levels, &held_of(&decided));
@@ -93,6 +101,10 @@ fn skus(intents: &[&AcceptedIntent]) -> BTreeSet<String> {
     intents.iter().flat_map(|intent| intent.body.lines.iter().map(|line| line.sku.clone())).collect()
 }
 
+fn codes(intents: &[&AcceptedIntent]) -> BTreeSet<String> {
+    intents.iter().filter_map(|intent| intent.body.discount_code.as_deref()).map(coupon::written).collect()
+}
+
 /// Those without an outcome. The others' public states are written again: Redis may have lost them.
 async fn undecided<'a>(
     tx: &mut Tx,
@@ -109,14 +121,25 @@ async fn undecided<'a>(
 /// What became of one intent.
 struct Decided<'a> {
     intent: &'a AcceptedIntent,
-    became: Result<(OrderId, Priced, Priority), Vec<Reason>>,
+    became: Result<Accepted, Vec<Reason>>,
+}
+
+/// An order that can be made.
+struct Accepted {
+    id: OrderId,
+    priced: Priced,
+    priority: Priority,
+    /// What was wanted and is not in it.
+    short: Vec<Reason>,
 }
 
 /// All that the slice is judged by.
 struct Desk {
-    articles: HashMap<Wanted, Article>,
-    shipping: HashMap<Wanted, i64>,
+    articles: HashMap<Place, Article>,
+    shipping: HashMap<Place, i64>,
     carts: HashMap<(String, String), IntentId>,
+    /// Locked after stock.
+    coupons: HashMap<String, Coupon>,
 }
 
 impl Desk {
@@ -138,21 +161,25 @@ impl Desk {
             articles: catalogue::articles(tx, &articles).await?,
             shipping: catalogue::shipping(tx, &methods).await?,
             carts: orders::open_carts(tx, &carts).await?,
+            coupons: HashMap::new(),
         })
     }
 
-    /// Decides one intent, and takes its pieces out of `levels`: first come, first served.
+    /// Decides one intent, and takes its pieces out of `levels` and its coupon's use: first come, first served.
     fn decide<'a>(
         &mut self,
         intent: &'a AcceptedIntent,
         levels: &mut BTreeMap<String, Level>,
     ) -> Decided<'a> {
         let became = self.judge(intent, levels);
-        if let Ok((_, priced, _)) = &became {
+        if let Ok(Accepted { priced, .. }) = &became {
             for (sku, pieces) in &priced.quantities {
                 if let Some(level) = levels.get_mut(sku) {
                     level.reserved = level.reserved.saturating_add(*pieces);
                 }
+            }
+            if let Some(coupon) = priced.coupon.as_ref().and_then(|code| self.coupons.get_mut(code)) {
+                coupon.uses_left = coupon.uses_left.map(|left| left.saturating_sub(1));
             }
             self.carts.insert((intent.tenant.clone(), intent.body.cart_id.clone()), intent.intent_id);
         }
@@ -163,15 +190,46 @@ impl Desk {
         &self,
         intent: &AcceptedIntent,
         levels: &BTreeMap<String, Level>,
-    ) -> Result<(OrderId, Priced, Priority), Vec<Reason>> {
+    ) -> Result<Accepted, Vec<Reason>> {
         let body = &intent.body;
         if let Some(other) = self.carts.get(&(intent.tenant.clone(), body.cart_id.clone())) {
             let detail = format!("the cart has an open order already, of intent {other}");
             return Err(vec![Reason::new("duplicate_of", None, detail)]);
         }
+        let (priced, short) = self.priced(body, levels)?;
+        payable(intent, &priced)?;
+        let priority = Priority::named(&body.priority)
+            .ok_or_else(|| vec![Reason::new("unknown_priority", None, "no such priority")])?;
+        Ok(Accepted { id: OrderId::new(), priced, priority, short })
+    }
+
+    /// What the wish costs, with what it does not get. Where something is short, all of it is refused, or, if the caller
+    /// wants that, what is there is priced alone.
+    fn priced(
+        &self,
+        body: &OrderIntentBody,
+        levels: &BTreeMap<String, Level>,
+    ) -> Result<(Priced, Vec<Reason>), Vec<Reason>> {
+        let whole = self.price(body, &body.lines)?;
+        let short = shortages(&whole, levels);
+        let priced = if short.is_empty() {
+            whole
+        } else {
+            let lines = goods::had(&body.lines, |sku| levels.get(sku).map_or(0, Level::available));
+            if lines.is_empty() || !body.takes_what_is_there() {
+                return Err(short);
+            }
+            self.price(body, &lines).map_err(|reasons| [reasons, short.clone()].concat())?
+        };
+        match pricing::as_shown(body, &priced) {
+            Ok(()) => Ok((priced, short)),
+            Err(reason) => Err([vec![reason], short].concat()),
+        }
+    }
+
+    fn price(&self, body: &OrderIntentBody, lines: &[Line]) -> Result<Priced, Vec<Reason>> {
         let country = &body.shipping_address.country;
-        let articles: HashMap<String, Article> = body
-            .lines
+        let articles: HashMap<String, Article> = lines
             .iter()
             .filter_map(|line| {
                 let key = (line.sku.clone(), body.currency.clone(), country.clone());
@@ -179,15 +237,14 @@ impl Desk {
             })
             .collect();
         let method = (body.shipping_method.clone(), country.clone(), body.currency.clone());
-        let priced = pricing::price(body, &articles, self.shipping.get(&method).copied())?;
-        payable(intent, &priced)?;
-        let short = shortages(&priced, levels);
-        if !short.is_empty() {
-            return Err(short);
-        }
-        let urgent = Priority::named(&body.priority)
-            .ok_or_else(|| vec![Reason::new("unknown_priority", None, "no such priority")])?;
-        Ok((OrderId::new(), priced, urgent))
+        let shipping_minor = self.shipping.get(&method).copied();
+        let coupon = body.discount_code.as_deref().map(|code| self.coupon(code)).transpose();
+        pricing::price(Wanted { body, lines, shipping_minor, coupon }, &articles)
+    }
+
+    fn coupon(&self, code: &str) -> Result<&Coupon, Reason> {
+        let known = self.coupons.get(&coupon::written(code));
+        known.ok_or_else(|| Reason::new("unknown_coupon", None, "the shop has no such coupon"))?.usable()
     }
 }
 
@@ -218,7 +275,7 @@ fn held_of<'a>(decided: &'a [Decided<'_>]) -> HashSet<&'a String> {
     decided
         .iter()
         .filter_map(|one| one.became.as_ref().ok())
-        .flat_map(|(_, priced, _)| priced.quantities.keys())
+        .flat_map(|accepted| accepted.priced.quantities.keys())
         .collect()
 }
 
@@ -252,9 +309,10 @@ async fn write(tx: &mut Tx, rules: &Rules, decided: &[Decided<'_>]) -> Result<()
     let mut outcomes = Vec::new();
     for one in decided {
         match &one.became {
-            Ok((id, priced, urgent)) => {
-                made.push(NewOrder { id: *id, intent: one.intent, priced, priority: *urgent });
-                outcomes.push((one.intent, Outcome::Accepted(*id)));
+            Ok(Accepted { id, priced, priority, short }) => {
+                made.push(NewOrder { id: *id, intent: one.intent, priced, priority: *priority });
+                let short = (!short.is_empty()).then(|| lines(short));
+                outcomes.push((one.intent, Outcome::Accepted(*id, short)));
             }
             Err(reasons) => outcomes.push((one.intent, Outcome::Rejected(leading(reasons), lines(reasons)))),
         }
@@ -268,6 +326,8 @@ async fn write(tx: &mut Tx, rules: &Rules, decided: &[Decided<'_>]) -> Result<()
     let holds: Vec<NewHold> = made.iter().flat_map(holds_of).collect();
     let time = HoldFor::from(&rules.orders);
     reservations::hold(tx, &holds, time).await?;
+    let uses: Vec<Use> = made.iter().filter_map(use_of).collect();
+    coupons::take(tx, &uses).await?;
     let (free, due): (Vec<_>, Vec<_>) = made.iter().partition(|order| order.priced.total_minor == 0);
     let next = due.into_iter().flat_map(|order| next_jobs(order, time.first)).collect();
     jobs::insert(tx, next).await?;
@@ -295,6 +355,11 @@ fn holds_of(order: &NewOrder<'_>) -> Vec<NewHold> {
         epoch: 1,
     };
     order.priced.quantities.iter().map(held).collect()
+}
+
+fn use_of(order: &NewOrder<'_>) -> Option<Use> {
+    let code = order.priced.coupon.clone()?;
+    Some(Use { order: order.id, code, discount_minor: order.priced.discount_minor })
 }
 
 fn next_jobs(order: &NewOrder<'_>, held_for: Duration) -> [NewJob; 2] {

@@ -18,7 +18,7 @@ use crate::job::{Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Order};
-use crate::store::{Tx, jobs, reservations};
+use crate::store::{Tx, coupons, jobs, reservations};
 
 /// How long an order waits whose hold is being ended right now.
 const OVERDUE: Duration = Duration::from_secs(10);
@@ -64,6 +64,7 @@ impl Job for OrderLapse {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
         let orders = orders::lock(tx, &ids).await?;
         let held = reservations::active(tx, &ids).await?;
+        coupons::lock_used(tx, &ids).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let left = held.iter().find(|held| held.order == loaded.job.order).map(|held| held.left_ms);

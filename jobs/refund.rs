@@ -125,6 +125,7 @@ impl Job for Refund {
         let parts = refunds::payments_of(tx, &ids).await?;
         payments::lock(tx, &parts).await?;
         let known = refunds::lock(tx, &ids).await?;
+        giveback::lock_ends(tx, orders.values()).await?;
         let mut verdicts = Vec::with_capacity(back.len());
         for called in back {
             let (order, refund) =

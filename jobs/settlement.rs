@@ -29,7 +29,7 @@ use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::payments::{self, Payment, Role};
 use crate::store::reservations::{self, Again, End, HoldFor};
-use crate::store::{Tx, communications, jobs};
+use crate::store::{Tx, communications, coupons, jobs};
 
 /// What a provider said of a payment, in our words.
 #[derive(Clone, Debug)]
@@ -49,7 +49,8 @@ pub(super) struct Books {
 }
 
 impl Books {
-    /// Locks in the one order that every transaction keeps: orders, payments, holds, stock; each for the whole slice.
+    /// Locks in the one order that every transaction keeps: orders, payments, holds, stock, the coupons of those that are
+    /// being called off; each for the whole slice.
     pub(super) async fn open(
         tx: &mut Tx,
         orders: &[OrderId],
@@ -58,6 +59,11 @@ impl Books {
         let books =
             Self { orders: orders::lock(tx, orders).await?, payments: payments::lock(tx, payments).await? };
         reservations::lock(tx, orders).await?;
+        let ending: Vec<OrderId> =
+            books.orders.values().filter(|order| order.cancel_requested).map(|order| order.id).collect();
+        if !ending.is_empty() {
+            coupons::lock_used(tx, &ending).await?;
+        }
         Ok(books)
     }
 

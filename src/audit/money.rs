@@ -113,4 +113,24 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                   or (o.captured_minor < coalesce(p.captured, 0) and not exists (
                         select from order_exceptions e where e.order_id = o.id and e.type = 'amount_mismatch'))",
     },
+    Invariant {
+        id: "I39",
+        name: "coupons are not overdrawn",
+        sentence: "A coupon is counted as often as orders use it, and no more often than it may be; what it takes off is the order's discount, and an order that was called off uses none.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select c.code, format('%s counted, %s used, at most %s', c.uses, coalesce(u.uses, 0), coalesce(c.max_uses::text, 'any'))
+                from coupons c left join (select code, count(*) as uses from coupon_uses where given_back_at is null
+                                           group by code) u on u.code = c.code
+               where c.uses <> coalesce(u.uses, 0) or c.uses > c.max_uses
+              union all
+              select o.id::text, format('%s off, its coupon takes %s', o.discount_minor, coalesce(u.off, 0))
+                from orders o left join (select order_id, sum(discount_minor) as off from coupon_uses group by order_id) u
+                     on u.order_id = o.id
+               where o.discount_minor <> coalesce(u.off, 0)
+              union all
+              select o.id::text, format('%s, but it uses %s', o.status, u.code)
+                from coupon_uses u join orders o on o.id = u.order_id
+               where u.given_back_at is null and o.status in ('cancelled', 'refunded') and o.cancel_reason is not null",
+    },
 ];

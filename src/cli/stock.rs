@@ -87,7 +87,7 @@ async fn forced(
                 return Ok(corrected);
             }
             Err(failure) if matches!(failure.class, Class::Data | Class::Unavailable(_)) => {
-                tx.rollback().await?
+                tx.rollback().await?;
             }
             Err(failure) => return Err(CommandError::Refused(format!("{sku} was not changed: {failure}"))),
         }

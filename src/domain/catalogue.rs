@@ -5,7 +5,7 @@
 //! (for parcels that cross a border), `tax_class`, `vendor`, `on_hand` (pieces to begin with). Either all rows are
 //! imported or none: every fault of the file is named with its line.
 
-use std::collections::HashMap;
+use super::table::{self, Cells};
 
 /// One row of a catalogue file.
 #[derive(Clone, Debug)]
@@ -32,36 +32,7 @@ pub struct CatalogueRow {
 
 /// Reads a catalogue, or names every fault in it.
 pub fn read(text: &str) -> Result<Vec<CatalogueRow>, Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-    let header: Vec<String> = match reader.headers() {
-        Ok(header) => header.iter().map(str::to_owned).collect(),
-        Err(error) => return Err(vec![error.to_string()]),
-    };
-    let mut rows = Vec::new();
-    let mut faults: Vec<String> = COLUMNS
-        .iter()
-        .filter(|name| !header.iter().any(|column| column == *name))
-        .map(|name| format!("there is no column {name}"))
-        .collect();
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    for record in reader.records() {
-        match record {
-            Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
-                let cells: HashMap<&str, &str> = header.iter().map(String::as_str).zip(&record).collect();
-                match row(&cells) {
-                    Ok(row) => rows.push(row),
-                    Err(found) => {
-                        faults.extend(found.into_iter().map(|fault| format!("line {line}: {fault}")));
-                    }
-                }
-            }
-            Err(error) => faults.push(error.to_string()),
-        }
-    }
-    if faults.is_empty() { Ok(rows) } else { Err(faults) }
+    table::read(text, &COLUMNS, row)
 }
 
 const COLUMNS: [&str; 12] = [
@@ -79,7 +50,7 @@ const COLUMNS: [&str; 12] = [
     "on_hand",
 ];
 
-fn row(cells: &HashMap<&str, &str>) -> Result<CatalogueRow, Vec<String>> {
+fn row(cells: &Cells<'_>) -> Result<CatalogueRow, Vec<String>> {
     let mut faults = Vec::new();
     let text = |name: &str| cells.get(name).copied().unwrap_or_default().to_owned();
     let mut number = |name: &str, least: i64| -> i64 {

@@ -17,7 +17,7 @@ pub use check::{Known, MAX_LINES, MAX_METADATA, MAX_QUANTITY};
 /// Who can take the money.
 pub const PAYMENT_PROVIDERS: [&str; 1] = ["stripe"];
 /// What can be done where a line is short.
-pub const SHORTAGE_RULES: [&str; 2] = ["reject_all", "accept_available"];
+pub const SHORTAGE_RULES: [&str; 2] = [REJECT_ALL, ACCEPT_AVAILABLE];
 
 /// The body of `POST /v1/order-intents`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,7 @@ const STANDARD: &str = "standard";
 const STRIPE: &str = "stripe";
 const NORMAL: &str = "normal";
 const REJECT_ALL: &str = "reject_all";
+const ACCEPT_AVAILABLE: &str = "accept_available";
 
 fn standard() -> String {
     STANDARD.to_owned()
@@ -159,6 +160,12 @@ impl OrderIntentBody {
         ("priority", NORMAL),
         ("on_shortage", REJECT_ALL),
     ];
+
+    /// Whether what is there is wanted, also where something else is short.
+    #[must_use]
+    pub fn takes_what_is_there(&self) -> bool {
+        self.on_shortage == ACCEPT_AVAILABLE
+    }
 
     /// The customer that keys and orders are scoped to: the shop's id, or the cart for guests.
     #[must_use]

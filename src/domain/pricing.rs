@@ -4,10 +4,12 @@
 //! priced is rejected with every reason at once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
 
 use serde::Serialize;
 
-use super::intent::OrderIntentBody;
+use super::coupon::Coupon;
+use super::intent::{Line, OrderIntentBody};
 
 /// An article as the catalogue knows it, with its price in the order's currency.
 #[derive(Clone, Debug)]
@@ -78,9 +80,13 @@ pub struct Priced {
     pub lines: Vec<PricedLine>,
     /// All lines.
     pub subtotal_minor: i64,
+    /// What a coupon takes off them.
+    pub discount_minor: i64,
+    /// Which coupon.
+    pub coupon: Option<String>,
     /// Shipping.
     pub shipping_minor: i64,
-    /// Tax on the lines.
+    /// Tax on what is paid for the lines.
     pub tax_minor: i64,
     /// Everything.
     pub total_minor: i64,
@@ -88,24 +94,34 @@ pub struct Priced {
     pub quantities: BTreeMap<String, i64>,
 }
 
-/// Prices an intent. `shipping_minor` is none where the method does not go there in this currency.
-pub fn price<S: std::hash::BuildHasher>(
-    body: &OrderIntentBody,
+/// What is to be priced.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// The wish.
+    pub body: &'a OrderIntentBody,
+    /// What of its lines is to be had.
+    pub lines: &'a [Line],
+    /// Shipping; none where the method does not go there in this currency.
+    pub shipping_minor: Option<i64>,
+    /// The coupon that it names, or why that one can not be used.
+    pub coupon: Result<Option<&'a Coupon>, Reason>,
+}
+
+/// Prices a wish.
+pub fn price<S: BuildHasher>(
+    wanted: Wanted<'_>,
     articles: &HashMap<String, Article, S>,
-    shipping_minor: Option<i64>,
 ) -> Result<Priced, Vec<Reason>> {
+    let Wanted { body, lines, shipping_minor, coupon } = wanted;
     let mut reasons = Vec::new();
-    let mut lines = Vec::with_capacity(body.lines.len());
-    let mut sums = Sums::default();
-    for line in &body.lines {
+    let mut priced = Vec::with_capacity(lines.len());
+    for line in lines {
         match priced_line(line, articles) {
-            Ok((priced, tax)) => {
-                sums.add(&priced, tax);
-                lines.push(priced);
-            }
+            Ok(line) => priced.push(line),
             Err(reason) => reasons.push(reason),
         }
     }
+    let is_whole = reasons.is_empty();
     if shipping_minor.is_none() {
         reasons.push(Reason::new(
             "shipping_unavailable",
@@ -116,61 +132,95 @@ pub fn price<S: std::hash::BuildHasher>(
             ),
         ));
     }
-    let total = sums
-        .subtotal
-        .zip(sums.tax)
-        .and_then(|(subtotal, tax)| subtotal.checked_add(tax)?.checked_add(shipping_minor.unwrap_or(0)));
-    let (Some(subtotal_minor), Some(tax_minor), Some(total_minor)) = (sums.subtotal, sums.tax, total) else {
-        reasons.push(Reason::new("amount_too_large", None, "the total is more than can be counted"));
-        return Err(reasons);
+    let goods = priced.iter().try_fold(0_i64, |sum, line| sum.checked_add(line.total_minor));
+    let off = match (coupon, goods) {
+        (Ok(Some(coupon)), Some(goods)) if is_whole => discount(coupon, goods, &body.currency, &mut reasons),
+        (Ok(_), _) => None,
+        (Err(reason), _) => {
+            reasons.push(reason);
+            None
+        }
     };
-    if reasons.is_empty() && body.expected_total.is_some_and(|expected| expected != total_minor) {
-        reasons.push(Reason::new(
-            "total_changed",
-            None,
-            format!("the total is {total_minor} now, in minor units of {}", body.currency),
-        ));
+    let whole = goods.and_then(|goods| added_up(priced, goods, (shipping_minor.unwrap_or(0), off), articles));
+    match whole {
+        Some(whole) if reasons.is_empty() => Ok(whole),
+        Some(_) => Err(reasons),
+        None => {
+            reasons.push(Reason::new("amount_too_large", None, "the total is more than can be counted"));
+            Err(reasons)
+        }
     }
-    if !reasons.is_empty() {
-        return Err(reasons);
+}
+
+/// What a coupon takes off the goods, with its code.
+fn discount(
+    coupon: &Coupon,
+    goods_minor: i64,
+    currency: &str,
+    reasons: &mut Vec<Reason>,
+) -> Option<(String, i64)> {
+    match coupon.offer.discount(goods_minor, currency) {
+        Ok(minor) => Some((coupon.code.clone(), minor)),
+        Err(reason) => {
+            reasons.push(reason);
+            None
+        }
     }
-    Ok(Priced {
+}
+
+/// Whether the customer was shown this total.
+pub fn as_shown(body: &OrderIntentBody, priced: &Priced) -> Result<(), Reason> {
+    let total = priced.total_minor;
+    if body.expected_total.is_none_or(|expected| expected == total) {
+        return Ok(());
+    }
+    let detail = format!("the total is {total} now, in minor units of {}", body.currency);
+    Err(Reason::new("total_changed", None, detail))
+}
+
+/// What a wish comes to; none where that can not be counted. Tax is due on what the customer pays for a line: each bears
+/// its part of the discount, and the parts add up to all of it.
+fn added_up<S: BuildHasher>(
+    lines: Vec<PricedLine>,
+    goods: i64,
+    (shipping_minor, off): (i64, Option<(String, i64)>),
+    articles: &HashMap<String, Article, S>,
+) -> Option<Priced> {
+    let discount_minor = off.as_ref().map_or(0, |(_, minor)| *minor);
+    let mut tax_minor = 0_i64;
+    let (mut seen, mut borne) = (0_i64, 0_i64);
+    let mut quantities = BTreeMap::<String, i64>::new();
+    for line in &lines {
+        seen = seen.checked_add(line.total_minor)?;
+        let so_far = i128::from(discount_minor) * i128::from(seen) / i128::from(goods.max(1));
+        let so_far = i64::try_from(so_far).ok()?;
+        let paid = line.total_minor.checked_sub(so_far.checked_sub(borne)?)?;
+        borne = so_far;
+        let points = articles.get(&line.sku).map_or(0, |article| article.tax_basis_points);
+        let tax = paid.checked_mul(i64::from(points))?.checked_add(5_000)? / 10_000;
+        tax_minor = tax_minor.checked_add(tax)?;
+        let pieces = quantities.entry(line.sku.clone()).or_default();
+        *pieces = pieces.saturating_add(line.quantity);
+    }
+    let total_minor =
+        goods.checked_sub(discount_minor)?.checked_add(tax_minor)?.checked_add(shipping_minor)?;
+    Some(Priced {
         lines,
-        subtotal_minor,
-        shipping_minor: shipping_minor.unwrap_or(0),
+        subtotal_minor: goods,
+        discount_minor,
+        coupon: off.map(|(code, _)| code),
+        shipping_minor,
         tax_minor,
         total_minor,
-        quantities: sums.quantities,
+        quantities,
     })
 }
 
-/// Sums that are none once they overflowed.
-struct Sums {
-    subtotal: Option<i64>,
-    tax: Option<i64>,
-    quantities: BTreeMap<String, i64>,
-}
-
-impl Default for Sums {
-    fn default() -> Self {
-        Self { subtotal: Some(0), tax: Some(0), quantities: BTreeMap::new() }
-    }
-}
-
-impl Sums {
-    fn add(&mut self, line: &PricedLine, tax: i64) {
-        self.subtotal = self.subtotal.and_then(|sum| sum.checked_add(line.total_minor));
-        self.tax = self.tax.and_then(|sum| sum.checked_add(tax));
-        let pieces = self.quantities.entry(line.sku.clone()).or_default();
-        *pieces = pieces.saturating_add(line.quantity);
-    }
-}
-
-/// One line and its tax.
-fn priced_line(
-    line: &super::intent::Line,
-    articles: &HashMap<String, Article, impl std::hash::BuildHasher>,
-) -> Result<(PricedLine, i64), Reason> {
+/// One line.
+fn priced_line<S: BuildHasher>(
+    line: &Line,
+    articles: &HashMap<String, Article, S>,
+) -> Result<PricedLine, Reason> {
     let sku = Some(line.sku.as_str());
     let article = articles
         .get(&line.sku)
@@ -178,14 +228,10 @@ fn priced_line(
     let unit_minor = article
         .unit_minor
         .ok_or_else(|| Reason::new("no_price", sku, "it has no price in the order's currency"))?;
-    let too_large = || Reason::new("amount_too_large", sku, "the line is more than can be counted");
-    let total_minor = unit_minor.checked_mul(line.quantity).ok_or_else(too_large)?;
-    let tax = total_minor
-        .checked_mul(i64::from(article.tax_basis_points))
-        .and_then(|scaled| scaled.checked_add(5_000))
-        .ok_or_else(too_large)?
-        / 10_000;
-    let priced = PricedLine {
+    let total_minor = unit_minor
+        .checked_mul(line.quantity)
+        .ok_or_else(|| Reason::new("amount_too_large", sku, "the line is more than can be counted"))?;
+    Ok(PricedLine {
         sku: line.sku.clone(),
         name: article.name.clone(),
         quantity: line.quantity,
@@ -194,13 +240,13 @@ fn priced_line(
         weight_g: article.weight_g,
         vendor: article.vendor.clone(),
         attributes: serde_json::to_value(&line.attributes).unwrap_or_default(),
-    };
-    Ok((priced, tax))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::coupon::Offer;
 
     fn body(lines: &str, expected: &str) -> OrderIntentBody {
         let text = format!(
@@ -221,10 +267,27 @@ mod tests {
         HashMap::from([("A".to_owned(), article(Some(999))), ("B".to_owned(), article(None))])
     }
 
+    fn priced(body: &OrderIntentBody, shipping_minor: Option<i64>) -> Result<Priced, Vec<Reason>> {
+        discounted(body, shipping_minor, Ok(None))
+    }
+
+    fn discounted(
+        body: &OrderIntentBody,
+        shipping_minor: Option<i64>,
+        coupon: Result<Option<&Coupon>, Reason>,
+    ) -> Result<Priced, Vec<Reason>> {
+        price(Wanted { body, lines: &body.lines, shipping_minor, coupon }, &articles())
+    }
+
+    fn coupon(basis_points: i64) -> Coupon {
+        let offer = Offer { basis_points: Some(basis_points), ..Offer::default() };
+        Coupon { code: "OFF".into(), offer, is_valid: true, uses_left: None }
+    }
+
     #[test]
     fn lines_tax_and_shipping_add_up() {
         let body = body(r#"[{"sku":"A","quantity":2},{"sku":"A","quantity":1}]"#, "null");
-        let priced = price(&body, &articles(), Some(500)).unwrap();
+        let priced = priced(&body, Some(500)).unwrap();
         assert_eq!((priced.subtotal_minor, priced.tax_minor, priced.total_minor), (2997, 390, 3887));
         assert_eq!(priced.quantities["A"], 3);
     }
@@ -232,21 +295,38 @@ mod tests {
     #[test]
     fn every_reason_is_named_at_once() {
         let body = body(r#"[{"sku":"B","quantity":1},{"sku":"C","quantity":1}]"#, "null");
-        let codes: Vec<_> =
-            price(&body, &articles(), None).unwrap_err().iter().map(|reason| reason.code).collect();
-        assert_eq!(codes, ["no_price", "unknown_sku", "shipping_unavailable"]);
+        let codes: Vec<_> = discounted(&body, None, Err(Reason::new("coupon_used_up", None, "")))
+            .unwrap_err()
+            .iter()
+            .map(|reason| reason.code)
+            .collect();
+        assert_eq!(codes, ["no_price", "unknown_sku", "shipping_unavailable", "coupon_used_up"]);
     }
 
     #[test]
-    fn another_expected_total_is_rejected() {
-        let lines = r#"[{"sku":"A","quantity":1}]"#;
-        assert!(price(&body(lines, "1629"), &articles(), Some(500)).is_ok());
-        assert_eq!(price(&body(lines, "1628"), &articles(), Some(500)).unwrap_err()[0].code, "total_changed");
+    fn another_total_than_was_shown_is_seen() {
+        let shown = |total| {
+            let body = body(r#"[{"sku":"A","quantity":1}]"#, total);
+            as_shown(&body, &priced(&body, Some(500)).unwrap())
+        };
+        assert_eq!((shown("1629"), shown("null")), (Ok(()), Ok(())));
+        assert_eq!(shown("1628").unwrap_err().code, "total_changed");
+    }
+
+    #[test]
+    fn a_discount_is_taken_off_the_goods_before_their_tax() {
+        let body = body(r#"[{"sku":"A","quantity":2},{"sku":"A","quantity":1}]"#, "null");
+        let tenth = discounted(&body, Some(500), Ok(Some(&coupon(1_000)))).unwrap();
+        // 300 off: 200 of the first line, 100 of the second; 13 % on 1,798 and on 899.
+        assert_eq!((tenth.subtotal_minor, tenth.discount_minor, tenth.tax_minor), (2997, 300, 234 + 117));
+        assert_eq!((tenth.total_minor, tenth.coupon.as_deref()), (2997 - 300 + 351 + 500, Some("OFF")));
+        let whole = discounted(&body, Some(0), Ok(Some(&coupon(10_000)))).unwrap();
+        assert_eq!((whole.discount_minor, whole.tax_minor, whole.total_minor), (2997, 0, 0));
     }
 
     #[test]
     fn nothing_overflows() {
         let body = body(r#"[{"sku":"A","quantity":9223372036854775807}]"#, "null");
-        assert_eq!(price(&body, &articles(), Some(0)).unwrap_err()[0].code, "amount_too_large");
+        assert_eq!(priced(&body, Some(0)).unwrap_err()[0].code, "amount_too_large");
     }
 }

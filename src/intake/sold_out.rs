@@ -23,10 +23,13 @@ const EVERY: Duration = Duration::from_millis(200);
 pub(super) struct SoldOut(Arc<RwLock<HashSet<String>>>);
 
 impl SoldOut {
-    /// Which of the wanted articles are sold out.
+    /// The sold-out articles that stand in the way of a wish; none do while something of one is there that takes what
+    /// there is.
     pub(super) fn wanted(&self, body: &OrderIntentBody) -> Vec<String> {
         let out = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if out.is_empty() {
+        if out.is_empty()
+            || (body.takes_what_is_there() && body.lines.iter().any(|line| !out.contains(&line.sku)))
+        {
             return Vec::new();
         }
         body.lines.iter().filter(|line| out.contains(&line.sku)).map(|line| line.sku.clone()).collect()
@@ -45,5 +48,29 @@ impl SoldOut {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_that_takes_what_is_there_is_refused_only_where_nothing_is() {
+        let gate = SoldOut::default();
+        *gate.0.write().unwrap() = HashSet::from(["A".to_owned(), "B".to_owned()]);
+        let wanted = |skus: &[&str], on_shortage: &str| {
+            let lines: Vec<_> =
+                skus.iter().map(|sku| serde_json::json!({"sku": sku, "quantity": 1})).collect();
+            let body = serde_json::json!({
+                "cart_id": "c", "customer": {"email": "a@b", "name": "A"}, "currency": "USD", "lines": lines,
+                "shipping_address": {"name": "A", "address_line1": "1", "city": "K", "country": "NP"},
+                "on_shortage": on_shortage,
+            });
+            gate.wanted(&serde_json::from_value(body).unwrap())
+        };
+        assert_eq!(wanted(&["A", "C"], "reject_all"), ["A"]);
+        assert!(wanted(&["A", "C"], "accept_available").is_empty());
+        assert_eq!(wanted(&["A", "B"], "accept_available"), ["A", "B"]);
     }
 }

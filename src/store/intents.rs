@@ -12,8 +12,8 @@ use crate::ids::{IntentId, OrderId};
 /// What became of an intent.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It is an order now.
-    Accepted(OrderId),
+    /// It is an order now, and these lines are short in it.
+    Accepted(OrderId, Option<Value>),
     /// It can not be one: a code, and the lines concerned.
     Rejected(&'static str, Value),
     /// It was given up: a code, and what is known.
@@ -56,7 +56,7 @@ pub async fn decide(tx: &mut Tx, mut outcomes: Vec<(&AcceptedIntent, Outcome)>) 
 
 fn row(intent: &AcceptedIntent, outcome: &Outcome) -> Value {
     let (state, order, code, details) = match outcome {
-        Outcome::Accepted(order) => ("accepted", Some(order.uuid()), None, None),
+        Outcome::Accepted(order, short) => ("accepted", Some(order.uuid()), None, short.as_ref()),
         Outcome::Rejected(code, details) => ("rejected", None, Some(*code), Some(details)),
         Outcome::Failed(code, details) => ("failed", None, Some(*code), Some(details)),
     };

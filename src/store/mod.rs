@@ -19,6 +19,7 @@ use crate::job::{Class, Dependency, Failure};
 pub mod access;
 pub mod catalogue;
 pub mod communications;
+pub mod coupons;
 pub mod dead_letters;
 pub mod effects;
 pub mod exceptions;

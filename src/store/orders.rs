@@ -61,14 +61,14 @@ pub async fn insert(tx: &mut Tx, orders: &[NewOrder<'_>], payable_for: Duration,
     let done = sqlx::query!(
         r#"/* orders::insert */
         insert into orders (id, order_number, intent_id, tenant, cart_id, customer_id, customer, shipping_address, billing_address,
-            shipping_method, payment_provider, currency, subtotal_minor, shipping_minor, tax_minor, total_minor,
+            shipping_method, payment_provider, currency, subtotal_minor, discount_minor, shipping_minor, tax_minor, total_minor,
             status, priority, score, metadata, actor, cause, payable_until)
         select id, 'OF-' || nextval('order_numbers'), intent_id, tenant, cart_id, customer_id, customer, shipping_address, billing_address,
-            shipping_method, payment_provider, currency, subtotal_minor, shipping_minor, tax_minor, total_minor,
+            shipping_method, payment_provider, currency, subtotal_minor, discount_minor, shipping_minor, tax_minor, total_minor,
             'pending_payment', priority, score, metadata, 'system', $3, clock_timestamp() + $2::bigint * interval '1 ms'
           from jsonb_to_recordset($1) as n(id uuid, intent_id uuid, tenant text, cart_id text, customer_id text, customer jsonb,
             shipping_address jsonb, billing_address jsonb, shipping_method text, payment_provider text, currency text,
-            subtotal_minor bigint, shipping_minor bigint, tax_minor bigint, total_minor bigint, priority text, score smallint, metadata jsonb)
+            subtotal_minor bigint, discount_minor bigint, shipping_minor bigint, tax_minor bigint, total_minor bigint, priority text, score smallint, metadata jsonb)
          order by cart_id, id
         on conflict do nothing"#,
         Value::Array(rows),
@@ -88,7 +88,7 @@ fn row(order: &NewOrder<'_>) -> Value {
         "cart_id": body.cart_id, "customer_id": body.customer_scope(), "customer": body.customer,
         "shipping_address": body.shipping_address, "billing_address": body.billing_address,
         "shipping_method": body.shipping_method, "payment_provider": body.payment_provider, "currency": body.currency,
-        "subtotal_minor": order.priced.subtotal_minor, "shipping_minor": order.priced.shipping_minor,
+        "subtotal_minor": order.priced.subtotal_minor, "discount_minor": order.priced.discount_minor, "shipping_minor": order.priced.shipping_minor,
         "tax_minor": order.priced.tax_minor, "total_minor": order.priced.total_minor,
         "priority": order.priority.name, "score": order.priority.score, "metadata": body.metadata,
     })

@@ -41,7 +41,7 @@ pub struct Timeline {
 pub struct Moment {
     /// When, by the database's clock.
     pub at: DateTime<Utc>,
-    /// What: `order`, `stock`, `payment`, `parcel`, `mail`, `exception`, `dead letter`.
+    /// What: `order`, `stock`, `coupon`, `payment`, `parcel`, `mail`, `exception`, `dead letter`.
     pub about: String,
     /// In words.
     pub what: String,
@@ -126,6 +126,10 @@ pub(super) async fn moments(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<
               select created_at, 'stock', 0, epoch, 'held ' || quantity || ' × ' || sku || ' until ' || to_char(expires_at at time zone 'UTC', 'HH24:MI:SS'), null, null from reservations where order_id = $1
               union all
               select resolved_at, 'stock', 0, epoch, state || ' ' || quantity || ' × ' || sku, null, null from reservations where order_id = $1 and resolved_at is not null
+              union all
+              select u.taken_at, 'coupon', 0, 0, u.code || ' taken', u.discount_minor, o.currency from coupon_uses u join orders o on o.id = u.order_id where u.order_id = $1
+              union all
+              select given_back_at, 'coupon', 0, 1, code || ' given back', null, null from coupon_uses where order_id = $1 and given_back_at is not null
               union all
               select opened_at, 'payment', 0, attempt_no, 'opened ' || provider_payment_id || ' at ' || provider, amount_minor, currency
                 from payments where order_id = $1 and opened_at is not null

@@ -64,7 +64,7 @@ async fn scopes(store: &Store) {
     assert_eq!(skipped(&busy, "I1"), None);
     assert_eq!(skipped(&busy, "I7"), Some("holds only once the queues are drained"));
     assert_eq!(skipped(&busy, "I30"), Some("no sandbox"));
-    assert!(skipped(&busy, "I39").is_some());
+    assert!(skipped(&busy, "I38").is_some());
     let shown = audit::render(&busy);
     assert!(shown.lines().any(|line| line.contains("I30") && line.contains("not applicable")), "{shown}");
     let as_json = serde_json::to_value(&busy).unwrap();

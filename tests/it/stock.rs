@@ -1,5 +1,7 @@
 //! Who gets the pieces: a herd for a few, lines that add up, wishes that cannot be met.
 
+use orderfleet::jobs::commands::correct_stock::correct_stock;
+use orderfleet::store::stock::{Change, is_below_held};
 use serde_json::{Value, json};
 
 use crate::house::{self, House, wish};
@@ -63,6 +65,96 @@ async fn r03_an_article_that_is_out_holds_nothing_of_the_others() {
     house.end().await;
 }
 
+/// A wish for these pieces of two articles, of which what is there is taken.
+fn available_of(cart: &str, suits: i64, shirts: i64) -> Value {
+    let mut body = wish(cart, "SUIT", suits);
+    body["lines"] = json!([{"sku": "SUIT", "quantity": suits}, {"sku": "SHIRT", "quantity": shirts}]);
+    body["on_shortage"] = json!("accept_available");
+    body
+}
+
+#[tokio::test]
+async fn r04_what_is_there_is_held_and_what_is_short_is_told() {
+    let house = house::plan().stock(&[("SUIT", 5), ("SHIRT", 1)]).open().await;
+    let part = house.place(&available_of("cart-r04", 2, 3), "r04", true).await.body;
+    let bought = house::bought(&part);
+    assert_eq!(bought.total, 3 * 12_900 + 900, "two suits, one shirt and the shipping");
+    assert_eq!(part["error"], Value::Null);
+    let short = &part["details"];
+    assert_eq!((short.as_array().unwrap().len(), &short[0]["sku"]), (1, &json!("SHIRT")), "{short}");
+    assert_eq!((&short[0]["requested"], &short[0]["available"]), (&json!(3), &json!(1)), "{short}");
+    let lines = house.rows("select sku, quantity from order_items order by line_no").await;
+    assert_eq!(lines, [json!({"sku": "SUIT", "quantity": 2}), json!({"sku": "SHIRT", "quantity": 1})]);
+
+    // The shirts are gone: a line of which nothing is left is gone too, also where the door knows of it.
+    let shirts = until_closed(&house, "SHIRT").await;
+    assert_eq!(shirts["details"][0]["sku"], "SHIRT", "{shirts}");
+    let none = house.place(&available_of("cart-r04-none", 1, 1), "r04-none", true).await.body;
+    assert_eq!(house::bought(&none).total, 12_900 + 900);
+    assert_eq!(none["details"][0]["available"], 0, "{none}");
+    assert_eq!(house.count("order_items where sku = 'SHIRT'").await, 1);
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.end().await;
+}
+
+#[tokio::test]
+async fn r04_nobody_pays_another_total_than_they_saw_and_nothing_at_all_is_no_order() {
+    let house = house::plan().stock(&[("SUIT", 5), ("SHIRT", 0)]).open().await;
+    let mut body = available_of("cart-r04-total", 1, 1);
+    body["expected_total"] = json!(2 * 12_900 + 900);
+    let (code, details) = rejected(&house, &body, "r04-all").await;
+    assert_eq!((code.as_str(), &details[1]["sku"]), ("total_changed", &json!("SHIRT")), "{details}");
+    assert_eq!(house.count("stock where reserved > 0").await, 0);
+    body["expected_total"] = json!(12_900 + 900);
+    house.buy_as(&body).await;
+
+    let mut nothing = available_of("cart-r04-nothing", 1, 1);
+    nothing["lines"] = json!([{"sku": "SHIRT", "quantity": 2}]);
+    let answer = house.place(&nothing, "r04-nothing", true).await;
+    let told = (answer.status, answer.body["code"].as_str().or(answer.body["error"].as_str()));
+    assert!(matches!(told, (409, Some("sold_out")) | (201, Some("insufficient_stock"))), "{answer:?}");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn r05_orders_of_two_articles_in_both_orders_never_lock_each_other_out() {
+    const BUYERS: usize = 160;
+    /// Slices of all three workers, and so few that each is answered in time.
+    const AT_ONCE: usize = 40;
+    let house = house::plan().workers(3).set(|settings| {
+        // The provider's rate is not what is looked at.
+        settings.calls.get_mut("stripe").unwrap().a_second = 0;
+        settings.lanes.values_mut().for_each(|lane| lane.slice = 8);
+    });
+    let house = house.open().await;
+    let wishes: Vec<Value> = (0..BUYERS)
+        .map(|buyer| {
+            let mut lines = [json!({"sku": "SUIT", "quantity": 1}), json!({"sku": "SHIRT", "quantity": 1})];
+            lines.rotate_left(buyer % 2);
+            let mut body = wish(&format!("cart-r05-{buyer}"), "SUIT", 1);
+            body["lines"] = json!(lines);
+            body
+        })
+        .collect();
+    let keys: Vec<String> = (0..BUYERS).map(|buyer| format!("r05-{buyer}")).collect();
+    let posts: Vec<_> = wishes.iter().zip(&keys).collect();
+    for some in posts.chunks(AT_ONCE) {
+        let posts = some.iter().map(|(body, key)| house.place(body, key, true));
+        for answer in futures::future::join_all(posts).await {
+            assert_eq!(answer.body["status"], "reserved", "{}", answer.body);
+        }
+    }
+    // Held in both orders, and given back so: all holds end at once.
+    house.end_holds().await;
+    house.until_count("reservations where state = 'expired'", 2 * i64::try_from(BUYERS).unwrap()).await;
+    house.settled().await;
+    assert_eq!(house.count("stock where on_hand = 1000 and reserved = 0").await, 2);
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    assert_eq!(house.value(deadlocks).await, 0);
+    house.end().await;
+}
+
 #[tokio::test]
 async fn another_total_than_the_customer_was_shown_is_rejected() {
     let house = house::open().await;
@@ -123,6 +215,52 @@ async fn until_answered(house: &House, name: &str, waits: bool, wanted: impl Fn(
 
 fn is_sold_out(status: u16, body: &Value) -> bool {
     status == 409 && body["code"] == "sold_out" && body["details"][0]["sku"] == "SUIT"
+}
+
+/// Waits until the door is closed for an article alone; its answer.
+async fn until_closed(house: &House, sku: &str) -> Value {
+    for number in 0..house::PATIENCE.as_millis() / 100 {
+        let key = format!("closed-{sku}-{number}");
+        let answer = house.place(&wish(&key, sku, 1), &key, true).await;
+        if answer.status == 409 {
+            return answer.body;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the door was never closed for {sku}");
+}
+
+#[tokio::test]
+async fn r13_fewer_pieces_than_are_held_are_refused_or_end_the_youngest_holds() {
+    let house = house::plan().stock(&[("SUIT", 5)]).open().await;
+    let mut bought = Vec::new();
+    for buyer in 0..3 {
+        bought.push(house.buy(&format!("cart-r13-{buyer}")).await);
+    }
+    house.settled().await;
+    let refused = house.store.change_stock("SUIT", Change::Set(1), "r13").await.unwrap_err();
+    assert!(is_below_held(&refused), "{refused}");
+    assert_eq!(house.count("stock where on_hand = 5 and reserved = 3").await, 1);
+
+    let mut tx = house.store.begin().await.unwrap();
+    let corrected = correct_stock(&mut tx, "SUIT", Change::Set(1), "r13-forced").await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!((corrected.on_hand, corrected.reserved, corrected.shorted), (1, 1, 2));
+    for shorted in &bought[1..] {
+        house.until(shorted.intent, "expired").await;
+    }
+    house.settled().await;
+    let shown = house
+        .rows("select order_id from order_exceptions where type = 'stock_corrected' order by order_id")
+        .await;
+    let expected: Vec<Value> = bought[1..].iter().map(|one| json!({"order_id": one.order.uuid()})).collect();
+    assert_eq!(shown, expected);
+    assert_ne!(house.pay_with(&bought[2], "pm_card_visa").await, 200, "its payment is cancelled");
+    assert_eq!(house.pay_again(bought[1].intent, false).await.body["code"], "insufficient_stock");
+    house.pay(&bought[0]).await;
+    house.until(bought[0].intent, "paid").await;
+    assert_eq!(house.count("stock where on_hand = 0 and reserved = 0").await, 1);
+    house.end().await;
 }
 
 #[tokio::test]

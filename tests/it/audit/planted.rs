@@ -183,6 +183,18 @@ pub(super) const PLANTS: &[Plant] = &[
     tables("I36", "alter table orders drop constraint orders_resume; update orders set resume_to = 'fulfilled' where id = u(2)"),
     tables("I37", "update shipments set tracking_rank = 10 where id = u(7003)"),
     tables("I37", "update shipments set tracking_rank = 30 where id = u(7003)"),
+    tables("I39", "update coupons set uses = 2"),
+    tables(
+        "I39",
+        "alter table coupons drop constraint coupons_not_overdrawn; update coupons set uses = 2, max_uses = 1;
+         insert into coupon_uses (order_id, code, discount_minor) values (u(1), 'TENTH', 0)",
+    ),
+    tables("I39", "update coupon_uses set discount_minor = 199"),
+    tables("I39", "delete from coupon_uses; update coupons set uses = 0"),
+    tables(
+        "I39",
+        "insert into coupon_uses (order_id, code, discount_minor) values (u(6), 'TENTH', 0); update coupons set uses = 2",
+    ),
     tables(
         "I40",
         "insert into jobs (id, kind, lane, band, payload, run_at, caused_by, relayed_at)

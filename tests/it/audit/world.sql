@@ -151,6 +151,12 @@ update reservations set expires_at = now() - interval '10 min' where order_id = 
 insert into jobs (id, kind, lane, band, payload, run_at, caused_by, relayed_at)
   values (u(9207), 'reservation-expiry', 'expiry', 2, '{"order": "{order 7}", "epoch": 1}', now(), 'test', now());
 
+-- 8 awaits its money too: a tenth less, by a coupon that can be used once more.
+select place(8, 2000);
+insert into coupons (code, basis_points, max_uses) values ('TENTH', 1000, 2);
+insert into coupon_uses (order_id, code, discount_minor) values (u(8), 'TENTH', 200);
+update orders set discount_minor = 200, total_minor = 1800 where id = u(8);
+
 -- A wish that could not be fulfilled, an event that came too early, and one that nobody could read.
 insert into order_intents (id, tenant, customer_id, cart_id, fingerprint, state, reject_code, payload)
   values (u(1100), 'shop', 'c', 'cart', sha256('x'), 'rejected', 'insufficient_stock', '{}');
