@@ -199,8 +199,13 @@ async fn plan(
 /// has is looked up all the same.
 async fn look(tx: &mut Tx, loaded: &Loaded<ShippingLabel>, order: Order) -> Result<Step<Recipe>, Failure> {
     let job = &loaded.job;
-    let effect = format!("label:{}:{}:{}:buy", order.id, job.parcel, job.epoch);
+    let name = format!("label:{}:{}:{}", order.id, job.parcel, job.epoch);
+    // A parcel that is merely known over there costs nothing: whether it is, nobody has to find out any more.
+    effects::mark(tx, &format!("{name}:create"), EffectState::Failed).await?;
+    let effect = format!("{name}:buy");
     if !effects::unresolved(tx, std::slice::from_ref(&effect)).await?.contains(&effect) {
+        // Never sent, or settled, which stays as it is.
+        effects::mark(tx, &effect, EffectState::Failed).await?;
         return Ok(Step::Done);
     }
     // It was made before the purchase was sent: template and weight are those of then.

@@ -192,13 +192,14 @@ pub async fn delete(tx: &mut Tx, ids: &[JobId]) -> Stored<()> {
     Ok(())
 }
 
-/// Removes rows that have become pointless, by their dedupe keys. One that somebody holds is left: its load finds that
-/// there is nothing to do.
+/// Removes rows that have become pointless, by their dedupe keys, with their attempts. One that somebody holds is left:
+/// its load finds that there is nothing to do.
 pub async fn forget(tx: &mut Tx, keys: &[String]) -> Stored<()> {
     sqlx::query!(
         r#"/* jobs::forget */
-        delete from jobs where id in
-          (select id from jobs where dedupe_key = any($1) order by id for update skip locked)"#,
+        with gone as (delete from jobs where id in
+          (select id from jobs where dedupe_key = any($1) order by id for update skip locked) returning id)
+        delete from attempts where job_id in (select id from gone)"#,
         keys
     )
     .execute(tx.conn())

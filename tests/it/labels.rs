@@ -1,5 +1,6 @@
 //! Labels that are bought once whatever happens to the answer, and parcels that are followed.
 
+use orderfleet::auth::Role;
 use serde_json::{Value, json};
 
 use crate::house::{self, Bought, House};
@@ -117,5 +118,26 @@ async fn s08_a_parcel_that_comes_back_is_shown_to_a_person_and_rewrites_nothing(
         "return_to_sender"
     );
     assert_eq!(house.timeline(bought.order).await.status, "shipped");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_label_that_nobody_wants_any_more_leaves_no_question_open() {
+    let house = house::open().await;
+    let late = json!({"fail": {"status": 500}});
+    house
+        .faults(json!([{"at": "easypost.create", "what": late, "next": 2},
+                        {"at": "easypost.create", "what": {"delay": {"ms": 700}}}]))
+        .await;
+    let bought = house.buy("cart-unwanted").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "packaging").await;
+    house.until_calls("POST", "/v2/shipments", 1).await;
+    let mia = house.key(Role::Manager, "mia").await;
+    assert_eq!(house.ask(&mia, bought.order, ("cancel", ""), &json!({})).await.status, 202);
+    house.until_order(bought.order, "refunded").await;
+    house.settled().await;
+    assert_eq!(house.count("effects where name like 'label:%' and state = 'failed'").await, 1);
+    assert_eq!(house.count("attempts").await, 0);
     house.end().await;
 }
