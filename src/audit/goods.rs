@@ -125,12 +125,17 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I9",
         name: "an order that is over holds nothing",
-        sentence: "A cancelled or refunded order has no active hold.",
+        sentence: "A cancelled or refunded order has no active hold, and the sold pieces of a cancelled one came back.",
         when: When::Always,
         of: Of::Order,
         sql: "select o.id, format('%s, but %s of %s are held', o.status, r.quantity, r.sku)
                 from reservations r join orders o on o.id = r.order_id join order_statuses s on s.status = o.status
-               where r.state = 'active' and s.is_terminal and not s.is_paid",
+               where r.state = 'active' and s.is_terminal and not s.is_paid
+              union all
+              select o.id, format('called off, but %s of %s stayed sold', r.quantity, r.sku)
+                from reservations r join orders o on o.id = r.order_id
+               where r.state = 'committed' and o.status in ('cancelled', 'refunded')
+                 and exists (select from order_events e where e.order_id = o.id and e.to_status = 'cancelled')",
     },
     Invariant {
         id: "I10",

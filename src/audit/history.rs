@@ -1,6 +1,6 @@
 //! Intents and orders: each wish has one outcome, and an order's history explains where it stands.
 
-use super::{Invariant, Of, When};
+use super::{Invariant, Of, When, public_id};
 
 pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
@@ -101,6 +101,25 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                              ('reservations', 'reservations_moves')) as w (owner, guard)
                 left join pg_trigger g on g.tgrelid = to_regclass(w.owner) and g.tgname = w.guard
                where coalesce(g.tgenabled, 'D') not in ('O', 'A')",
+    },
+    Invariant {
+        id: "I45",
+        name: "what is over can't be paid",
+        sentence: "A cancelled or refunded order has no payment left that a customer may pay, or its cancellation is on its way, or an open exception says so.",
+        when: When::Quiescent,
+        of: Of::Payment,
+        sql: concat!(
+            "with payable as materialized (
+                select p.id, p.order_id, format('%s, and the order is %s', p.state, o.status) as detail,
+                       ", public_id!("pay", "p.id"), " as public_id
+                  from payments p join orders o on o.id = p.order_id
+                 where o.status in ('cancelled', 'refunded') and p.state not in ('cancelled', 'captured')
+                   and p.provider_payment_id is not null)
+              select p.id, p.detail from payable p
+                left join jobs j on j.kind = 'payment-cancel' and j.payload ->> 'payment' = p.public_id
+                left join order_exceptions e on e.order_id = p.order_id and e.state <> 'resolved'
+               where j.id is null and e.id is null"
+        ),
     },
     Invariant {
         id: "I36",

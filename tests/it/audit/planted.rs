@@ -68,6 +68,12 @@ pub(super) const PLANTS: &[Plant] = &[
          delete from stock_movements where reservation_id = u(2006) and kind = 'release';
          update stock set reserved = reserved + 2",
     ),
+    tables(
+        "I9",
+        "update reservations set state = 'committed' where order_id = u(6);
+         update stock_movements set kind = 'commit', delta_on_hand = -2 where reservation_id = u(2006) and kind = 'release';
+         update stock set on_hand = on_hand - 2",
+    ),
     tables("I10", "select close(1, 'committed', 'commit', 2)"),
     tables(
         "I11",
@@ -217,6 +223,11 @@ pub(super) const PLANTS: &[Plant] = &[
     tables("I43", "update effects set provider_ref = 're_33' where name = 'refund:2:2'"),
     tables("I43", "update effects set provider_ref = 'TRK33' where name = 'label:3:1:1:buy'"),
     tables("I43", "update effects set provider_ref = 'msg_33@example.com' where name = 'mail:3'"),
+    tables(
+        "I45",
+        "delete from effects where name = 'pay_cancel:6';
+         update payments set state = 'requires_action' where order_id = u(6)",
+    ),
     tables("I44", "delete from jobs where kind = 'email'"),
     outside("I28-payments", |truth| drop_first(truth, "payments")),
     outside("I28-payments", |truth| truth["payments"][3]["amount_received"] = json!(1999)),
