@@ -18,6 +18,9 @@ macro_rules! points {
             $(#[serde(rename = $text)] $name,)*
         }
 
+        /// The names of all of them, for whoever has to leave none out.
+        pub const POINTS: &[&str] = &[$($text,)*];
+
         impl Point {
             /// Its name, as in rules.
             pub(crate) fn name(self) -> &'static str {

@@ -46,6 +46,7 @@ mod webhooks;
 mod wire;
 mod world;
 
+pub use faults::POINTS;
 pub use truth::TruthError;
 
 /// How long open connections may take to end after a stop; what lasts longer is cut.

@@ -11,6 +11,7 @@
 )]
 
 mod blackhole;
+mod boundaries;
 mod clock;
 mod cluster;
 mod commits;
@@ -28,6 +29,7 @@ mod recovery;
 mod retry_after;
 mod rolling;
 mod slow_disk;
+mod storm;
 mod wedge;
 
 use std::panic::AssertUnwindSafe;
@@ -51,11 +53,13 @@ const PROOFS: &[(&str, Proof)] = &[
     ("herd-delayed", |plan, report| herd_delayed::prove(plan, report).boxed_local()),
     ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
     ("crash", |plan, report| crash::prove(plan, report).boxed_local()),
+    ("boundaries", |plan, report| boundaries::prove(plan, report).boxed_local()),
     ("flush", |plan, report| flush::prove(plan, report).boxed_local()),
     ("poison", |plan, report| poison::prove(plan, report).boxed_local()),
     ("rolling", |plan, report| rolling::prove(plan, report).boxed_local()),
     ("redis-restart", |plan, report| outage::prove(Server::Redis, plan, report).boxed_local()),
     ("pg-restart", |plan, report| outage::prove(Server::Postgres, plan, report).boxed_local()),
+    ("storm", |plan, report| storm::prove(plan, report).boxed_local()),
     ("slow-disk", |plan, report| slow_disk::prove(plan, report).boxed_local()),
     ("clock", |plan, report| clock::prove(plan, report).boxed_local()),
     ("blackhole", |plan, report| blackhole::prove(plan, report).boxed_local()),

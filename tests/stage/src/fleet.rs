@@ -115,8 +115,8 @@ impl Fleet {
         let folder = folder();
         let command = || in_fleet(&folder, &environment);
         let (address, counterparty) = (free(), free());
-        let config =
-            configuration(&servers, &redis_url(&servers, setup.redis.as_ref()), address, counterparty);
+        let redis = redis_url(&servers, setup.redis.as_ref());
+        let config = configuration((&servers.database_url(), &redis), address, counterparty);
         std::fs::write(folder.path().join("fleet.toml"), config).unwrap();
         for arguments in [&["migrate"][..], &["catalog", "import", CATALOGUE]] {
             answer(&mut with(command(), arguments));
@@ -397,9 +397,13 @@ pub fn answer(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// As an operator would write it; what is not here has its default, leases and beats above all.
-fn configuration(servers: &Servers, redis: &SecretString, intake: SocketAddr, sandbox: SocketAddr) -> String {
-    let (postgres, smtp) = (servers.database_url(), free());
+/// As an operator would write it, for an intake and a sandbox at these addresses; what is not here has its default, leases and beats above all.
+pub fn configuration(
+    (postgres, redis): (&SecretString, &SecretString),
+    intake: SocketAddr,
+    sandbox: SocketAddr,
+) -> String {
+    let smtp = free();
     format!(
         r#"
 [postgres]

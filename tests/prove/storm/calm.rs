@@ -1,0 +1,143 @@
+//! The calm after a storm: nothing goes wrong any more, banks have spoken, people have decided, and all work is done.
+//!
+//! What was lost on the way arrives at last, days late by a shop's clock. Only then it is judged: by the product's own
+//! audit, against the sandbox's truth, and by what was given up.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use orderfleet::domain::order::Status;
+use orderfleet::ids::OrderId;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::world::{Who, World};
+
+/// The longest wait of a job that was put off again and again is far below this.
+const DRAINED_WITHIN: Duration = Duration::from_secs(150);
+/// Nothing may be left for so long: webhooks and the relay take milliseconds.
+const QUIET_FOR: Duration = Duration::from_millis(1_500);
+/// Between two looks at what is left.
+const LOOK: Duration = Duration::from_millis(400);
+/// Violations of which the words are kept, of one world.
+const WORDS: usize = 6;
+
+/// Waits until nothing is left undone; what is, otherwise.
+pub(crate) async fn drain(world: &World) -> Option<String> {
+    world.mend().await;
+    let mut random = StdRng::seed_from_u64(world.seed ^ 0xCA_1A);
+    let since = Instant::now();
+    let mut quiet: Option<Instant> = None;
+    while since.elapsed() < DRAINED_WITHIN {
+        banks_speak(world, &mut random).await;
+        people_decide(world).await;
+        if left(world).await == 0 {
+            if quiet.get_or_insert_with(Instant::now).elapsed() >= QUIET_FOR {
+                return None;
+            }
+        } else {
+            quiet = None;
+        }
+        sleep(LOOK).await;
+    }
+    let rows = world.rows("select kind, attempts, payload, run_at - now() as due from jobs limit 10").await;
+    Some(format!("{} jobs in the queue; rows: {}", world.queued().await, Value::from(rows)))
+}
+
+/// Jobs and copies that are not done. Copies first: a job that is done between the two looks has left its row by then.
+async fn left(world: &World) -> i64 {
+    let copies = i64::try_from(world.queued().await).unwrap();
+    copies + world.count("select count(*) from jobs").await
+}
+
+/// What is on its way at a bank arrives, or does not.
+async fn banks_speak(world: &World, random: &mut StdRng) {
+    let Some(truth) = world.outside(Method::GET, "/_sandbox/truth", String::new()).await else { return };
+    for (kind, waits) in [("payments", "processing"), ("refunds", "pending")] {
+        for one in truth[kind].as_array().into_iter().flatten().filter(|one| one["status"] == waits) {
+            let outcome = if random.random_bool(0.7) { "succeeded" } else { "failed" };
+            let path = format!("/_sandbox/{kind}/{}/{outcome}", one["id"].as_str().unwrap());
+            world.outside(Method::POST, &path, String::new()).await;
+        }
+    }
+}
+
+/// An order that waits aside keeps the job that buys its label waiting: somebody takes it up again.
+async fn people_decide(world: &World) {
+    let waiting = "select distinct o.id, o.resume_to from orders o join jobs j on j.kind = 'shipping-label'
+                    where o.status in ('on_hold', 'exception') and j.run_at > now()";
+    for row in world.rows(waiting).await {
+        let order = OrderId::from(row["id"].as_str().unwrap().parse::<Uuid>().unwrap());
+        let to = row["resume_to"].as_str().and_then(Status::named).unwrap();
+        let path = format!("/v1/orders/{order}/status");
+        let headers = [("if-match", "*".to_owned())];
+        let body = json!({"status": to.name()});
+        world.ask(Who::Manager, (Method::PUT, &path), &headers, Some(&body), &[200, 409]).await;
+    }
+}
+
+/// What the audit found, by invariant and in its words; none where all hold.
+pub(crate) async fn audit(world: &World, is_over: bool) -> (i64, Vec<String>) {
+    let mut command = Command::from(world.command());
+    command.args(["audit", "--json"]).args(is_over.then_some("--quiescent"));
+    let output = command.output().await.unwrap();
+    let Ok(report) = serde_json::from_slice::<Value>(&output.stdout) else {
+        return (1, vec![format!("no audit: {}", String::from_utf8_lossy(&output.stderr))]);
+    };
+    let mut words = Vec::new();
+    for check in report["checks"].as_array().unwrap().iter().filter(|check| check["outcome"] == "violated") {
+        for offender in check["sample"].as_array().into_iter().flatten().take(WORDS) {
+            words.push(format!("{} ({}): {offender}", check["id"].as_str().unwrap(), check["name"]));
+        }
+    }
+    (report["violations"].as_i64().unwrap(), words)
+}
+
+/// Every move that an order of this world made.
+pub(crate) async fn moves(world: &World) -> BTreeSet<String> {
+    let made = world
+        .rows("select distinct from_status || ' > ' || to_status as move from order_events where from_status is not null")
+        .await;
+    made.iter().map(|row| row["move"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What was given up, though each fault ends and every job has more attempts than faults can take. A refund may be refused
+/// for good where somebody gave a part of that money back at the provider's own page: a person is told.
+pub(crate) async fn given_up(world: &World) -> Vec<String> {
+    let mut dead = world.rows("select kind, code, detail, payload from dead_letters").await;
+    let elsewhere = world.rows("select distinct order_id from refunds where origin = 'external'").await;
+    let elsewhere: BTreeSet<String> = elsewhere
+        .iter()
+        .map(|row| OrderId::from(row["order_id"].as_str().unwrap().parse::<Uuid>().unwrap()).to_string())
+        .collect();
+    dead.retain(|letter| {
+        let order = letter["payload"]["order"].as_str().unwrap_or_default();
+        letter["kind"] != "refund" || letter["code"] != "refused" || !elsewhere.contains(order)
+    });
+    dead.iter().map(ToString::to_string).collect()
+}
+
+/// The whole life of the orders that are named in these words, for whoever has to find out.
+pub(crate) async fn timelines(world: &World, words: &[String]) -> String {
+    let mut named = BTreeSet::new();
+    for word in words
+        .iter()
+        .flat_map(|words| words.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_'))
+    {
+        if word.starts_with("ord_") {
+            named.insert(word);
+        }
+    }
+    let mut told = String::new();
+    for order in named.into_iter().take(3) {
+        let mut command = Command::from(world.command());
+        let output = command.args(["orders", "show", order]).output().await.unwrap();
+        told.push_str(&String::from_utf8_lossy(&output.stdout));
+    }
+    told
+}
