@@ -44,7 +44,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I28-refunds",
         name: "the provider's refunds are ours",
-        sentence: "Every refund at the provider is one of ours, of the same payment and amount and as far as ours, and the other way round.",
+        sentence: "Every refund at the provider is one of ours, of the same payment and amount and as far as ours, and the other way round; one that somebody made over there and that failed before we looked gave nothing back.",
         when: When::Quiescent,
         of: Of::Name,
         sql: "with theirs as (
@@ -60,8 +60,9 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                               else format('%s: %s %s of %s; ours is %s: %s %s of %s', t.status, t.amount, upper(t.currency), t.payment_id,
                                           o.state, o.amount, o.currency, o.payment_id) end
                 from theirs t full join ours o using (id)
-               where o.state is null or t.status is null or t.payment_id is distinct from o.payment_id or t.amount <> o.amount
-                  or upper(t.currency) <> o.currency or (t.status = 'succeeded') <> (o.state = 'succeeded')
+               where not (o.state is null and t.status in ('failed', 'canceled'))
+                 and (o.state is null or t.status is null or t.payment_id is distinct from o.payment_id or t.amount <> o.amount
+                      or upper(t.currency) <> o.currency or (t.status = 'succeeded') <> (o.state = 'succeeded'))
               union all
               select t.metadata ->> 'refund_id', string_agg(t.id, ', ' order by t.id)
                 from json_to_recordset($1::json -> 'refunds') as t (id text, metadata json)
