@@ -8,10 +8,10 @@
 //! looks the key up. Not knowing (Redis is away) lets in; the push will tell.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::debug;
@@ -47,8 +47,8 @@ impl Of {
     }
 }
 
-/// Somebody who tries: neither Redis nor this process keeps who it is.
-type Who = [u8; 16];
+/// Somebody who tries, as this process knows them. Two who share a number share their tries: one pair in billions.
+type Who = u64;
 
 /// A refusal: by which limit, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +60,23 @@ pub(super) struct TooMany {
 pub(super) struct Limits {
     customer: Option<Allowance>,
     address: Option<Allowance>,
+    /// Names them here: it costs a tenth of what the key does.
+    here: RandomState,
+    /// Names them in Redis, which is not told who they are.
     key: hmac::Key,
     memory: Mutex<Memory>,
 }
 
-/// A try that is being made: by whom, and what limits them.
-pub(super) struct Try(Vec<(Of, Who, Allowance)>);
+/// One who tries, and what limits them.
+struct One {
+    of: Of,
+    who: Who,
+    allowance: Allowance,
+    name: Vec<String>,
+}
+
+/// A try that is being made: by a customer, from an address.
+pub(super) struct Try([Option<One>; 2]);
 
 #[derive(Default)]
 struct Memory {
@@ -90,61 +101,70 @@ impl Limits {
         Self {
             customer: allowance(settings.customer_attempts),
             address: allowance(settings.address_attempts),
+            here: RandomState::new(),
             key: hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, KEY_NAME).as_ref()),
             memory: Mutex::default(),
         }
     }
 
     /// Who tries: a customer of a tenant and, where it is known, the network of their address.
-    pub(super) fn of(&self, tenant: &str, customer: &str, address: Option<&str>) -> Try {
-        let customer =
-            self.customer.map(|allowance| (Of::Customer, self.who(&["c", tenant, customer]), allowance));
-        let address = self.address.zip(address);
-        let address = address.map(|(allowance, address)| (Of::Address, self.who(&["a", address]), allowance));
-        Try([customer, address].into_iter().flatten().collect())
-    }
-
-    fn who(&self, parts: &[&str]) -> Who {
-        let mut hash = hmac::Context::with_key(&self.key);
-        for part in parts {
-            // The length first: ("ab", "c") and ("a", "bc") are two names.
-            hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        let tag = hash.sign();
-        let mut who = Who::default();
-        who.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
-        who
+    pub(super) fn of(&self, tenant: &str, customer: &str, address: Option<String>) -> Try {
+        let one = |of: Of, allowance: Option<Allowance>, name: Vec<String>| {
+            let who = self.here.hash_one((of, &name));
+            allowance.map(|allowance| One { of, who, allowance, name })
+        };
+        let names = vec![tenant.to_owned(), customer.to_owned()];
+        let address = address.and_then(|address| one(Of::Address, self.address, vec![address]));
+        Try([one(Of::Customer, self.customer, names), address])
     }
 
     /// Whether this try is one too many, by which limit and for how long.
     pub(super) async fn refuse(&self, queue: &Queue, visit: &Try) -> Option<TooMany> {
-        let asked = visit.0.iter().map(async |(of, who, allowance)| {
+        let mut refused: Option<TooMany> = None;
+        for one in visit.0.iter().flatten() {
             // Not in the match: the lock would be held for all of it.
-            let standing = self.memory().note(*who);
+            let standing = self.memory().note(one.who);
             let wait = match standing {
                 Standing::First => None,
                 Standing::Barred(wait) => Some(wait),
-                Standing::Again { before } => match queue.visit(&hex(who), *allowance, before).await {
-                    Ok(wait) => {
-                        self.memory().hear(*who, wait);
-                        wait
-                    }
-                    Err(error) => {
-                        debug!(%error, "a try was not counted");
-                        None
-                    }
-                },
+                Standing::Again { before } => self.count(queue, one, before).await,
             };
-            wait.map(|wait| TooMany { of: *of, wait })
-        });
-        join_all(asked).await.into_iter().flatten().max_by_key(|refused| refused.wait)
+            let told = wait.map(|wait| TooMany { of: one.of, wait });
+            refused = [refused, told].into_iter().flatten().max_by_key(|refused| refused.wait);
+        }
+        refused
+    }
+
+    /// Counts a try in Redis, where it may be one too many.
+    async fn count(&self, queue: &Queue, one: &One, before: i64) -> Option<Duration> {
+        match queue.visit(&self.name(one), one.allowance, before).await {
+            Ok(wait) => {
+                self.memory().hear(one.who, wait);
+                wait
+            }
+            Err(error) => {
+                debug!(%error, "a try was not counted");
+                None
+            }
+        }
+    }
+
+    /// How Redis knows them.
+    fn name(&self, one: &One) -> String {
+        let mut hash = hmac::Context::with_key(&self.key);
+        for part in std::iter::once(one.of.name()).chain(one.name.iter().map(String::as_str)) {
+            // The length first: ("ab", "c") and ("a", "bc") are two names.
+            hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        // Half of it is beyond guessing as well.
+        hex(&hash.sign().as_ref()[..16])
     }
 
     /// It was no try: whoever made it holds the intent already.
     pub(super) fn take_back(&self, visit: &Try) {
-        for (_, who, _) in &visit.0 {
-            if let Some(noted) = self.memory().find(*who) {
+        for one in visit.0.iter().flatten() {
+            if let Some(noted) = self.memory().find(one.who) {
                 noted.uncounted = noted.uncounted.saturating_sub(1);
             }
         }
@@ -204,7 +224,7 @@ impl Memory {
 mod tests {
     use super::*;
 
-    const ONE: Who = [1; 16];
+    const ONE: Who = 1;
 
     #[test]
     fn the_first_try_is_only_noted_and_told_with_the_next() {
@@ -231,7 +251,7 @@ mod tests {
         let mut memory = Memory::default();
         memory.note(ONE);
         for at in 0..3 * MOST {
-            memory.note(u128::try_from(at).unwrap().to_be_bytes());
+            memory.note(u64::try_from(at).unwrap() + 2);
         }
         assert!(memory.young.len() + memory.old.len() <= 2 * MOST);
         assert_eq!(memory.note(ONE), Standing::First);
@@ -241,9 +261,9 @@ mod tests {
     fn customers_tenants_and_addresses_are_told_apart() {
         let settings = crate::config::load(&crate::config::Sources::default()).unwrap().intake;
         let limits = Limits::new(&settings, &"a secret of at least thirty-two characters".to_owned().into());
-        let who = |tenant, customer, address| {
-            let who = limits.of(tenant, customer, address).0;
-            who.into_iter().map(|(_, who, _)| who).collect::<Vec<_>>()
+        let who = |tenant, customer, address: Option<&str>| {
+            let visit = limits.of(tenant, customer, address.map(str::to_owned));
+            visit.0.iter().flatten().map(|one| limits.name(one)).collect::<Vec<_>>()
         };
         let one = who("shop", "cus_7", Some("203.0.113.7"));
         assert_eq!(one, who("shop", "cus_7", Some("203.0.113.7")));

@@ -64,7 +64,7 @@ pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Re
     }
     let wait = door.held(&head.headers, wish.intent);
     let client = client::address(&caller, &head.headers, &head.extensions, &door.settings.trusted_proxies);
-    let visit = door.limits.of(&wish.tenant, &wish.customer, client.as_deref());
+    let visit = door.limits.of(&wish.tenant, &wish.customer, client);
     let taken = take_in(&door, wish, &visit).await?;
     Ok(answer(&door, &caller, taken, wait).await)
 }
