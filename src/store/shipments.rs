@@ -307,12 +307,13 @@ pub async fn max_days(tx: &mut Tx, method: &str, country: &str) -> Stored<Option
     Ok(days)
 }
 
-/// Facts of an order's newest label, for the mails that tell of it; null where there is none.
+/// Facts of an order's newest label, for the mails that tell of it; null where there is none. A voided one where there is no
+/// other: its parcel was scanned all the same, and the mail of that may be written when the order is called off.
 pub async fn label_facts(tx: &mut Tx, order: OrderId) -> Stored<Value> {
     let row = sqlx::query!(
         r#"/* shipments::label_facts */
-        select carrier, service, tracking_code from labels where order_id = $1 and voided_at is null
-         order by purchased_at desc limit 1"#,
+        select carrier, service, tracking_code from labels where order_id = $1
+         order by voided_at is null desc, purchased_at desc limit 1"#,
         order.uuid()
     )
     .fetch_optional(tx.conn())
