@@ -71,8 +71,9 @@ pub struct Effect {
     pub provider_ref: Option<String>,
 }
 
-/// Takes effects up: makes their rows where they are new, and marks those that are not settled as in flight. What is
-/// returned says how each stood before.
+/// Takes effects up: makes their rows where they are new, and marks those that were never sent as in flight. What was in
+/// flight already is in doubt from now on, until a receipt or a look says what became of it. What is returned says how each
+/// stood before.
 pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String, Effect>> {
     let mut sorted: Vec<&NewEffect> = effects.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
@@ -109,7 +110,9 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
         found.insert(effect.name.clone(), effect);
     }
     sqlx::query!(
-        "/* effects::begin */ update effects set state = 'in_flight' where name = any($1) and state in ('pending', 'unknown')",
+        r#"/* effects::begin */
+        update effects set state = case state when 'pending' then 'in_flight' else 'unknown' end
+         where name = any($1) and state in ('pending', 'in_flight')"#,
         &names
     )
     .execute(tx.conn())
@@ -180,6 +183,17 @@ pub async fn record(tx: &mut Tx, proofs: &[(Proof, i32)]) -> Stored<()> {
             .await?;
         }
     }
+    Ok(())
+}
+
+/// The call that took this effect up provably did nothing. That says nothing of an earlier one: an effect in doubt stays so.
+pub async fn not_sent(tx: &mut Tx, name: &str) -> Stored<()> {
+    sqlx::query!(
+        "/* effects::not_sent */ update effects set state = 'pending' where name = $1 and state = 'in_flight'",
+        name
+    )
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }
 

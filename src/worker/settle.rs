@@ -92,7 +92,7 @@ async fn mark<J: Job>(tx: &mut Tx, back: &Back<J>, failure: &Failure) -> Result<
         Class::Unknown => EffectState::Unknown,
         Class::Permanent | Class::Data => EffectState::Failed,
         Class::Snooze(_) | Class::Unavailable(_) | Class::Retry | Class::RetryAfter(_) => {
-            EffectState::Pending
+            return Ok(effects::not_sent(tx, name).await?);
         }
     };
     Ok(effects::mark(tx, name, state).await?)

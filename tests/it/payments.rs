@@ -369,3 +369,29 @@ async fn p17_an_event_that_met_a_fault_of_ours_is_worked_on_once_that_is_mended(
     house.execute("delete from dead_letters; delete from attempts").await.unwrap();
     house.end().await;
 }
+
+#[tokio::test]
+async fn a_call_that_may_have_worked_stays_in_doubt_though_the_next_is_sent_away() {
+    let house = house::plan().set(|settings| settings.stripe.timeout_ms = 400).open().await;
+    house
+        .execute(
+            "create table told (at bigint generated always as identity, state text);
+             create function tell() returns trigger language plpgsql as
+               $$ begin insert into told (state) values (new.state); return null; end $$;
+             create trigger tell after update on effects for each row when (new.name like 'pay_create:%')
+               execute function tell()",
+        )
+        .await
+        .unwrap();
+    // Still at work over there when it is asked again under the same key: that answer says nothing of the first request.
+    house.fault("stripe.create", json!({"delay": {"ms": 2_500}})).await;
+    house.buy("in-doubt").await;
+    house.settled().await;
+    let told = house.rows("select state from told order by at").await;
+    let told: Vec<&str> = told.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    let doubt = told.iter().position(|state| *state == "unknown").expect("the first call was never answered");
+    assert!(!told[doubt..].contains(&"pending"), "{told:?}");
+    assert_eq!(told.last(), Some(&"done"));
+    assert_eq!(house.truth("payments").await.len(), 1);
+    house.end().await;
+}
