@@ -3,14 +3,17 @@
 //! Deadlines are judged by the database's clock. A hold under question is marked `closing`, so that no payment is opened
 //! for it meanwhile; the mark goes with the hold, with an extension, or with this job's burial.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
+use super::email::Email;
 use super::order_lapse::OrderLapse;
 use super::payment_cancel::{self, Cancel, PaymentCancel};
-use super::settlement::{self, Books};
+use super::settlement::Books;
 use super::{Called, Job, Loaded, Rules};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
@@ -18,6 +21,7 @@ use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
+use crate::store::communications::{self, Telling};
 use crate::store::effects::Proof;
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::Order;
@@ -88,7 +92,7 @@ impl Job for ReservationExpiry {
         let payments: Vec<PaymentId> = open.iter().map(|(_, payment)| *payment).collect();
         let books = Books::open(tx, &ids, &payments).await?;
         let active = reservations::active(tx, &ids).await?;
-        let mut steps = Vec::with_capacity(jobs.len());
+        let (mut steps, mut over) = (Vec::with_capacity(jobs.len()), Vec::new());
         for loaded in jobs {
             let due_one = |held: &&Held| held.order == loaded.job.order && held.epoch == loaded.job.epoch;
             let hold = active.iter().find(due_one);
@@ -100,12 +104,20 @@ impl Job for ReservationExpiry {
                 (Some(hold), Some(order)) => {
                     let payment = open.iter().rev().find(|(of, _)| *of == order.id);
                     let payment = payment.and_then(|(_, id)| books.payments.get(id));
-                    due(tx, rules, loaded, (order, hold), payment).await?
+                    let asked = match payment {
+                        Some(payment) => due(tx, rules, loaded, (order, hold), payment).await?,
+                        None => None,
+                    };
+                    asked.unwrap_or_else(|| {
+                        over.push(Over { order, epoch: hold.epoch, cause: loaded.cause() });
+                        Step::Done
+                    })
                 }
                 _ => Step::Done,
             };
             steps.push(step);
         }
+        expire(tx, &over).await?;
         Ok(steps)
     }
 
@@ -155,47 +167,69 @@ impl Job for ReservationExpiry {
     }
 }
 
-/// A hold whose time is over: released at once where no payment is open, else asked for, until the grace is over.
+/// A hold whose time is over, while a payment of it is open: asked for, until the grace is over. None where the provider
+/// does not know the payment yet: its secret is not handed out any more once the hold is gone.
 async fn due(
     tx: &mut Tx,
     rules: &Rules,
     loaded: &Loaded<ReservationExpiry>,
     (order, hold): (&Order, &Held),
-    payment: Option<&Payment>,
-) -> Result<Step<Ask>, Failure> {
-    if let Some(payment) = payment
-        && let Some(cancel) = payment_cancel::plan(tx, payment, loaded.id).await?
-    {
-        let grace =
-            i64::try_from(rules.orders.settlement_grace_seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
-        if hold.closing_ms.is_some_and(|asked_for| asked_for > grace) {
-            unasked(tx, (order, hold.epoch), "settlement_grace", &loaded.cause()).await?;
-            return Ok(Step::Done);
-        }
-        reservations::mark_closing(tx, order.id).await?;
-        return Ok(Step::Call(Ask {
-            cancel,
-            may_extend: hold.extensions_left > 0,
-            is_last: hold.longest_left_ms <= 0,
-        }));
+    payment: &Payment,
+) -> Result<Option<Step<Ask>>, Failure> {
+    let Some(cancel) = payment_cancel::plan(tx, payment, loaded.id).await? else { return Ok(None) };
+    let grace =
+        i64::try_from(rules.orders.settlement_grace_seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
+    if hold.closing_ms.is_some_and(|asked_for| asked_for > grace) {
+        unasked(tx, (order, hold.epoch), "settlement_grace", &loaded.cause()).await?;
+        return Ok(Some(Step::Done));
     }
-    // A payment that the provider does not know yet hands out no secret once the hold is gone.
-    expire(tx, order, hold.epoch, &loaded.cause()).await?;
-    Ok(Step::Done)
+    reservations::mark_closing(tx, order.id).await?;
+    Ok(Some(Step::Call(Ask {
+        cancel,
+        may_extend: hold.extensions_left > 0,
+        is_last: hold.longest_left_ms <= 0,
+    })))
 }
 
-/// The stock goes back, and the customer learns that the order can still be paid. False where nothing was held.
-async fn expire(tx: &mut Tx, order: &Order, epoch: i32, cause: &str) -> Result<bool, Failure> {
-    if reservations::end(tx, &[order.id], End::Expired).await? == 0 {
-        return Ok(false);
+/// A hold that ends now.
+struct Over<'a> {
+    order: &'a Order,
+    epoch: i32,
+    cause: String,
+}
+
+/// The stock goes back, and the customers learn that their orders can still be paid: one statement a table, because after a
+/// sale thousands of holds end in one second. Answers how many there were.
+async fn expire(tx: &mut Tx, over: &[Over<'_>]) -> Result<u64, Failure> {
+    if over.is_empty() {
+        return Ok(0);
     }
-    orders::changed(tx, &[order.id], cause).await?;
-    if order.status == Status::PendingPayment {
-        let once = Once::Hold(order.id.uuid(), epoch);
-        settlement::tell(tx, order.id, Notice::ReservationExpired, once, cause).await?;
-        jobs::insert(tx, vec![OrderLapse::of(order, cause)]).await?;
+    let ids: Vec<OrderId> = over.iter().map(|over| over.order.id).collect();
+    let ended = reservations::end(tx, &ids, End::Expired).await?;
+    if ended == 0 {
+        return Ok(0);
     }
-    Ok(true)
+    let changes: Vec<(OrderId, String)> =
+        over.iter().map(|over| (over.order.id, over.cause.clone())).collect();
+    orders::changed_each(tx, &changes).await?;
+    let unpaid: Vec<&Over<'_>> =
+        over.iter().filter(|over| over.order.status == Status::PendingPayment).collect();
+    let told = communications::notify(tx, unpaid.iter().map(|over| over.telling()).collect()).await?;
+    let cause_of: HashMap<OrderId, &str> =
+        unpaid.iter().map(|over| (over.order.id, over.cause.as_str())).collect();
+    let mails = told.into_iter().map(|(order, communication)| {
+        NewJob::of(&Email { communication }, cause_of.get(&order).copied().unwrap_or_default())
+    });
+    let lapses = unpaid.iter().map(|over| OrderLapse::of(over.order, &over.cause));
+    jobs::insert(tx, mails.chain(lapses).collect()).await?;
+    Ok(ended)
+}
+
+impl Over<'_> {
+    fn telling(&self) -> Telling {
+        let once = Once::Hold(self.order.id.uuid(), self.epoch);
+        Telling { order: self.order.id, notice: Notice::ReservationExpired, once, facts: json!({}) }
+    }
 }
 
 /// The provider gave no answer for too long: the hold is released all the same.
@@ -212,7 +246,7 @@ pub(super) async fn end_unasked(
     (kind, detail): (&str, &str),
     cause: &str,
 ) -> Result<(), Failure> {
-    if !expire(tx, order, epoch, cause).await? {
+    if expire(tx, &[Over { order, epoch, cause: cause.to_owned() }]).await? == 0 {
         return Ok(());
     }
     exceptions::open(tx, order.id, kind, Severity::Warning, detail).await?;
@@ -274,7 +308,8 @@ async fn answered(
                     .await?;
                 cancel_open(tx, order.id, &cause).await?;
             }
-            expire(tx, order, called.loaded.job.epoch, &cause).await?;
+            let epoch = called.loaded.job.epoch;
+            expire(tx, &[Over { order, epoch, cause }]).await?;
             Ok(Verdict::Done)
         }
     }

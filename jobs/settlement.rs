@@ -25,11 +25,12 @@ use crate::domain::payment::{Match, State, compare};
 use crate::domain::refund::Origin;
 use crate::ids::{OrderId, PaymentId};
 use crate::job::{Failure, NewJob};
+use crate::store::communications::{self, Telling};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::payments::{self, Payment, Role};
 use crate::store::reservations::{self, Again, End, HoldFor};
-use crate::store::{Tx, communications, coupons, jobs};
+use crate::store::{Tx, coupons, jobs};
 
 /// What a provider said of a payment, in our words.
 #[derive(Clone, Debug)]
@@ -347,9 +348,9 @@ pub(super) async fn tell_with(
     facts: Value,
     cause: &str,
 ) -> Result<(), Failure> {
-    if let Some(communication) = communications::notify(tx, order, notice, once, facts).await? {
-        jobs::insert(tx, vec![NewJob::of(&Email { communication }, cause)]).await?;
-    }
+    let told = communications::notify(tx, vec![Telling { order, notice, once, facts }]).await?;
+    let mails = told.into_iter().map(|(_, communication)| NewJob::of(&Email { communication }, cause));
+    jobs::insert(tx, mails.collect()).await?;
     Ok(())
 }
 

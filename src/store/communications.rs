@@ -1,46 +1,107 @@
 //! Notices and the mails that they become. One for each kind, key and recipient, whatever asks for it again.
 
+use std::collections::HashMap;
+
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{StoreError, Stored, Tx, exactly};
 use crate::domain::notice::{Notice, Once};
 use crate::ids::{CommunicationId, OrderId};
 
-/// Decides that somebody is told something. None where that was decided before.
-pub async fn notify(
-    tx: &mut Tx,
-    order: OrderId,
-    notice: Notice,
-    once: Once,
-    facts: Value,
-) -> Stored<Option<CommunicationId>> {
-    let customer = sqlx::query_scalar!(
-        "/* communications::notify */ select customer from orders where id = $1",
-        order.uuid()
+/// What somebody is to be told of an order.
+#[derive(Clone, Debug)]
+pub struct Telling {
+    /// Which order; its customer is told.
+    pub order: OrderId,
+    /// What.
+    pub notice: Notice,
+    /// What it is told once for.
+    pub once: Once,
+    /// What the order's rows do not hold.
+    pub facts: Value,
+}
+
+/// Decides that these are told. Answers which of them are new, with their order: the others were decided before.
+pub async fn notify(tx: &mut Tx, tellings: Vec<Telling>) -> Stored<Vec<(OrderId, CommunicationId)>> {
+    if tellings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let orders: Vec<Uuid> = tellings.iter().map(|telling| telling.order.uuid()).collect();
+    let customers = sqlx::query!(
+        r#"/* communications::notify */
+        select id, coalesce(customer ->> 'email', '') as "email!", coalesce(customer ->> 'locale', 'en') as "locale!"
+          from orders where id = any($1)"#,
+        &orders
     )
-    .fetch_one(tx.conn())
+    .fetch_all(tx.conn())
     .await?;
-    let recipient = customer["email"].as_str().unwrap_or_default();
-    let locale = customer["locale"].as_str().unwrap_or("en");
-    let hash = digest(&SHA256, recipient.trim().to_lowercase().as_bytes());
-    let row = sqlx::query!(
+    let customers: HashMap<Uuid, (String, String)> =
+        customers.into_iter().map(|row| (row.id, (row.email, row.locale))).collect();
+    let mut rows: Vec<Row> =
+        tellings.into_iter().filter_map(|telling| Row::of(telling, &customers)).collect();
+    // Sorted by the key that others conflict on: two slices that insert in different orders would deadlock.
+    rows.sort_by(|a, b| (a.kind, &a.key, &a.hash).cmp(&(b.kind, &b.key, &b.hash)));
+    insert(tx, rows).await
+}
+
+/// A notice's row, before it is written.
+struct Row {
+    order: Uuid,
+    kind: &'static str,
+    key: String,
+    recipient: String,
+    hash: Vec<u8>,
+    locale: String,
+    facts: Value,
+}
+
+impl Row {
+    /// None where there is no such order.
+    fn of(telling: Telling, customers: &HashMap<Uuid, (String, String)>) -> Option<Self> {
+        let (recipient, locale) = customers.get(&telling.order.uuid())?.clone();
+        Some(Self {
+            order: telling.order.uuid(),
+            kind: telling.notice.name(),
+            key: telling.once.key(),
+            hash: digest(&SHA256, recipient.trim().to_lowercase().as_bytes()).as_ref().to_vec(),
+            recipient,
+            locale,
+            facts: telling.facts,
+        })
+    }
+}
+
+async fn insert(tx: &mut Tx, rows: Vec<Row>) -> Stored<Vec<(OrderId, CommunicationId)>> {
+    let ids: Vec<Uuid> = rows.iter().map(|_| CommunicationId::new().uuid()).collect();
+    let orders: Vec<Uuid> = rows.iter().map(|row| row.order).collect();
+    let kinds: Vec<String> = rows.iter().map(|row| row.kind.to_owned()).collect();
+    let keys: Vec<String> = rows.iter().map(|row| row.key.clone()).collect();
+    let recipients: Vec<String> = rows.iter().map(|row| row.recipient.clone()).collect();
+    let hashes: Vec<Vec<u8>> = rows.iter().map(|row| row.hash.clone()).collect();
+    let locales: Vec<String> = rows.iter().map(|row| row.locale.clone()).collect();
+    let facts: Vec<Value> = rows.into_iter().map(|row| row.facts).collect();
+    let added = sqlx::query!(
         r#"/* communications::notify */
         insert into communications (id, order_id, kind, dedupe_key, recipient, recipient_hash, locale, facts, state)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, 'queued')
-        on conflict (kind, dedupe_key, recipient_hash) do nothing returning id"#,
-        CommunicationId::new().uuid(),
-        order.uuid(),
-        notice.name(),
-        once.key(),
-        recipient,
-        hash.as_ref(),
-        locale,
-        facts
+        select id, order_id, kind, dedupe_key, recipient, recipient_hash, locale, facts, 'queued'
+          from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::jsonb[])
+               as n(id, order_id, kind, dedupe_key, recipient, recipient_hash, locale, facts)
+        on conflict (kind, dedupe_key, recipient_hash) do nothing
+        returning id, order_id as "order_id!""#,
+        &ids,
+        &orders,
+        &kinds,
+        &keys,
+        &recipients,
+        &hashes,
+        &locales,
+        &facts
     )
-    .fetch_optional(tx.conn())
+    .fetch_all(tx.conn())
     .await?;
-    Ok(row.map(|row| row.id.into()))
+    Ok(added.into_iter().map(|row| (row.order_id.into(), row.id.into())).collect())
 }
 
 /// A notice that is to be sent.

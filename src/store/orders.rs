@@ -16,7 +16,8 @@ use crate::ids::{IntentId, OrderId};
 mod moves;
 
 pub use moves::{
-    Move, advance, cancel, capture, changed, move_by_hand, refund, request_cancel, resume_elsewhere,
+    Move, advance, cancel, capture, changed, changed_each, move_by_hand, refund, request_cancel,
+    resume_elsewhere,
 };
 
 /// An order that is to be made.

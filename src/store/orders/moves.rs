@@ -167,3 +167,22 @@ pub async fn changed(tx: &mut Tx, ids: &[OrderId], cause: &str) -> Stored<()> {
     }
     Ok(())
 }
+
+/// The same for many, each with its own cause.
+pub async fn changed_each(tx: &mut Tx, changes: &[(OrderId, String)]) -> Stored<()> {
+    let (ids, causes): (Vec<Uuid>, Vec<String>) =
+        changes.iter().map(|(id, cause)| (id.uuid(), cause.clone())).unzip();
+    sqlx::query!(
+        r#"/* orders::changed_each */
+        update orders o set actor = 'system', cause = n.cause
+          from unnest($1::uuid[], $2::text[]) as n(id, cause) where o.id = n.id"#,
+        &ids,
+        &causes
+    )
+    .execute(tx.conn())
+    .await?;
+    for (id, _) in changes {
+        tx.touch_order(*id);
+    }
+    Ok(())
+}
