@@ -10,6 +10,7 @@
     reason = "a proof that cannot go on should say so, and these are no test functions to clippy"
 )]
 
+mod audit;
 mod blackhole;
 mod boundaries;
 mod clock;
@@ -17,6 +18,7 @@ mod cluster;
 mod commits;
 mod crash;
 mod envelopes;
+mod expiry;
 mod fence;
 mod flush;
 mod full;
@@ -45,12 +47,14 @@ type Proof = fn(Plan, &mut Report) -> LocalBoxFuture<'_, ()>;
 
 /// Every proof, by its name on the command line.
 const PROOFS: &[(&str, Proof)] = &[
+    ("audit", |plan, report| audit::prove(plan, report).boxed_local()),
     ("commits", |plan, report| commits::prove(plan, report).boxed_local()),
     ("full", |plan, report| full::prove(plan, report).boxed_local()),
     ("herd", |plan, report| herd::prove(plan, report).boxed_local()),
     // One of its drivers, as a process of its own.
     ("herd-driver", |plan, report| herd::drive(plan, report).boxed_local()),
     ("herd-delayed", |plan, report| herd_delayed::prove(plan, report).boxed_local()),
+    ("expiry", |plan, report| expiry::prove(plan, report).boxed_local()),
     ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
     ("crash", |plan, report| crash::prove(plan, report).boxed_local()),
     ("boundaries", |plan, report| boundaries::prove(plan, report).boxed_local()),
