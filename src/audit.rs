@@ -7,16 +7,16 @@
 //! It must never write, never ask a provider, and never show personal data: ids, codes and amounts only.
 
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use crate::ids::{CommunicationId, IntentId, JobId, OrderId, PaymentId, ReservationId, ShipmentId};
-use crate::store::{Store, Stored};
+use crate::store::{Store, StoreError, Stored};
 use crate::time::Stopwatch;
 
 mod absent;
 mod goods;
 mod history;
+mod look;
 mod money;
 mod notices;
 mod outside;
@@ -25,18 +25,14 @@ mod render;
 mod truth;
 mod work;
 
+use look::Found;
 pub use render::render;
 pub use truth::{Truth, TruthError};
 
 /// Offenders that are listed of one check: enough to see the pattern, few enough to read. All of them are counted.
 const LISTED: usize = 20;
-/// Each statement reads whole tables, which the ten seconds of a job's statement are not made for; and one session may
-/// sort in memory what the fleet's many could not.
-const SESSION: &str = "set local statement_timeout = '5min'; set local work_mem = '128MB'; \
-    set local enable_hashjoin = on; set local enable_mergejoin = on; set local enable_material = on; \
-    set local enable_seqscan = on";
-/// One moment for all checks: two that looked at different ones could both be right and contradict each other.
-const SNAPSHOT: &str = "begin isolation level repeatable read read only";
+/// What is neither looked at nor left out for a reason must not pass for held.
+const NOT_LOOKED_AT: StoreError = StoreError::Rows { statement: "audit::look", wanted: 1, got: 0 };
 
 /// When an invariant has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +80,8 @@ struct Invariant {
     sentence: &'static str,
     when: When,
     of: Of,
-    /// Selects (id, detail) of each offender.
+    /// Selects (id, detail) of each offender. Several invariants may name one statement, so that a big table is read once:
+    /// then it also selects whose offender that is, as its third column.
     sql: &'static str,
 }
 
@@ -112,6 +109,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// Offenders of all of them.
     pub violations: u64,
+    /// How long all of it took, in milliseconds.
+    pub millis: i64,
 }
 
 /// One invariant, judged.
@@ -126,7 +125,7 @@ pub struct Check {
     /// Whether it is.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// How long it took, in milliseconds.
+    /// How long its statement took, in milliseconds; some judge several invariants.
     pub millis: i64,
 }
 
@@ -161,19 +160,20 @@ pub struct Offender {
 
 /// Judges everything that `scope` allows, in one snapshot.
 pub async fn run(store: &Store, scope: Scope) -> Stored<Report> {
+    let since = Stopwatch::start();
     let truth = scope.truth.as_ref().map(Truth::rows);
-    let mut snapshot = store.pool().begin_with(SNAPSHOT).await?;
-    sqlx::raw_sql(SESSION).execute(&mut *snapshot).await?;
-    let mut checks = Vec::new();
-    for invariant in tables() {
-        checks.push(judge(&mut snapshot, invariant, None, reason_to_skip(invariant, &scope)).await?);
+    let all: Vec<&'static Invariant> = tables().chain(outside::INVARIANTS).collect();
+    let passes = look::passes(&all, |invariant| reason_to_skip(invariant, &scope).is_none());
+    let mut found = look::look(store, &passes, truth.as_deref()).await?;
+    let mut checks = Vec::with_capacity(all.len() + absent::ABSENT.len());
+    for invariant in all {
+        let Found { outcome, millis } = match reason_to_skip(invariant, &scope) {
+            Some(reason) => Found { outcome: Outcome::NotApplicable { reason }, millis: 0 },
+            None => found.remove(invariant.id).ok_or(NOT_LOOKED_AT)?,
+        };
+        let Invariant { id, name, sentence, .. } = *invariant;
+        checks.push(Check { id, name, sentence, outcome, millis });
     }
-    for invariant in outside::INVARIANTS {
-        let no_sandbox = scope.truth.is_none().then_some("no sandbox");
-        let skip = no_sandbox.or(reason_to_skip(invariant, &scope));
-        checks.push(judge(&mut snapshot, invariant, truth.as_deref(), skip).await?);
-    }
-    snapshot.rollback().await?;
     checks.extend(absent::ABSENT.iter().map(|absent| Check {
         id: absent.id,
         name: absent.name,
@@ -182,7 +182,7 @@ pub async fn run(store: &Store, scope: Scope) -> Stored<Report> {
         millis: 0,
     }));
     let violations = checks.iter().map(|check| check.outcome.count()).sum();
-    Ok(Report { checks, violations })
+    Ok(Report { checks, violations, millis: since.elapsed_ms() })
 }
 
 impl Outcome {
@@ -211,46 +211,12 @@ fn tables() -> impl Iterator<Item = &'static Invariant> {
 }
 
 fn reason_to_skip(invariant: &Invariant, scope: &Scope) -> Option<&'static str> {
+    let needs_truth = outside::INVARIANTS.iter().any(|outside| outside.id == invariant.id);
+    if needs_truth && scope.truth.is_none() {
+        return Some("no sandbox");
+    }
     let waits = invariant.when == When::Quiescent && !scope.quiescent;
     waits.then_some("holds only once the queues are drained")
-}
-
-async fn judge(
-    snapshot: &mut PgConnection,
-    invariant: &Invariant,
-    truth: Option<&str>,
-    skip: Option<&'static str>,
-) -> Stored<Check> {
-    let since = Stopwatch::start();
-    let outcome = match skip {
-        Some(reason) => Outcome::NotApplicable { reason },
-        None => look(snapshot, invariant, truth).await?,
-    };
-    let Invariant { id, name, sentence, .. } = *invariant;
-    Ok(Check { id, name, sentence, outcome, millis: since.elapsed_ms() })
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "one frame around statements of a table; the planted violation of each proves that it runs and finds"
-)]
-async fn look(snapshot: &mut PgConnection, invariant: &Invariant, truth: Option<&str>) -> Stored<Outcome> {
-    let Invariant { id, sql, of, .. } = *invariant;
-    let framed = format!(
-        "/* audit::{id} */ with offenders (id, detail) as ({sql})
-         select id::text, detail, count(*) over () from offenders order by 1, 2 limit {LISTED}"
-    );
-    let query = sqlx::query_as::<_, (String, String, i64)>(AssertSqlSafe(framed));
-    let query = match truth {
-        Some(rows) => query.bind(rows),
-        None => query,
-    };
-    let found = query.fetch_all(snapshot).await?;
-    let Some(count) = found.first().map(|(_, _, count)| *count) else {
-        return Ok(Outcome::Held);
-    };
-    let sample = found.into_iter().map(|(id, detail, _)| Offender { id: of.show(id), detail }).collect();
-    Ok(Outcome::Violated { count: u64::try_from(count).unwrap_or(u64::MAX), sample })
 }
 
 /// SQL for the public form of an id (`ord_01J…`), as jobs carry it in their payloads: see `ids`.

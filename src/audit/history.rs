@@ -2,6 +2,44 @@
 
 use super::{Invariant, Of, When, public_id};
 
+/// I15, I16 and I17 in one scan of the biggest table. Sorting it, to look at each event beside the one before, takes three
+/// times as long as everything here. So an order's way is written as a number instead: each status is five bits, and the
+/// event `seq` has its place in it. Where the events say that they came to must be where they say that they left, moved by
+/// one place, with the last status on top. Twelve places fit, which is more than an order ever had; a longer way is sorted.
+const EVENTS: &str = "with codes as (select status, row_number() over (order by status) as code from order_statuses),
+    moves as (
+      select l.from_status, l.to_status, f.code as from_code, t.code as to_code
+        from legal_transitions l join codes f on f.status = l.from_status join codes t on t.status = l.to_status
+      union all select '', status, null, code from codes where status = 'pending_payment'),
+    walked as (
+      select e.order_id, count(*) as n, min(e.seq) as first, max(e.seq) as last,
+             bit_or(m.from_code << 5 * (e.seq - 2)) filter (where e.seq between 2 and 12) as left_from,
+             bit_or(m.to_code << 5 * (e.seq - 1)) filter (where e.seq <= 12) as came_to,
+             min(format('event %s: from %s to %s', e.seq, coalesce(e.from_status, 'nothing'), e.to_status))
+               filter (where m.to_code is null) as illegal
+        from order_events e left join moves m on m.from_status = coalesce(e.from_status, '') and m.to_status = e.to_status
+       group by e.order_id),
+    stands as (
+      select w.*, case when last <= 12 then came_to >> 5 * (last - 1) & 31
+                       else (select c.code from order_events e join codes c on c.status = e.to_status
+                              where e.order_id = w.order_id and e.seq = w.last) end as at
+        from walked w),
+    judged as (
+      select o.id, o.status, o.status_seq, s.n, s.first, s.last, s.illegal, c.status as at,
+             o.status is distinct from c.status as is_elsewhere,
+             s.n is distinct from o.status_seq or s.first <> 1 or s.last <> o.status_seq as is_gapped,
+             case when s.last <= 12 then coalesce(s.left_from, 0) | (s.at << 5 * (s.last - 1)) <> s.came_to
+                  else exists (select from (select from_status, lag(to_status) over (order by seq) as before from order_events
+                                             where order_id = o.id) as e where from_status is distinct from before) end as is_broken
+        from orders o left join stands s on s.order_id = o.id left join codes c on c.code = s.at),
+    odd as materialized (select * from judged where is_elsewhere or is_gapped or is_broken or illegal is not null)
+    select id, format('%s, but the last event says %s', status, coalesce(at, 'nothing')), 'I15' from odd where is_elsewhere
+    union all
+    select id, format('at %s, with %s events from %s to %s', status_seq, coalesce(n, 0), first, last), 'I16' from odd where is_gapped
+    union all
+    select id, coalesce(illegal, 'an event does not begin where the one before ended'), 'I17' from odd
+     where illegal is not null or is_broken and not is_gapped";
+
 pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I11",
@@ -56,11 +94,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         sentence: "An order stands where its last event took it.",
         when: When::Always,
         of: Of::Order,
-        sql: "select o.id, format('%s, but the last event says %s', o.status, coalesce(e.to_status, 'nothing'))
-                from orders o
-                left join (select distinct on (order_id) order_id, to_status from order_events
-                            order by order_id, seq desc) e on e.order_id = o.id
-               where e.to_status is distinct from o.status",
+        sql: EVENTS,
     },
     Invariant {
         id: "I16",
@@ -68,11 +102,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         sentence: "An order's events are numbered from 1 without a gap, up to the number that the order has.",
         when: When::Always,
         of: Of::Order,
-        sql: "select o.id, format('at %s, with %s events from %s to %s', o.status_seq, coalesce(e.n, 0), e.first, e.last)
-                from orders o
-                left join (select order_id, count(*) as n, min(seq) as first, max(seq) as last from order_events
-                            group by order_id) e on e.order_id = o.id
-               where e.n is distinct from o.status_seq or e.first <> 1 or e.last <> o.status_seq",
+        sql: EVENTS,
     },
     Invariant {
         id: "I17",
@@ -80,13 +110,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         sentence: "An order began by awaiting its payment, and each later event begins where the last ended and is legal.",
         when: When::Always,
         of: Of::Order,
-        sql: "select e.order_id, format('event %s: from %s to %s, after %s', e.seq, coalesce(e.from_status, 'nothing'), e.to_status,
-                                       coalesce(e.before, 'nothing'))
-                from (select order_id, seq, from_status, to_status,
-                             lag(to_status) over (partition by order_id order by seq) as before from order_events) e
-                left join legal_transitions l on l.from_status = e.from_status and l.to_status = e.to_status
-               where e.from_status is distinct from e.before
-                  or (e.before is null and e.to_status <> 'pending_payment') or (e.before is not null and l.to_status is null)",
+        sql: EVENTS,
     },
     Invariant {
         id: "I18",

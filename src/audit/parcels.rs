@@ -22,14 +22,15 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         sentence: "An order whose goods left the house has a label, and its money is captured.",
         when: When::Always,
         of: Of::Order,
-        sql: "select o.id, format('%s, %s labels, captured %s of %s', o.status, coalesce(l.live, 0), coalesce(p.captured, 0), o.total_minor)
-                from orders o
-                join order_statuses s on s.status = coalesce(o.resume_to, o.status) and s.has_shipped
-                left join (select order_id, count(*) as live from labels where voided_at is null group by order_id) l
-                     on l.order_id = o.id
-                left join (select order_id, sum(captured_minor) as captured from payments
-                            where role = 'primary' and state = 'captured' group by order_id) p on p.order_id = o.id
-               where l.live is null or (o.total_minor > 0 and p.captured is null)",
+        sql: "with shipped as (
+                select o.id, o.status, o.total_minor from orders o
+                  join order_statuses s on s.status = coalesce(o.resume_to, o.status) and s.has_shipped)
+              select o.id, format('%s, without a live label', o.status) from shipped o
+               where not exists (select from labels l where l.order_id = o.id and l.voided_at is null)
+              union all
+              select o.id, format('%s, and none of %s is captured', o.status, o.total_minor) from shipped o
+               where o.total_minor > 0 and not exists (
+                       select from payments p where p.order_id = o.id and p.role = 'primary' and p.state = 'captured')",
     },
     Invariant {
         id: "I37",

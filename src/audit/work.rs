@@ -11,11 +11,13 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         of: Of::Name,
         sql: "select i.provider || ' ' || i.event_id, format('%s of %s is applied, but nothing tells what it changed', i.type, i.object_id)
                 from inbox i
-               where i.state = 'applied' and case i.provider
-                       when 'easypost' then not exists (select from tracking_events e
-                                                         where e.provider = i.provider and e.event_id = i.event_id)
-                       else not exists (select from applied_signals s
-                                         where s.provider = i.provider and s.object_id = i.object_id) end",
+               where i.state = 'applied' and i.provider = 'easypost'
+                 and not exists (select from tracking_events e where e.provider = i.provider and e.event_id = i.event_id)
+              union all
+              select i.provider || ' ' || i.event_id, format('%s of %s is applied, but nothing tells what it changed', i.type, i.object_id)
+                from inbox i
+               where i.state = 'applied' and i.provider <> 'easypost'
+                 and not exists (select from applied_signals s where s.provider = i.provider and s.object_id = i.object_id)",
     },
     Invariant {
         id: "I27",
@@ -43,9 +45,9 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         of: Of::Name,
         sql: "select e.name, format('%s since %s', e.state, to_char(e.created_at, 'YYYY-MM-DD HH24:MI:SSOF'))
                 from effects e
-                left join jobs j on j.id = e.job_id
-                left join dead_letters d on d.job_id = e.job_id
-               where e.state in ('pending', 'in_flight', 'unknown') and j.id is null and d.id is null
+               where e.state in ('pending', 'in_flight', 'unknown')
+                 and not exists (select from jobs j where j.id = e.job_id)
+                 and not exists (select from dead_letters d where d.job_id = e.job_id)
                  and not (e.name like any (array['pay_cancel:%', 'pay_capture:%']) and exists (
                        select from payments p where p.provider_payment_id = e.request ->> 'payment_intent'
                                                 and p.state in ('cancelled', 'captured')))",
@@ -98,19 +100,19 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         when: When::Quiescent,
         of: Of::Name,
         sql: "select e.name, format('%s is known to nobody', e.provider_ref)
-                from effects e left join payments p on p.provider_payment_id = e.provider_ref
-               where e.state = 'done' and e.name like 'pay_create:%' and p.id is null
+                from effects e where e.state = 'done' and e.name like 'pay_create:%'
+                 and not exists (select from payments p where p.provider_payment_id = e.provider_ref)
               union all
               select e.name, format('%s is known to nobody', e.provider_ref)
-                from effects e left join refunds r on r.provider_refund_id = e.provider_ref
-               where e.state = 'done' and e.name like 'refund:%' and r.id is null
+                from effects e where e.state = 'done' and e.name like 'refund:%'
+                 and not exists (select from refunds r where r.provider_refund_id = e.provider_ref)
               union all
               select e.name, format('%s is known to nobody', e.provider_ref)
-                from effects e left join labels l on l.tracking_code = e.provider_ref
-               where e.state = 'done' and e.name like 'label:%:buy' and l.id is null
+                from effects e where e.state = 'done' and e.name like 'label:%:buy'
+                 and not exists (select from labels l where l.tracking_code = e.provider_ref)
               union all
               select e.name, format('%s went out, but does not count as sent', e.provider_ref)
-                from effects e left join communications c on c.message_id = e.provider_ref and c.state = 'sent'
-               where e.state = 'done' and e.name like 'mail:%' and c.id is null",
+                from effects e where e.state = 'done' and e.name like 'mail:%'
+                 and not exists (select from communications c where c.message_id = e.provider_ref and c.state = 'sent')",
     },
 ];

@@ -108,6 +108,9 @@ pub(super) const PLANTS: &[Plant] = &[
         "update order_events set to_status = 'confirmed' where order_id = u(3) and seq = 2;
          update order_events set from_status = 'confirmed' where order_id = u(3) and seq = 3",
     ),
+    // Legal moves, which do not follow from each other: of a short way and of a long one.
+    tables("I17", "update order_events set from_status = 'confirmed' where order_id = u(3) and seq = 3"),
+    tables("I17", "update order_events set from_status = 'exception' where order_id = u(9) and seq = 13"),
     tables("I18", "alter table order_events disable trigger order_events_append_only"),
     tables("I18", "drop trigger orders_moved on orders"),
     tables(
