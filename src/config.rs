@@ -216,6 +216,8 @@ pub struct WorkerSettings {
     pub relay_ms: u64,
     /// How often relayed rows are compared with what the queue knows.
     pub reaper_ms: u64,
+    /// From which hour of the day, by UTC, the night is audited; 24 is never.
+    pub audit_hour: u8,
 }
 
 /// What an order may take.

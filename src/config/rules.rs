@@ -11,7 +11,7 @@ use super::load::Values;
 use super::{MOST_PARTITIONS, RedisMode, RedisSettings, Settings};
 
 /// Where 0 says something: no extension, no waiting, no limit, no grace, any free port.
-const ZERO_IS_MEANT: [&str; 8] = [
+const ZERO_IS_MEANT: [&str; 9] = [
     "redis.wait_replicas",
     "orders.max_extensions",
     "intake.max_wait_seconds",
@@ -19,6 +19,7 @@ const ZERO_IS_MEANT: [&str; 8] = [
     "intake.address_attempts",
     "worker.grace_ms",
     "worker.health_port",
+    "worker.audit_hour",
     "intake.health_port",
 ];
 /// Limits of the whole fleet: 0 is none.
@@ -72,7 +73,7 @@ fn not_positive(values: &Values, faults: &mut Vec<Fault>) {
 }
 
 fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
-    let Settings { postgres, redis, queue, orders, .. } = settings;
+    let Settings { postgres, redis, queue, orders, worker, .. } = settings;
     let lease = queue.lease_ms;
     let mut demand = |holds: bool, setting: &str, what: String| {
         if !holds {
@@ -104,6 +105,11 @@ fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
             "must be shorter than redis.response_timeout_ms ({}): a late replica is no silent Redis",
             redis.response_timeout_ms
         ),
+    );
+    demand(
+        worker.audit_hour <= 24,
+        "worker.audit_hour",
+        "must be an hour of the day, 0 to 23; or 24 for never".to_owned(),
     );
     let why = "whoever waits for the database has to know in time to hand the job back";
     for (setting, ms) in [

@@ -17,6 +17,7 @@ use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Class, Dependency, Failure};
 
 pub mod access;
+pub mod audits;
 pub mod catalogue;
 pub mod communications;
 pub mod coupons;

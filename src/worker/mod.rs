@@ -33,6 +33,7 @@ mod fate;
 mod gauges;
 mod kit;
 mod load;
+pub mod nightly;
 mod pace;
 mod phase;
 mod reach;
@@ -133,6 +134,8 @@ pub async fn run(
     let health = axum::serve(listener, health::router(ready, parts.metrics));
     tasks.spawn(health.with_graceful_shutdown(relaying.clone().cancelled_owned()).into_future());
     tasks.spawn(burial::keep(kit.clone(), parts.queue.clone(), relaying.clone()));
+    // It ends with the lanes: an audit that is under way must not use up the grace.
+    tasks.spawn(nightly::keep(kit.store.clone(), settings.audit_hour, name.to_owned(), stop.clone()));
     let queue = parts.queue.clone();
     tasks.spawn(relaying.clone().run_until_cancelled_owned(async move {
         queue.wedged().await;

@@ -21,6 +21,7 @@ mod house;
 mod intake;
 mod labels;
 mod lapse;
+mod nightly;
 mod order_views;
 mod orders;
 mod pay_again;

@@ -397,7 +397,8 @@ pub fn answer(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// As an operator would write it, for an intake and a sandbox at these addresses; what is not here has its default, leases and beats above all.
+/// As an operator would write it, for an intake and a sandbox at these addresses; what is not here has its default, leases
+/// and beats above all. Nothing is audited by itself: no figure may depend on the hour at which it is taken.
 pub fn configuration(
     (postgres, redis): (&SecretString, &SecretString),
     intake: SocketAddr,
@@ -415,6 +416,7 @@ address = "{intake}"
 health_port = 0
 [worker]
 health_port = 0
+audit_hour = 24
 [stripe]
 secret_key = "sk_test_faults"
 webhook_secrets = ["whsec_faults"]
