@@ -12,6 +12,7 @@
 )]
 
 mod floor;
+mod growth;
 mod intake;
 mod lane;
 mod memory;

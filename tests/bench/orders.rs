@@ -16,12 +16,13 @@ use stage::fleet::{Fleet, Setup};
 use stage::process::Process;
 use stage::report::{Op, Report, quantile};
 
+use crate::growth;
 use crate::peer;
 use crate::plan::Plan;
 
 /// What a browser and a big shop's web tier come to: fewer clients than a slice, and about as many.
-const CLIENTS: [usize; 2] = [32, 200];
-const ROUNDS: usize = 3;
+pub(crate) const CLIENTS: [usize; 2] = [32, 200];
+pub(crate) const ROUNDS: usize = 3;
 /// Spread over a thousand articles, we are to be so many times as fast as the plain handler …
 const SPREAD: f64 = 4.0;
 /// … on one article so many times …
@@ -32,7 +33,7 @@ const GROUPED: f64 = 3.0;
 const ROOMY: u64 = 1_000_000_000;
 
 /// The articles that both sell, without end.
-const ARTICLES: &str = "
+pub(crate) const ARTICLES: &str = "
     create temporary table wanted as
       select 'SPREAD-' || lpad(n::text, 4, '0') as sku from generate_series(0, 999) n union all select 'HOT-00-0000';
     insert into skus (sku, name, weight_g, length_mm, width_mm, height_mm, hs_code, origin, customs_description)
@@ -60,7 +61,7 @@ pub(crate) async fn run(plan: Plan, report: &mut Report) {
         .set("lanes.expiry.max_depth", ROOMY);
     let mut fleet = Fleet::set_up(setup).await;
     fleet.count(ARTICLES).await;
-    known(&fleet).await;
+    known(fleet.address, fleet.key()).await;
     let peer = plain(&plan, &fleet, report).await;
     report.note("Postgres fsync on, Redis appendfsync always; closed loop; POST to reserved");
     for (part, article, bar) in [("spread", "SPREAD-{number}", SPREAD), ("hot", "HOT-00-0000", HOT)] {
@@ -70,6 +71,10 @@ pub(crate) async fn run(plan: Plan, report: &mut Report) {
         }
     }
     drop(peer);
+    // Only where it is asked for: it fills two shops first.
+    if plan.parts.iter().any(|part| part == "growth") {
+        growth::measure(&fleet, &plan, time, report).await;
+    }
     fleet.end().await;
 }
 
@@ -194,9 +199,9 @@ async fn plain(plan: &Plan, fleet: &Fleet, report: &mut Report) -> Option<Runner
 }
 
 /// Waits until the door has heard of the articles.
-async fn known(fleet: &Fleet) {
-    let request = Request::post("/v1/order-intents", fleet.key(), "", &wish("HOT-00-0000"), "202");
-    let mut line = driver::Line::open(fleet.address).await;
+pub(crate) async fn known(address: SocketAddr, key: &str) {
+    let request = Request::post("/v1/order-intents", key, "", &wish("HOT-00-0000"), "202");
+    let mut line = driver::Line::open(address).await;
     let mut tries = 0_u32;
     stage::process::until("a door that knows the articles", async || {
         tries += 1;
@@ -206,7 +211,7 @@ async fn known(fleet: &Fleet) {
 }
 
 /// A wish for one piece, in a cart of its own.
-fn wish(article: &str) -> String {
+pub(crate) fn wish(article: &str) -> String {
     let wish: Value = json!({
         "cart_id": "{key}",
         "customer": { "id": "{key}", "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
