@@ -155,9 +155,10 @@ async fn n06_two_tabs_with_one_cart_are_one_order() {
     house.end().await;
 }
 
-/// Two slices of intents at a time.
+/// Two slices of intents at a time, and a transaction that may stand for as long as a busy machine takes.
 fn two_slices(settings: &mut Settings) {
     settings.lanes.values_mut().for_each(|lane| lane.concurrency = 2);
+    settings.postgres.idle_in_transaction_timeout_ms = 60_000;
 }
 
 #[tokio::test]
