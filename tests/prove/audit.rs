@@ -26,8 +26,10 @@ const SPOILT: [(&str, Shown, &str); 6] = [
     (
         "I6",
         Shown::Something,
-        "update stock_movements set kind = 'release', delta_on_hand = 0
-          where kind = 'commit' and reservation_id in (select id from reservations where order_id = '$order' limit 1)",
+        "insert into stock_movements (sku, location, kind, reservation_id, source, delta_on_hand, delta_reserved)
+           select sku, location, kind, id, 'spoilt', 0, sign * quantity
+             from reservations cross join (values ('reserve', 1), ('release', -1)) as twice (kind, sign)
+            where id = (select id from reservations where order_id = '$order' limit 1)",
     ),
     (
         "I17",
