@@ -94,6 +94,7 @@ pub(in crate::jobs) async fn still_open(tx: &mut Tx, order: OrderId) -> Result<V
         let never_sent = matches!(opened, None | Some(EffectState::Pending | EffectState::Failed));
         if never_sent && known.get(&id).is_some_and(|payment| payment.provider_id.is_none()) {
             payments::advance(tx, id, State::Cancelled).await?;
+            effects::mark(tx, &payment_open::effect_name(id), EffectState::Failed).await?;
         } else {
             left.push(id);
         }

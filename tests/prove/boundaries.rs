@@ -34,7 +34,7 @@ const AGAIN: usize = 10;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(40);
 /// The longest that a death waits for somebody.
-const MET_WITHIN: Duration = Duration::from_secs(75);
+const MET_WITHIN: Duration = Duration::from_mins(4);
 
 /// Proves it.
 pub(crate) async fn prove(plan: Plan, report: &mut Report) {
@@ -88,7 +88,9 @@ async fn die(world: &World, report: &Report) -> Deaths {
         let wanted: Vec<(Point, Kind)> =
             Kind::ALL.iter().filter(|kind| passes(**kind, point)).map(|kind| (point, *kind)).collect();
         let met = meet(world, &wanted, &mut deaths.workers).await;
-        report.progress(format_args!("{}: {} of {} kinds", point.name(), met.len(), wanted.len()));
+        let missed = wanted.iter().filter(|death| !met.contains(death)).map(|(_, kind)| kind.name());
+        let missed: Vec<&str> = missed.collect();
+        report.progress(format_args!("{}: {} of {} kinds {missed:?}", point.name(), met.len(), wanted.len()));
         deaths.wanted.extend(wanted);
         deaths.met.extend(met);
     }

@@ -45,6 +45,9 @@ fn database(servers: &Servers, name: &str) -> PostgresSettings {
     let mut settings = load(&Sources::default()).unwrap().postgres;
     settings.url = format!("{server}/{name}").into();
     settings.max_connections = CONNECTIONS;
+    // Only the storm itself reads these: it waits for a machine that does much else.
+    settings.acquire_timeout_ms = u64::try_from(ANSWER.as_millis()).unwrap();
+    settings.transaction_timeout_ms = settings.acquire_timeout_ms;
     settings
 }
 
