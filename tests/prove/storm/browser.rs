@@ -11,6 +11,7 @@ use reqwest::Method;
 use tokio::time::{Instant, sleep};
 
 use super::life::{Order, pause};
+use super::weather;
 use super::world::{Who, World};
 
 /// Cards, by how often they are used. Two are words for the sandbox itself.
@@ -26,12 +27,18 @@ const CARDS: [(&str, u32); 7] = [
 /// A buyer who has no payment's page by then gives up paying.
 const PAGE_WITHIN: Duration = Duration::from_secs(4);
 
+/// A buyer with two tabs gives up by then: the order can no longer be paid.
+const SECOND_TAB_WITHIN: Duration = Duration::from_secs(12);
+
 /// A payment's page: the provider's id, and the secret that opens it.
 type Page = (String, String);
 
 /// What a buyer does with an order: pays where its life should go on, else what comes to mind.
 pub(crate) async fn buy(world: &World, order: &Order, ambition: (Status, Status), random: &mut StdRng) {
     let mut pages: Vec<Page> = Vec::new();
+    if weather::provider_goes_away(world.seed) && random.random_bool(0.35) {
+        return pay_twice(world, order, &mut pages).await;
+    }
     let must_pay = ambition.0 != Status::PendingPayment || ambition.1 == Status::PaymentConfirmed;
     if must_pay && random.random_bool(0.85) {
         pause(random, 400).await;
@@ -64,6 +71,20 @@ pub(crate) async fn buy(world: &World, order: &Order, ambition: (Status, Status)
         }
         pause(random, 900).await;
     }
+}
+
+/// Waits with an open page until the hold is over, pays again in another tab, and then on both pages: while the provider is
+/// away, nobody could close the first one.
+async fn pay_twice(world: &World, order: &Order, pages: &mut Vec<Page>) {
+    let since = Instant::now();
+    page(world, order, pages).await;
+    while pages.len() < 2 && since.elapsed() < SECOND_TAB_WITHIN {
+        sleep(Duration::from_millis(400)).await;
+        of_intent(world, order, "payment").await;
+        page(world, order, pages).await;
+    }
+    let all = pages.iter().map(|page| confirm(world, page, Some("pm_card_visa")));
+    futures::future::join_all(all).await;
 }
 
 /// The page of the payment that is open now; it stays known.

@@ -111,7 +111,7 @@ impl Weather {
         let mut rules = |kinds: &[Kind]| kinds.iter().map(|kind| kind.rule(&mut random)).collect::<Vec<_>>();
         // Both fronts have all kinds: what nobody asked for in the first is asked for in the second.
         let mut fronts = [rules(&[early, late].concat()), rules(&[late, early].concat())];
-        if seed % 3 == 1 {
+        if provider_goes_away(seed) {
             // Holds end while the provider can neither be asked nor told.
             for at in ["stripe.retrieve", "stripe.cancel"] {
                 fronts[0].push(json!({"at": at, "what": "drop_before"}));
@@ -123,6 +123,11 @@ impl Weather {
         }
         Self { fronts: fronts.map(Value::from) }
     }
+}
+
+/// Whether holds of this world end while the payment provider can neither be asked nor told.
+pub(crate) const fn provider_goes_away(seed: u64) -> bool {
+    seed % 3 == 1
 }
 
 /// The kinds that the sandbox carried out, by its own count.
