@@ -31,6 +31,8 @@ const POINTS: [Point; 6] =
     [Point::Loading, Point::Loaded, Point::Calling, Point::Called, Point::Settling, Point::Settled];
 /// How often a payment's event is done, and nobody is told.
 const AGAIN: usize = 10;
+/// How long a process takes to die of its own hand.
+const DYING: Duration = Duration::from_secs(2);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(40);
 /// The longest that a death waits for somebody.
@@ -53,6 +55,9 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
         },
         lives(&world, &over)
     );
+    // Who took the last death may still be dying.
+    sleep(DYING).await;
+    world.revive_worker().await;
     let left = calm::drain(&world).await;
     tell(report, &world, &deaths, left).await;
     world.end(&servers).await;
