@@ -38,10 +38,14 @@ async fn r17_of_twenty_orders_at_once_one_gets_the_last_use_of_a_coupon() {
     import(&house, ONE_USE).await;
     let wishes: Vec<Value> = (0..20).map(|buyer| with(&format!("cart-r17-{buyer}"), "Last-One")).collect();
     let keys: Vec<String> = (0..20).map(|buyer| format!("r17-{buyer}")).collect();
-    let posts = wishes.iter().zip(&keys).map(|(body, key)| house.place(body, key, true));
-    let answers = futures::future::join_all(posts).await;
-    let (got, refused): (Vec<_>, Vec<_>) =
-        answers.into_iter().map(|answer| answer.body).partition(|body| body["status"] == "reserved");
+    let posts = wishes.iter().zip(&keys).map(|(body, key)| house.place(body, key, false));
+    let posts = futures::future::join_all(posts).await;
+    house.settled().await;
+    let mut answers = Vec::new();
+    for post in posts {
+        answers.push(house.state(post.body["intent_id"].as_str().unwrap().parse().unwrap()).await);
+    }
+    let (got, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|body| body["status"] == "reserved");
     assert_eq!((got.len(), refused.len()), (1, 19));
     assert!(refused.iter().all(|body| body["error"] == "coupon_used_up"), "{refused:?}");
     let winner = house::bought(&got[0]);
