@@ -58,8 +58,8 @@ pub(crate) async fn measure(fleet: &Fleet, plan: &Plan, time: Duration, report: 
 impl Shop {
     /// Makes the database as an operator would, fills it, and opens its door.
     async fn open(fleet: &Fleet, name: &'static str, orders: u64, report: &Report) -> Self {
-        fleet.count(&format!("create database {name}")).await;
         let url = fleet.servers.database_url();
+        history::run(url.expose_secret(), &format!("create database {name}")).await;
         let (server, _) = url.expose_secret().rsplit_once('/').unwrap();
         let url = format!("{server}/{name}");
         let address = fleet::free();
