@@ -1,9 +1,10 @@
 //! Accepts orders: prices a slice of intents, holds stock for them in the order in which they came, and answers each.
 //!
 //! Everything happens in one transaction over the slice, because a hot SKU takes one commit at a time: many orders in
-//! one commit is the only way past that. Stock is locked as late as can be: slices that wait for each other do so with all
-//! their reading done. What another slice has decided since, the same intent or the same cart, meets the insert of the
-//! intent or of the order: the slice is loaded again then, and reads it.
+//! one commit is the only way past that. Stock is locked as late as can be: slices that wait for each other do so with
+//! all their reading done; but before intents and orders are written, because stock decides what is written. What
+//! another slice has decided since, the same intent or the same cart, meets the insert of the intent or of the order:
+//! the slice is loaded again then, and reads it.
 //! Coupons, which are as scarce, are locked right after it.
 //!
 //! What can not be had as it was wished is rejected with its reasons: an article that is short (unless the caller takes

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use stage::door;
 use stage::driver::{self, Closed, Request};
 use stage::fleet::{Fleet, Setup};
 use stage::process::Process;
@@ -210,15 +210,7 @@ pub(crate) async fn known(address: SocketAddr, key: &str) {
     .await;
 }
 
-/// A wish for one piece, in a cart of its own.
+/// A wish for one piece, under the key of the request.
 pub(crate) fn wish(article: &str) -> String {
-    let wish: Value = json!({
-        "cart_id": "{key}",
-        "customer": { "id": "{key}", "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
-        "currency": "USD",
-        "lines": [{ "sku": article, "quantity": 1 }],
-        "shipping_address": { "name": "A Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
-                              "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
-    });
-    wish.to_string()
+    door::wish("{key}", article).to_string()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use orderfleet::time::{Clock, Stopwatch};
-use serde_json::json;
+use stage::door;
 use stage::driver::{Line, Request};
 use stage::fleet::{Fleet, Setup};
 use stage::process::until;
@@ -100,7 +100,8 @@ async fn released(fleet: &Fleet, over: &AtomicBool) {
 /// Buys meanwhile, steadily.
 async fn buyers(fleet: &Fleet, over: &AtomicBool) -> Vec<Fresh> {
     let headers = "prefer: wait=20, until=reserved\r\n";
-    let request = Request::post("/v1/order-intents", fleet.key(), headers, &wish(), "201");
+    let wish = door::wish("{key}", "HELD-{number}").to_string();
+    let request = Request::post("/v1/order-intents", fleet.key(), headers, &wish, "201");
     let (begin, clock) = (Instant::now(), Clock::real());
     join_all((0..CLIENTS).map(async |client| {
         let mut line = Line::open(fleet.address).await;
@@ -149,16 +150,4 @@ async fn started(fleet: &Fleet, fresh: &[Fresh]) -> f64 {
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "milliseconds, far below 2^52")]
     let mut waits: Vec<f64> = started.iter().zip(fresh).map(|(at, fresh)| at - fresh.sent as f64).collect();
     quantile(&mut waits, 0.99)
-}
-
-fn wish() -> String {
-    json!({
-        "cart_id": "{key}",
-        "customer": { "id": "{key}", "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
-        "currency": "USD",
-        "lines": [{ "sku": "HELD-{number}", "quantity": 1 }],
-        "shipping_address": { "name": "A Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
-                              "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
-    })
-    .to_string()
 }

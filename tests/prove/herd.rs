@@ -12,7 +12,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use orderfleet::ids::jitter;
 use orderfleet::time::Stopwatch;
-use serde_json::{Value, json};
+use serde_json::Value;
+use stage::door;
 use stage::driver::{Line, Request};
 use stage::fleet::{Fleet, Setup};
 use stage::process::{Process, until};
@@ -206,13 +207,5 @@ fn wish(key: &str) -> Request {
 }
 
 fn body() -> String {
-    json!({
-        "cart_id": "{key}",
-        "customer": { "id": "{key}", "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
-        "currency": "USD",
-        "lines": [{ "sku": "HERD", "quantity": 1 }],
-        "shipping_address": { "name": "A Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
-                              "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
-    })
-    .to_string()
+    door::wish("{key}", "HERD").to_string()
 }

@@ -49,14 +49,7 @@ impl Door {
 
     /// Sends a wish of its own, under this key, to an intake that may be dead.
     pub async fn wish(&self, key: &str) -> reqwest::Result<reqwest::Response> {
-        let body = json!({
-            "cart_id": key,
-            "customer": { "id": key, "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
-            "currency": "USD",
-            "lines": [{ "sku": "SUIT-42R", "quantity": 1 }],
-            "shipping_address": { "name": "A Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
-                                  "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
-        });
+        let body = wish(key, "SUIT-42R");
         let request = self.client.post(format!("http://{}/v1/order-intents", self.address));
         request.bearer_auth(&self.key).header("Idempotency-Key", key).json(&body).send().await
     }
@@ -72,4 +65,16 @@ impl Door {
         }
         panic!("{key} was never answered");
     }
+}
+
+/// A wish for one piece of an article, in a cart and by a customer of its own.
+pub fn wish(key: &str, article: &str) -> Value {
+    json!({
+        "cart_id": key,
+        "customer": { "id": key, "email": "buyer@example.com", "name": "A Buyer", "phone": "+14155550123" },
+        "currency": "USD",
+        "lines": [{ "sku": article, "quantity": 1 }],
+        "shipping_address": { "name": "A Buyer", "phone": "+14155550123", "address_line1": "388 Townsend St",
+                              "city": "San Francisco", "state": "CA", "postal_code": "94107", "country": "US" },
+    })
 }
