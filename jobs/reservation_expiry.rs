@@ -90,7 +90,7 @@ impl Job for ReservationExpiry {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
         let open = payments::open_of(tx, &ids).await?;
         let payments: Vec<PaymentId> = open.iter().map(|(_, payment)| *payment).collect();
-        let books = Books::open(tx, &ids, &payments).await?;
+        let books = Books::without_stock(tx, &ids, &payments).await?;
         let active = reservations::active(tx, &ids).await?;
         let (mut steps, mut over) = (Vec::with_capacity(jobs.len()), Vec::new());
         for loaded in jobs {
@@ -104,14 +104,17 @@ impl Job for ReservationExpiry {
                 (Some(hold), Some(order)) => {
                     let payment = open.iter().rev().find(|(of, _)| *of == order.id);
                     let payment = payment.and_then(|(_, id)| books.payments.get(id));
-                    let asked = match payment {
+                    let due = match payment {
                         Some(payment) => due(tx, rules, loaded, (order, hold), payment).await?,
-                        None => None,
+                        None => Due::Over(None),
                     };
-                    asked.unwrap_or_else(|| {
-                        over.push(Over { order, epoch: hold.epoch, cause: loaded.cause() });
-                        Step::Done
-                    })
+                    match due {
+                        Due::Ask(ask) => Step::Call(ask),
+                        Due::Over(unasked) => {
+                            over.push(Over { order, epoch: hold.epoch, cause: loaded.cause(), unasked });
+                            Step::Done
+                        }
+                    }
                 }
                 _ => Step::Done,
             };
@@ -149,7 +152,11 @@ impl Job for ReservationExpiry {
     /// The provider gave no answer that helps: the hold is released, and money that comes all the same is late.
     async fn buried(&self, id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
         match orders::lock(tx, &[self.order]).await?.get(&self.order) {
-            Some(order) => unasked(tx, (order, self.epoch), failure.code, &id.to_string()).await,
+            Some(order) => {
+                let cause = id.to_string();
+                let unasked = Some(Unasked::no_answer(self.epoch, failure.code, &cause));
+                expire(tx, &[Over { order, epoch: self.epoch, cause, unasked }]).await
+            }
             None => Ok(()),
         }
     }
@@ -167,28 +174,48 @@ impl Job for ReservationExpiry {
     }
 }
 
-/// A hold whose time is over, while a payment of it is open: asked for, until the grace is over. None where the provider
-/// does not know the payment yet: its secret is not handed out any more once the hold is gone.
+/// What is to be done about a hold whose time is over.
+enum Due {
+    /// A payment of it is open: its provider is asked.
+    Ask(Ask),
+    /// It ends; with why nobody is asked, where somebody should be.
+    Over(Option<Unasked>),
+}
+
+/// A hold whose time is over, while a payment of it is open: asked for, until the grace is over. Where the provider does
+/// not know the payment yet it just ends: the payment's secret is not handed out any more once the hold is gone.
 async fn due(
     tx: &mut Tx,
     rules: &Rules,
     loaded: &Loaded<ReservationExpiry>,
     (order, hold): (&Order, &Held),
     payment: &Payment,
-) -> Result<Option<Step<Ask>>, Failure> {
-    let Some(cancel) = payment_cancel::plan(tx, payment, loaded.id).await? else { return Ok(None) };
+) -> Result<Due, Failure> {
+    let Some(cancel) = payment_cancel::plan(tx, payment, loaded.id).await? else {
+        return Ok(Due::Over(None));
+    };
     let grace =
         i64::try_from(rules.orders.settlement_grace_seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
     if hold.closing_ms.is_some_and(|asked_for| asked_for > grace) {
-        unasked(tx, (order, hold.epoch), "settlement_grace", &loaded.cause()).await?;
-        return Ok(Some(Step::Done));
+        return Ok(Due::Over(Some(Unasked::no_answer(hold.epoch, "settlement_grace", &loaded.cause()))));
     }
     reservations::mark_closing(tx, order.id).await?;
-    Ok(Some(Step::Call(Ask {
-        cancel,
-        may_extend: hold.extensions_left > 0,
-        is_last: hold.longest_left_ms <= 0,
-    })))
+    Ok(Due::Ask(Ask { cancel, may_extend: hold.extensions_left > 0, is_last: hold.longest_left_ms <= 0 }))
+}
+
+/// Why a hold ends though nobody knows what the provider says: a person is told, and the payment is cancelled as soon as
+/// that can be. Money that was faster is late.
+struct Unasked {
+    kind: &'static str,
+    detail: String,
+}
+
+impl Unasked {
+    /// The provider gave no answer for too long.
+    fn no_answer(epoch: i32, why: &str, cause: &str) -> Self {
+        let detail = format!("{cause} released hold {epoch} without the provider's answer: {why}");
+        Self { kind: "expired_unasked", detail }
+    }
 }
 
 /// A hold that ends now.
@@ -196,23 +223,36 @@ struct Over<'a> {
     order: &'a Order,
     epoch: i32,
     cause: String,
+    unasked: Option<Unasked>,
 }
 
 /// The stock goes back, and the customers learn that their orders can still be paid: one statement a table, because after a
-/// sale thousands of holds end in one second. Answers how many there were.
-async fn expire(tx: &mut Tx, over: &[Over<'_>]) -> Result<u64, Failure> {
-    if over.is_empty() {
-        return Ok(0);
-    }
+/// sale thousands of holds end in one second. The stock comes last: an article that all of them hold takes one commit at a
+/// time, and everything else is written before the others have to wait. What has no hold any more is left as it is.
+async fn expire(tx: &mut Tx, over: &[Over<'_>]) -> Result<(), Failure> {
     let ids: Vec<OrderId> = over.iter().map(|over| over.order.id).collect();
-    let ended = reservations::end(tx, &ids, End::Expired).await?;
-    if ended == 0 {
-        return Ok(0);
+    let ending = reservations::ending(tx, &ids).await?;
+    let over: Vec<&Over<'_>> = over.iter().filter(|over| ending.is_of(over.order.id)).collect();
+    if over.is_empty() {
+        return Ok(());
     }
     let changes: Vec<(OrderId, String)> =
         over.iter().map(|over| (over.order.id, over.cause.clone())).collect();
     orders::changed_each(tx, &changes).await?;
-    let unpaid: Vec<&Over<'_>> =
+    tell(tx, &over).await?;
+    for over in &over {
+        if let Some(why) = &over.unasked {
+            exceptions::open(tx, over.order.id, why.kind, Severity::Warning, &why.detail).await?;
+            cancel_open(tx, over.order.id, &over.cause).await?;
+        }
+    }
+    ending.end(tx, End::Expired).await?;
+    Ok(())
+}
+
+/// Tells the customers of orders that wait for money, and leaves the job that calls each off in the end.
+async fn tell(tx: &mut Tx, over: &[&Over<'_>]) -> Result<(), Failure> {
+    let unpaid: Vec<&&Over<'_>> =
         over.iter().filter(|over| over.order.status == Status::PendingPayment).collect();
     let told = communications::notify(tx, unpaid.iter().map(|over| over.telling()).collect()).await?;
     let cause_of: HashMap<OrderId, &str> =
@@ -222,7 +262,7 @@ async fn expire(tx: &mut Tx, over: &[Over<'_>]) -> Result<u64, Failure> {
     });
     let lapses = unpaid.iter().map(|over| OrderLapse::of(over.order, &over.cause));
     jobs::insert(tx, mails.chain(lapses).collect()).await?;
-    Ok(ended)
+    Ok(())
 }
 
 impl Over<'_> {
@@ -232,25 +272,15 @@ impl Over<'_> {
     }
 }
 
-/// The provider gave no answer for too long: the hold is released all the same.
-async fn unasked(tx: &mut Tx, on: (&Order, i32), why: &str, cause: &str) -> Result<(), Failure> {
-    let detail = format!("{cause} released hold {} without the provider's answer: {why}", on.1);
-    end_unasked(tx, on, ("expired_unasked", &detail), cause).await
-}
-
-/// Ends a hold though nobody knows what the provider says: a person is told, and the payment is cancelled as soon as that
-/// can be. Money that was faster is late.
+/// Ends a hold though nobody asks the provider, as [`Unasked`] says.
 pub(super) async fn end_unasked(
     tx: &mut Tx,
     (order, epoch): (&Order, i32),
-    (kind, detail): (&str, &str),
+    (kind, detail): (&'static str, String),
     cause: &str,
 ) -> Result<(), Failure> {
-    if expire(tx, &[Over { order, epoch, cause: cause.to_owned() }]).await? == 0 {
-        return Ok(());
-    }
-    exceptions::open(tx, order.id, kind, Severity::Warning, detail).await?;
-    cancel_open(tx, order.id, cause).await
+    let unasked = Some(Unasked { kind, detail });
+    expire(tx, &[Over { order, epoch, cause: cause.to_owned(), unasked }]).await
 }
 
 /// Nobody may pay any more what is still open.
@@ -309,7 +339,7 @@ async fn answered(
                 cancel_open(tx, order.id, &cause).await?;
             }
             let epoch = called.loaded.job.epoch;
-            expire(tx, &[Over { order, epoch, cause }]).await?;
+            expire(tx, &[Over { order, epoch, cause, unasked: None }]).await?;
             Ok(Verdict::Done)
         }
     }

@@ -57,8 +57,7 @@ impl Books {
         orders: &[OrderId],
         payments: &[PaymentId],
     ) -> Result<Self, Failure> {
-        let books =
-            Self { orders: orders::lock(tx, orders).await?, payments: payments::lock(tx, payments).await? };
+        let books = Self::without_stock(tx, orders, payments).await?;
         reservations::lock(tx, orders).await?;
         let ending: Vec<OrderId> =
             books.orders.values().filter(|order| order.cancel_requested).map(|order| order.id).collect();
@@ -66,6 +65,15 @@ impl Books {
             coupons::lock_used(tx, &ending).await?;
         }
         Ok(books)
+    }
+
+    /// The same for who ends holds at most, and all of them in one statement: that locks holds and stock itself, late.
+    pub(super) async fn without_stock(
+        tx: &mut Tx,
+        orders: &[OrderId],
+        payments: &[PaymentId],
+    ) -> Result<Self, Failure> {
+        Ok(Self { orders: orders::lock(tx, orders).await?, payments: payments::lock(tx, payments).await? })
     }
 
     /// Applies what was heard of one payment.

@@ -36,7 +36,7 @@ pub async fn correct_stock(
         if let Some(order) = orders.get(&hold.order) {
             let detail =
                 format!("{cause} found fewer pieces of {sku} than are held; hold {} was ended", hold.epoch);
-            let why = ("stock_corrected", detail.as_str());
+            let why = ("stock_corrected", detail);
             reservation_expiry::end_unasked(tx, (order, hold.epoch), why, cause).await?;
         }
     }

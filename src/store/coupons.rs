@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{Store, StoreError, Stored, Tx, exactly};
 use crate::domain::coupon::{Coupon, CouponRow, Offer, Terms};
 use crate::ids::OrderId;
+use crate::time::Stopwatch;
 
 /// One use of a coupon.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ pub async fn lock(tx: &mut Tx, codes: &BTreeSet<String>) -> Stored<HashMap<Strin
         return Ok(HashMap::new());
     }
     let codes: Vec<String> = codes.iter().cloned().collect();
+    let watch = Stopwatch::start();
     let rows = sqlx::query!(
         r#"/* coupons::lock */
         select code, basis_points, max_uses - uses as uses_left,
@@ -37,6 +39,7 @@ pub async fn lock(tx: &mut Tx, codes: &BTreeSet<String>) -> Stored<HashMap<Strin
     )
     .fetch_all(tx.conn())
     .await?;
+    tx.waited(watch.elapsed());
     let mut terms = terms_of(tx, &codes).await?;
     Ok(rows
         .into_iter()

@@ -176,6 +176,7 @@ impl Store {
             touched: BTreeSet::new(),
             touched_orders: BTreeSet::new(),
             left: Vec::new(),
+            waited: Duration::ZERO,
         })
     }
 
@@ -202,6 +203,7 @@ pub struct Tx {
     touched: BTreeSet<IntentId>,
     touched_orders: BTreeSet<OrderId>,
     left: Vec<Left>,
+    waited: Duration,
 }
 
 /// What a commit leaves to be done: push these, project those.
@@ -213,6 +215,8 @@ pub struct Committed {
     pub states: Vec<views::IntentState>,
     /// What is left of articles of which it took the last piece, or brought the first one back.
     pub left: Vec<Left>,
+    /// How long it stood before the rows of articles and coupons, which others held.
+    pub waited: Duration,
 }
 
 /// A job row, as the queue gets it.
@@ -258,6 +262,11 @@ impl Tx {
         self.left.push(left);
     }
 
+    /// It was given rows that everybody wants after this long.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.waited += time;
+    }
+
     pub(crate) fn push_after_commit(&mut self, copy: JobCopy) {
         self.copies.push(copy);
     }
@@ -272,7 +281,7 @@ impl Tx {
             views::intent_states(self.conn(), &intents, &orders).await?
         };
         self.inner.commit().await?;
-        Ok(Committed { copies: self.copies, states, left: self.left })
+        Ok(Committed { copies: self.copies, states, left: self.left, waited: self.waited })
     }
 
     /// Gives everything up that this transaction did.

@@ -133,20 +133,55 @@ impl End {
 /// Ends every active hold of these orders, and returns how many there were. Orders without one are left as they are:
 /// the first commit wins.
 pub async fn end(tx: &mut Tx, orders: &[OrderId], how: End) -> Stored<u64> {
+    ending(tx, orders).await?.end(tx, how).await
+}
+
+/// Locks the active holds of these orders by id, to end them later in this transaction.
+pub async fn ending(tx: &mut Tx, orders: &[OrderId]) -> Stored<Ending> {
     let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
     let held = sqlx::query!(
-        r#"/* reservations::end */
-        select id, sku from reservations where order_id = any($1) and state = 'active' order by id for update"#,
+        r#"/* reservations::ending */
+        select id, order_id, sku from reservations where order_id = any($1) and state = 'active' order by id for update"#,
         &orders
     )
     .fetch_all(tx.conn())
     .await?;
-    if held.is_empty() {
-        return Ok(0);
+    let mut ending = Ending::default();
+    for row in held {
+        ending.holds.push(row.id);
+        ending.orders.insert(row.order_id.into());
+        ending.skus.insert(row.sku);
     }
-    let ids: Vec<Uuid> = held.iter().map(|row| row.id).collect();
-    let skus: BTreeSet<String> = held.into_iter().map(|row| row.sku).collect();
-    stock::lock(tx, &skus).await?;
+    Ok(ending)
+}
+
+/// Active holds that this transaction has locked.
+#[derive(Debug, Default)]
+pub struct Ending {
+    holds: Vec<Uuid>,
+    orders: BTreeSet<OrderId>,
+    skus: BTreeSet<String>,
+}
+
+impl Ending {
+    /// Whether this order has a hold among them.
+    #[must_use]
+    pub fn is_of(&self, order: OrderId) -> bool {
+        self.orders.contains(&order)
+    }
+
+    /// Ends them, and returns how many they are. From here on the articles' rows are locked: as late as can be.
+    pub async fn end(self, tx: &mut Tx, how: End) -> Stored<u64> {
+        if self.holds.is_empty() {
+            return Ok(0);
+        }
+        stock::lock(tx, &self.skus).await?;
+        ended(tx, &self.holds, how).await
+    }
+}
+
+/// Ends holds whose rows and whose articles' rows this transaction has locked.
+async fn ended(tx: &mut Tx, ids: &[Uuid], how: End) -> Stored<u64> {
     let sold = how == End::Committed;
     let changed = sqlx::query!(
         r#"/* reservations::end */
@@ -163,7 +198,7 @@ pub async fn end(tx: &mut Tx, orders: &[OrderId], how: End) -> Stored<u64> {
            where s.sku = c.sku and s.location = c.location
           returning s.sku, s.version, s.on_hand + s.backorder_limit - s.reserved as available, c.pieces)
         select sku, version, available as "available!", pieces as "pieces!", (select count(*) from moved) as "moved!" from changed"#,
-        &ids,
+        ids,
         how.state(),
         how.movement(),
         sold

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Store, StoreError, Stored, Tx};
 use crate::domain::stock::Left;
 use crate::ids::OrderId;
+use crate::time::Stopwatch;
 
 /// One SKU's stock, locked.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,7 @@ impl Level {
 /// because with `FOR UPDATE` and a foreign key 131 of 240 slices deadlocked.
 pub async fn lock(tx: &mut Tx, skus: &BTreeSet<String>) -> Stored<BTreeMap<String, Level>> {
     let skus: Vec<String> = skus.iter().cloned().collect();
+    let watch = Stopwatch::start();
     let rows = sqlx::query!(
         r#"/* stock::lock */
         select sku, on_hand, reserved, backorder_limit, version from stock where sku = any($1) and location = 'main'
@@ -39,6 +41,7 @@ pub async fn lock(tx: &mut Tx, skus: &BTreeSet<String>) -> Stored<BTreeMap<Strin
     )
     .fetch_all(tx.conn())
     .await?;
+    tx.waited(watch.elapsed());
     Ok(rows
         .into_iter()
         .map(|row| {

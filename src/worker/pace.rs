@@ -2,7 +2,9 @@
 //!
 //! A kind's own limit says what its statements bear; how long they take is the database's to say. A transaction that grows
 //! long holds its rows from the slices beside it, and its leases from being worked elsewhere. So a slice that took too long
-//! halves the next one, and quick ones double it again: a slow database gets smaller bites, never a longer wait.
+//! halves the next one, and quick ones double it again: a slow database gets smaller bites, never a longer wait. Time that
+//! a slice stood before a hot row does not count: a thousand ends of holds of one article, taken for slow, came down to
+//! slices of one and took half a minute.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +25,7 @@ impl Pace {
         paces.get(kind).copied().unwrap_or(most).clamp(1, most.max(1))
     }
 
-    /// A transaction over so many jobs took so long.
+    /// A transaction over so many jobs was busy for so long.
     pub(super) fn took(&self, kind: &'static str, most: usize, jobs: usize, time: Duration) {
         let now = self.slice(kind, most);
         let next = if time > BUDGET {
