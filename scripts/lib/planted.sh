@@ -26,9 +26,9 @@ planted_one() {
     ) </dev/null >>"$log" 2>&1; then echo green; else echo red; fi
 }
 
-# planted [NAME]: all of them, or one. The last line is JSON; the status is 0 if every bug turned its proof red.
+# planted [NAME]…: all of them, or these. The last line is JSON; the status is 0 if every bug turned its proof red.
 planted() {
-    local only=${1:-} tree=$PWD/.orderfleet/planted/tree row name proof colour all=0 red=0 since=$SECONDS figures=
+    local only=" $* " tree=$PWD/.orderfleet/planted/tree row name proof colour all=0 red=0 since=$SECONDS figures=
     mkdir -p .orderfleet/planted
     git worktree remove --force "$tree" 2>/dev/null || rm -rf "$tree"
     git worktree prune
@@ -38,7 +38,7 @@ planted() {
     [ ! -d target/debug ] || cp -a target/debug "$tree/target/debug"
     while read -r row; do
         name=${row%%|*} proof=${row#*|}
-        [ -z "$only" ] || [ "$only" = "$name" ] || continue
+        [ $# = 0 ] || [[ $only == *" $name "* ]] || continue
         colour=$(planted_one "$tree" "$name" "${proof%% *}" "${proof#* }")
         all=$((all + 1))
         [ "$colour" != red ] || red=$((red + 1))
@@ -46,7 +46,7 @@ planted() {
         figures="$figures\"$name\":\"$colour\","
     done < <(planted_rows)
     git worktree remove --force "$tree"
-    [ "$all" -gt 0 ] || die "there is no planted bug called $only"
+    [ "$all" -gt 0 ] || die "there is no planted bug called$only"
     printf '{"name":"planted","ok":%s,"figures":{"planted_bugs":%d,"red_bugs":%d},"bars":{"red_bugs":{"op":">=","value":%d,"met":%s}},"colours":{%s},"seed":1,"seconds":%d,"machine":{"cores":%d}}\n' \
         "$([ "$red" = "$all" ] && echo true || echo false)" "$all" "$red" "$all" \
         "$([ "$red" = "$all" ] && echo true || echo false)" "${figures%,}" "$((SECONDS - since))" "$(nproc)"
