@@ -95,11 +95,8 @@ impl Job for Refund {
                 Some(refund) if refund.state.is_to_be_sent() || refund.state == State::Pending => {
                     plan(tx, loaded, refund).await?
                 }
-                Some(refund) => {
-                    adopted(tx, refund).await?;
-                    Step::Done
-                }
-                None => Step::Done,
+                // Who told of its end has written the receipt, too.
+                Some(_) | None => Step::Done,
             };
             steps.push(step);
         }
@@ -257,14 +254,15 @@ async fn not_there(tx: &mut Tx, plan: &Recipe) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A webhook was faster than our own answer: what it told is the receipt of the call whose answer was lost.
-async fn adopted(tx: &mut Tx, refund: &refunds::Refund) -> Result<(), Failure> {
-    let effect = effect_name(refund.id);
-    let unresolved = effects::unresolved(tx, std::slice::from_ref(&effect)).await?.contains(&effect);
-    if let (true, Some(id)) = (unresolved, &refund.provider_id) {
-        let receipt = serde_json::json!({ "id": id, "state": refund.state });
-        effects::record(tx, &[(Proof { effect, provider_ref: id.clone(), receipt }, 0)]).await?;
-    }
+/// What a provider tells of a refund is the receipt of the call that asked for it: that one's own answer may never come, and
+/// the refund's end takes its job away. Of one that nobody here asked for there is nothing to write.
+pub(super) async fn is_there(tx: &mut Tx, refund: RefundId, seen: &RefundSeen) -> Result<(), Failure> {
+    let proof = Proof {
+        effect: effect_name(refund),
+        provider_ref: seen.id.clone(),
+        receipt: serde_json::to_value(seen).unwrap_or(Value::Null),
+    };
+    effects::record(tx, &[(proof, 0)]).await?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::refund::Refund;
+use super::refund::{self, Refund};
 use super::{Called, Job, Loaded, Rules, giveback};
 use crate::domain::refund::{Origin, State};
 use crate::ids::{JobId, OrderId, PaymentId};
@@ -118,15 +118,16 @@ async fn all(tx: &mut Tx, payment: &Payment, seen: &[RefundSeen], cause: &str) -
 async fn told(
     tx: &mut Tx,
     order: &Order,
-    refund: &refunds::Refund,
+    ours: &refunds::Refund,
     seen: &RefundSeen,
     cause: &str,
 ) -> Result<(), Failure> {
     let news = News { state: seen.state, provider_id: Some(&seen.id), failure: seen.failure.as_deref() };
-    let is_news = giveback::apply(tx, order, refund, &news, cause).await?;
-    if is_news && refund.state == State::Pending {
+    refund::is_there(tx, ours.id, seen).await?;
+    let is_news = giveback::apply(tx, order, ours, &news, cause).await?;
+    if is_news && ours.state == State::Pending {
         // Nothing is left to look at.
-        jobs::forget(tx, &[Refund { order: order.id, refund: refund.id }.key()]).await?;
+        jobs::forget(tx, &[Refund { order: order.id, refund: ours.id }.key()]).await?;
     }
     Ok(())
 }

@@ -200,6 +200,28 @@ async fn f07_a_webhook_that_is_faster_than_our_own_answer_tells_of_the_same_refu
     house.end().await;
 }
 
+/// Whoever asked was never told: the word of the bank is the receipt, even where it ends the refund's own job.
+#[tokio::test]
+async fn f07_an_answer_that_never_comes_is_what_the_bank_tells() {
+    let house = house::plan()
+        .set(|settings| settings.orders.auto_fulfil = false)
+        .set(|settings| settings.stripe.timeout_ms = 600)
+        .open()
+        .await;
+    let bought = house.buy("cart-f07-silent").await;
+    assert_eq!(house.pay_with(&bought, "pm_card_pendingRefund").await, 200);
+    house.until(bought.intent, "paid").await;
+    let mia = house.key(Role::Manager, "mia").await;
+    house.fault("stripe.refund", json!({"delay": {"ms": 2_500, "after": true}})).await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 300})).await.status, 202);
+    house.until_refunds(bought.order, &["pending"]).await;
+    house.bank_says(&only_refund(&house).await, "succeeded").await;
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.settled().await;
+    assert_eq!(house.value("select state from effects where name like 'refund:%'").await, "done");
+    house.end().await;
+}
+
 #[tokio::test]
 async fn f08_an_event_that_names_no_amount_is_no_full_refund() {
     let house = open().await;
