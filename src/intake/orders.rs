@@ -38,7 +38,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const SPREAD: Duration = Duration::from_secs(1);
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// A judged wish, on its way to the queue.
+/// A judged wish, on its way to the queue; boxed, because a body is large and goes from hand to hand.
 struct Wish {
     intent: IntentId,
     fingerprint: [u8; 32],
@@ -75,19 +75,19 @@ fn judge(
     key: &IdempotencyKey,
     bytes: &[u8],
     headers: &HeaderMap,
-) -> Result<Wish, Problem> {
+) -> Result<Box<Wish>, Problem> {
     let catalogue = door.snapshots.catalogue();
     let body = OrderIntentBody::read(request::json(bytes)?, snapshot::known(catalogue.as_deref()))
         .map_err(Problem::faults)?;
     let customer = body.customer_scope();
-    Ok(Wish {
+    Ok(Box::new(Wish {
         intent: door.names.name(&caller.tenant, &customer, key),
         fingerprint: fingerprint(&body),
         tenant: caller.tenant.clone(),
         customer,
         body,
         traceparent: request::traceparent(headers),
-    })
+    }))
 }
 
 /// An intent that the queue holds.
@@ -97,7 +97,7 @@ struct Taken {
     is_replay: bool,
 }
 
-async fn take_in(door: &Door, wish: Wish, visit: &Try) -> Result<Taken, Problem> {
+async fn take_in(door: &Door, wish: Box<Wish>, visit: &Try) -> Result<Taken, Problem> {
     let intent = wish.intent;
     // The push looks the key up by itself, before it passes the gate: a holder of an intent is never refused. So a herd
     // costs one call each. Only where nothing may be written the key is asked for first.
@@ -161,23 +161,25 @@ fn refused(reason: &'static str, wait: Duration) -> Problem {
     Problem::new(Code::OverCapacity, detail).because(reason).retry_after(wait)
 }
 
-fn parcel(wish: Wish, public: String, gate: Option<Gate>, only_known: bool) -> Result<IntentPush, Problem> {
+fn parcel(
+    wish: Box<Wish>,
+    public: String,
+    gate: Option<Gate>,
+    only_known: bool,
+) -> Result<IntentPush, Problem> {
     let band = Priority::named(&wish.body.priority).and_then(|priority| Band::numbered(priority.band));
-    let accepted = OrderIntent(AcceptedIntent {
-        intent_id: wish.intent,
-        tenant: wish.tenant,
-        fingerprint: hex(&wish.fingerprint),
-        body: wish.body,
-    });
+    let Wish { intent, fingerprint, tenant, body, traceparent, .. } = *wish;
+    let accepted =
+        OrderIntent(AcceptedIntent { intent_id: intent, tenant, fingerprint: hex(&fingerprint), body });
     Ok(IntentPush {
-        intent: wish.intent,
+        intent,
         // The intent's own: pushed again after Redis forgot the key, it is the same job.
-        job: JobId::from(wish.intent.uuid()),
+        job: JobId::from(intent.uuid()),
         kind: OrderIntent::KIND.to_owned(),
         band: band.unwrap_or_default(),
         body: written(&accepted)?.into_bytes(),
-        traceparent: Some(wish.traceparent),
-        fingerprint: wish.fingerprint,
+        traceparent: Some(traceparent),
+        fingerprint,
         public,
         gate,
         only_known,

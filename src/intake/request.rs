@@ -41,18 +41,22 @@ pub(super) async fn body(headers: &HeaderMap, body: Body, max: usize) -> Result<
 }
 
 async fn gather(body: Body, max: usize) -> Result<Bytes, Problem> {
-    let (mut gathered, mut length) = (Vec::new(), 0_usize);
+    // Nearly always one, which is passed on as it came.
+    let (mut gathered, mut length) = (Vec::<Bytes>::new(), 0_usize);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::new(Code::TooSlow, "the body broke off"))?;
         length = length.saturating_add(chunk.len());
         if length <= max {
-            gathered.extend_from_slice(&chunk);
+            gathered.push(chunk);
         } else if length > max.saturating_add(DRAINED) {
             break;
         }
     }
-    if length > max { Err(too_large(max)) } else { Ok(gathered.into()) }
+    if length > max {
+        return Err(too_large(max));
+    }
+    Ok(if gathered.len() == 1 { gathered.remove(0) } else { gathered.concat().into() })
 }
 
 fn too_large(max: usize) -> Problem {
