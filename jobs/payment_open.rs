@@ -7,7 +7,7 @@
 //! up by asking again. Only where the provider has kept a failure under the key is the payment looked for by our id, and
 //! a new key taken where there provably is none.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -19,11 +19,12 @@ use super::payment_cancel::PaymentCancel;
 use super::payment_sync::PaymentSync;
 use super::{Called, Job, Loaded, Rules};
 use crate::domain::order::Status;
+use crate::domain::payment::State;
 use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{CreatePayment, PaymentSeen};
-use crate::store::effects::{self, NewEffect, Proof};
+use crate::store::effects::{self, EffectState, NewEffect, Proof};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Order};
 use crate::store::{Tx, jobs, payments, reservations};
@@ -86,7 +87,10 @@ impl Job for PaymentOpen {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
         let orders = orders::lock(tx, &ids).await?;
         let held = reservations::active(tx, &ids).await?;
-        let sent = sent(tx, jobs).await?;
+        let attempts: Vec<(OrderId, i32)> =
+            jobs.iter().map(|loaded| (loaded.job.order, loaded.job.attempt)).collect();
+        let known = payments::of_attempts(tx, &attempts).await?;
+        let sent = sent(tx, &known).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let waits = held.iter().any(|held| held.order == loaded.job.order && !held.is_closing());
@@ -96,7 +100,13 @@ impl Job for PaymentOpen {
                 {
                     plan(tx, loaded, order).await?
                 }
-                _ => Step::Done,
+                _ => {
+                    // Nobody will open it any more, and who wants to cancel it would wait for its id.
+                    if let Some(payment) = known.get(&(loaded.job.order, loaded.job.attempt)) {
+                        end_unsent(tx, *payment).await?;
+                    }
+                    Step::Done
+                }
             };
             steps.push(step);
         }
@@ -181,14 +191,25 @@ fn made_at(payment: PaymentId) -> i64 {
 
 /// The orders whose payment may be open at the provider without our knowing: asked for again under the same key, whatever
 /// became of the hold, so that it is known and can be cancelled.
-async fn sent(tx: &mut Tx, jobs: &[Loaded<PaymentOpen>]) -> Result<HashSet<OrderId>, Failure> {
-    let attempts: Vec<(OrderId, i32)> =
-        jobs.iter().map(|loaded| (loaded.job.order, loaded.job.attempt)).collect();
-    let known = payments::of_attempts(tx, &attempts).await?;
+async fn sent(tx: &mut Tx, known: &HashMap<(OrderId, i32), PaymentId>) -> Result<HashSet<OrderId>, Failure> {
     let names: Vec<String> = known.values().map(|payment| effect_name(*payment)).collect();
     let unresolved = effects::unresolved(tx, &names).await?;
-    let unresolved = known.into_iter().filter(|(_, payment)| unresolved.contains(&effect_name(*payment)));
-    Ok(unresolved.map(|((order, _), _)| order).collect())
+    let unresolved = known.iter().filter(|(_, payment)| unresolved.contains(&effect_name(**payment)));
+    Ok(unresolved.map(|((order, _), _)| *order).collect())
+}
+
+/// Ends a payment that the provider provably never heard of. False where it may have, or where it is over already.
+pub(super) async fn end_unsent(tx: &mut Tx, id: PaymentId) -> Result<bool, Failure> {
+    let known = payments::lock(tx, &[id]).await?;
+    let is_open =
+        known.get(&id).is_some_and(|payment| payment.provider_id.is_none() && !payment.state.is_over());
+    let opened = effects::state_of(tx, &effect_name(id)).await?;
+    if !is_open || !matches!(opened, None | Some(EffectState::Pending | EffectState::Failed)) {
+        return Ok(false);
+    }
+    payments::advance(tx, id, State::Cancelled).await?;
+    effects::mark(tx, &effect_name(id), EffectState::Failed).await?;
+    Ok(true)
 }
 
 /// What opening a payment is called among the effects.

@@ -7,13 +7,11 @@ use std::fmt;
 
 use crate::auth::Role;
 use crate::domain::order::{CancelReason, Status};
-use crate::domain::payment::State;
 use crate::ids::{OrderId, PaymentId};
 use crate::job::{Failure, NewJob};
 use crate::jobs::cancellation::{self, By};
 use crate::jobs::payment_cancel::PaymentCancel;
 use crate::jobs::payment_open;
-use crate::store::effects::{self, EffectState};
 use crate::store::{Tx, jobs, orders, payments};
 
 /// Who wants an order called off, and why.
@@ -87,15 +85,9 @@ fn obstacle(status: Status, resume_to: Option<Status>, role: Role) -> Option<Sta
 pub(in crate::jobs) async fn still_open(tx: &mut Tx, order: OrderId) -> Result<Vec<PaymentId>, Failure> {
     let open: Vec<PaymentId> =
         payments::open_of(tx, &[order]).await?.into_iter().map(|(_, payment)| payment).collect();
-    let known = payments::lock(tx, &open).await?;
     let mut left = Vec::with_capacity(open.len());
     for id in open {
-        let opened = effects::state_of(tx, &payment_open::effect_name(id)).await?;
-        let never_sent = matches!(opened, None | Some(EffectState::Pending | EffectState::Failed));
-        if never_sent && known.get(&id).is_some_and(|payment| payment.provider_id.is_none()) {
-            payments::advance(tx, id, State::Cancelled).await?;
-            effects::mark(tx, &payment_open::effect_name(id), EffectState::Failed).await?;
-        } else {
+        if !payment_open::end_unsent(tx, id).await? {
             left.push(id);
         }
     }

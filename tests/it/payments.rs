@@ -395,3 +395,16 @@ async fn a_call_that_may_have_worked_stays_in_doubt_though_the_next_is_sent_away
     assert_eq!(house.truth("payments").await.len(), 1);
     house.end().await;
 }
+
+/// Whoever wanted to cancel it would wait for an id that it never gets.
+#[tokio::test]
+async fn a_payment_that_was_never_opened_ends_with_the_hold_that_it_was_for() {
+    let house = house::plan().set(|settings| settings.orders.reservation_seconds = 2).open().await;
+    house.faults(json!([{"at": "stripe.create", "what": {"fail": {"status": 429}}}])).await;
+    let answer = house.place(&house::wish("cart-unopened", "SUIT", 1), "unopened", false).await;
+    house.until(answer.body["intent_id"].as_str().unwrap().parse().unwrap(), "expired").await;
+    house.settled().await;
+    assert_eq!(house.rows("select state from payments").await, [json!({"state": "cancelled"})]);
+    assert_eq!(house.value("select state from effects where name like 'pay_create:%'").await, "failed");
+    house.end().await;
+}
