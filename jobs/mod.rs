@@ -18,6 +18,7 @@ use crate::wording::Wording;
 
 mod cancellation;
 pub mod commands;
+mod dispute;
 mod giveback;
 mod parcel;
 mod settlement;

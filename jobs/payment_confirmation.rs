@@ -10,19 +10,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::dispute::{self, Told};
 use super::payment_cancel::in_our_words;
 use super::refund_sync::RefundSync;
 use super::settlement::{Books, Heard};
 use super::{Called, Job, Loaded, Rules, taken};
+use crate::domain::dispute::State as DisputeState;
 use crate::domain::event::StripeEvent;
 use crate::domain::payment::State;
 use crate::domain::webhook::WebhookPayload;
 use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
-use crate::provider::stripe::PaymentSeen;
+use crate::provider::stripe::{DisputeSeen, PaymentSeen};
 use crate::store::inbox::{self, Fate};
-use crate::store::{Tx, jobs, payments, refunds};
+use crate::store::{Tx, disputes, jobs, payments, refunds};
 
 /// An event of a payment provider, as the intake took it in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,19 +54,42 @@ impl Payload for PaymentConfirmation {
 
 /// What has to be looked up: the event does not say enough.
 #[derive(Clone, Debug)]
-pub struct Look {
-    provider_id: String,
+pub enum Look {
+    /// A payment, by the provider's id.
+    Payment(String),
+    /// A dispute, by the provider's id.
+    Dispute(String),
+}
+
+/// What the provider said when it was asked.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// Of a payment.
+    Payment(PaymentSeen),
+    /// Of a dispute.
+    Dispute(DisputeSeen),
+}
+
+impl Seen {
+    /// The payment that it is about, by the provider's id.
+    fn payment(&self) -> Option<&str> {
+        match self {
+            Self::Payment(seen) => Some(&seen.id),
+            Self::Dispute(seen) => seen.payment_intent.as_deref(),
+        }
+    }
 }
 
 impl Job for PaymentConfirmation {
     type Plan = Look;
-    type Receipt = PaymentSeen;
+    type Receipt = Seen;
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Look>>, Failure> {
         let settled = taken::take(tx, jobs, |job| &job.0).await?;
         let objects: Vec<String> = jobs.iter().map(|loaded| pays(&loaded.job.0).to_owned()).collect();
         let mut known = payments::find(tx, "stripe", &objects).await?;
         known.extend(refunds::find(tx, "stripe", &objects).await?);
+        known.extend(disputes::find(tx, "stripe", &objects).await?);
         let books = open(tx, known.values()).await?;
         let mut seen = HashSet::new();
         let mut steps = Vec::with_capacity(jobs.len());
@@ -87,21 +112,24 @@ impl Job for PaymentConfirmation {
         Ok(steps)
     }
 
-    async fn call(&self, plan: &Look, to: &Providers) -> Result<PaymentSeen, Failure> {
-        Ok(to.stripe.retrieve(&plan.provider_id).await?)
+    async fn call(&self, plan: &Look, to: &Providers) -> Result<Seen, Failure> {
+        Ok(match plan {
+            Look::Payment(id) => Seen::Payment(to.stripe.retrieve(id).await?),
+            Look::Dispute(id) => Seen::Dispute(to.stripe.retrieve_dispute(id).await?),
+        })
     }
 
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
-        let objects: Vec<String> = back.iter().map(|called| called.plan.provider_id.clone()).collect();
+        let named = |called: &Called<Self>| called.receipt.payment().map(str::to_owned);
+        let objects: Vec<String> = back.iter().filter_map(named).collect();
         let known = payments::find(tx, "stripe", &objects).await?;
         let books = open(tx, known.values()).await?;
+        let mut verdicts = Vec::with_capacity(back.len());
         for called in back {
-            if let Some(found) = known.get(&called.plan.provider_id) {
-                let heard = in_our_words(&called.receipt);
-                apply(tx, rules, &books, &called.loaded.job.0, *found, &heard).await?;
-            }
+            let found = called.receipt.payment().and_then(|id| known.get(id)).copied();
+            verdicts.push(answered(tx, rules, &books, called, found).await?);
         }
-        Ok(back.iter().map(|_| Verdict::Done).collect())
+        Ok(verdicts)
     }
 
     /// The inbox says that it was given up; a replay takes it up again.
@@ -130,6 +158,9 @@ async fn one(
     if tells_of_a_refund(webhook) {
         return refunded(tx, loaded, found).await;
     }
+    if tells_of_a_dispute(webhook) {
+        return disputed(tx, rules, books, loaded, found).await;
+    }
     if !webhook.event_type.trim_start_matches("v1.").starts_with("payment_intent.") {
         taken::resolve(tx, webhook, Fate::Ignored, "of no concern").await?;
         return Ok(Step::Done);
@@ -137,9 +168,7 @@ async fn one(
     let Some(found) = found else {
         return Ok(Step::Refused(taken::park(tx, webhook, loaded.age, "unknown payment").await?));
     };
-    let bytes = webhook.event.to_string();
-    let event = StripeEvent::read(bytes.as_bytes())
-        .map_err(|error| Failure::permanent("unreadable_event", error.to_string()))?;
+    let event = read(webhook)?;
     match heard(&event) {
         Some(heard) => {
             if event.kind == "payment_intent.payment_failed" {
@@ -150,8 +179,43 @@ async fn one(
             apply(tx, rules, books, webhook, found, &heard).await?;
             Ok(Step::Done)
         }
-        None => Ok(Step::Call(Look { provider_id: webhook.object_id.clone() })),
+        None => Ok(Step::Call(Look::Payment(webhook.object_id.clone()))),
     }
+}
+
+/// What a look leads to.
+async fn answered(
+    tx: &mut Tx,
+    rules: &Rules,
+    books: &Books,
+    called: &Called<PaymentConfirmation>,
+    found: Option<(PaymentId, OrderId)>,
+) -> Result<Verdict, Failure> {
+    let (loaded, webhook) = (&called.loaded, &called.loaded.job.0);
+    match (called.receipt.as_ref(), found) {
+        (Seen::Payment(seen), Some(found)) => {
+            apply(tx, rules, books, webhook, found, &in_our_words(seen)).await?;
+            Ok(Verdict::Done)
+        }
+        (Seen::Payment(_), None) => Ok(Verdict::Done),
+        (Seen::Dispute(seen), found) => {
+            let told = Told {
+                provider_id: seen.id.clone(),
+                state: seen.state,
+                amount_minor: seen.amount_minor,
+                currency: seen.currency.to_string(),
+                reason: seen.reason.clone(),
+            };
+            let parked = told_of(tx, rules, books, loaded, found, &told).await?;
+            Ok(parked.map_or(Verdict::Done, Verdict::Refused))
+        }
+    }
+}
+
+fn read(webhook: &WebhookPayload) -> Result<StripeEvent, Failure> {
+    let bytes = webhook.event.to_string();
+    StripeEvent::read(bytes.as_bytes())
+        .map_err(|error| Failure::permanent("unreadable_event", error.to_string()))
 }
 
 /// Whether an event is about money that goes back: a refund, or a charge with all of its refunds in one sum.
@@ -160,11 +224,16 @@ fn tells_of_a_refund(webhook: &WebhookPayload) -> bool {
     kind.starts_with("refund.") || kind.starts_with("charge.refund")
 }
 
-/// What an event is about, by the provider's id: the payment; of a refund that does not name it, the refund.
+/// Whether an event is about a bank that wants money back.
+fn tells_of_a_dispute(webhook: &WebhookPayload) -> bool {
+    webhook.event_type.trim_start_matches("v1.").starts_with("charge.dispute.")
+}
+
+/// What an event is about, by the provider's id: the payment; of a refund or dispute that does not name it, that itself.
 fn pays(webhook: &WebhookPayload) -> &str {
     let of = |pointer| webhook.event.pointer(pointer).and_then(serde_json::Value::as_str);
     let named = of("/data/object/payment_intent").or_else(|| of("/data/object/payment_intent/id"));
-    named.filter(|_| tells_of_a_refund(webhook)).unwrap_or(&webhook.object_id)
+    named.filter(|_| tells_of_a_refund(webhook) || tells_of_a_dispute(webhook)).unwrap_or(&webhook.object_id)
 }
 
 /// What went back is looked up, whatever the event says of it.
@@ -182,6 +251,57 @@ async fn refunded(
     inbox::apply_signal(tx, "stripe", (&webhook.object_id, "refund"), 0, &webhook.event_id).await?;
     taken::resolve(tx, webhook, Fate::Applied, "looked up").await?;
     Ok(Step::Done)
+}
+
+/// What a bank wants, as the event says it; one that says too little is looked up.
+async fn disputed(
+    tx: &mut Tx,
+    rules: &Rules,
+    books: &Books,
+    loaded: &Loaded<PaymentConfirmation>,
+    found: Option<(PaymentId, OrderId)>,
+) -> Result<Step<Look>, Failure> {
+    let event = read(&loaded.job.0)?;
+    let Some(told) = wanted_back(&event) else { return Ok(Step::Call(Look::Dispute(event.object_id))) };
+    let parked = told_of(tx, rules, books, loaded, found, &told).await?;
+    Ok(parked.map_or(Step::Done, Step::Refused))
+}
+
+/// What an event says of a dispute, in our words. None where it has to be looked up.
+fn wanted_back(event: &StripeEvent) -> Option<Told> {
+    let object = event.object.as_ref()?;
+    let amount = object.asked().ok().flatten().filter(|amount| amount.minor > 0)?;
+    Some(Told {
+        provider_id: event.object_id.clone(),
+        state: DisputeState::of_stripe(object.status.as_deref()?)?,
+        amount_minor: amount.minor,
+        currency: amount.currency.to_string(),
+        reason: object.reason.clone().unwrap_or_default(),
+    })
+}
+
+/// Applies what was told of a dispute, and settles the event; or parks it until its payment has brought money here.
+async fn told_of(
+    tx: &mut Tx,
+    rules: &Rules,
+    books: &Books,
+    loaded: &Loaded<PaymentConfirmation>,
+    found: Option<(PaymentId, OrderId)>,
+    told: &Told,
+) -> Result<Option<Failure>, Failure> {
+    let webhook = &loaded.job.0;
+    let found = found.and_then(|(payment, order)| Some((books.orders.get(&order)?, payment)));
+    let is_applied = match found {
+        Some(found) => dispute::apply(tx, &rules.orders, found, told, &webhook.event_id).await?,
+        None => false,
+    };
+    if !is_applied {
+        return Ok(Some(taken::park(tx, webhook, loaded.age, "unknown payment").await?));
+    }
+    let fact = (told.provider_id.as_str(), told.state.name());
+    inbox::apply_signal(tx, "stripe", fact, told.amount_minor, &webhook.event_id).await?;
+    taken::resolve(tx, webhook, Fate::Applied, told.state.name()).await?;
+    Ok(None)
 }
 
 /// What an event says, in our words. None where it has to be looked up: a thin event, or one without its amount.

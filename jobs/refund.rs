@@ -17,10 +17,11 @@ use crate::ids::{JobId, OrderId, RefundId};
 use crate::job::{Calls, Class, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::stripe::{CreateRefund, RefundSeen};
 use crate::provider::{CallError, Providers};
+use crate::store::disputes::Bar;
 use crate::store::effects::{self, EffectState, NewEffect, Proof};
 use crate::store::exceptions::{self, Severity};
 use crate::store::refunds::{self, News};
-use crate::store::{Tx, orders, payments};
+use crate::store::{Tx, disputes, orders, payments};
 
 /// The first look at a refund that the bank has not confirmed: its webhook is usually faster.
 const FIRST_LOOK: Duration = Duration::from_mins(2);
@@ -88,10 +89,18 @@ impl Job for Refund {
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Recipe>>, Failure> {
         let ids: Vec<RefundId> = jobs.iter().map(|loaded| loaded.job.refund).collect();
+        // A dispute is written under the payment's lock: none begins between this look and the commit that sends.
+        let parts = refunds::payments_of(tx, &ids).await?;
+        payments::lock(tx, &parts).await?;
+        let bars = disputes::bars(tx, &parts).await?;
         let known = refunds::lock(tx, &ids).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let step = match known.get(&loaded.job.refund) {
+                Some(refund) if bars.contains_key(&refund.payment) && is_unsent(tx, refund).await? => {
+                    barred(tx, refund, bars.get(&refund.payment).copied()).await?;
+                    Step::Done
+                }
                 Some(refund) if refund.state.is_to_be_sent() || refund.state == State::Pending => {
                     plan(tx, loaded, refund).await?
                 }
@@ -232,6 +241,26 @@ async fn plan(
     let request = serde_json::from_value(effect.request)
         .map_err(|error| Failure::permanent("unreadable_request", error))?;
     Ok(Step::Call(Recipe { effect: name, request, step }))
+}
+
+/// Whether the provider provably never heard of it.
+async fn is_unsent(tx: &mut Tx, refund: &refunds::Refund) -> Result<bool, Failure> {
+    if !refund.state.is_to_be_sent() || refund.provider_id.is_some() {
+        return Ok(false);
+    }
+    let effect = effects::state_of(tx, &effect_name(refund.id)).await?;
+    Ok(matches!(effect, None | Some(EffectState::Pending | EffectState::Failed)))
+}
+
+/// Beside a dispute nothing is sent: the refund waits without a job, and the dispute's end inserts one again. What a bank
+/// has taken for good is with the customer already.
+async fn barred(tx: &mut Tx, refund: &refunds::Refund, bar: Option<Bar>) -> Result<(), Failure> {
+    effects::mark(tx, &effect_name(refund.id), EffectState::Failed).await?;
+    if bar == Some(Bar::Lost) {
+        let over = News { state: State::Cancelled, provider_id: None, failure: Some("lost_to_a_dispute") };
+        refunds::advance(tx, refund, &over).await?;
+    }
+    Ok(())
 }
 
 /// The row says what is about to happen before it does.

@@ -111,6 +111,8 @@ ids! {
     PaymentId = "pay";
     /// Money on its way back: one refund at one provider.
     RefundId = "rfd";
+    /// A bank that wants a payment back: one dispute at one provider.
+    DisputeId = "dsp";
     /// One parcel's journey.
     ShipmentId = "shp";
     /// A bought right to ship.

@@ -49,6 +49,9 @@ pub enum Refused {
     /// The provider can't say this amount.
     #[error("the provider can not give back this amount: {0}")]
     BetweenSteps(String),
+    /// A bank wants the money back already: beside that the customer would have it twice.
+    #[error("a bank is taking this money back already: wait until the dispute is decided")]
+    Disputed,
     /// The key already names another refund of this order.
     #[error("this key already names a refund of {0} (minor units); a new one needs a new key")]
     KeyReused(i64),
@@ -105,7 +108,11 @@ fn told(refund: &refunds::Refund, is_replay: bool) -> Asked {
 /// The payment that pays the order comes first, then any other that has enough left. One refund is a part of one payment.
 fn choose(captured: &[Captured], wanted: Option<i64>) -> Result<(&Captured, i64), Refused> {
     let mut refused = refund::Refused::NothingLeft;
-    for payment in captured {
+    let free: Vec<&Captured> = captured.iter().filter(|payment| !payment.is_disputed).collect();
+    if free.is_empty() && !captured.is_empty() {
+        return Err(Refused::Disputed);
+    }
+    for payment in free {
         match refund::amount(wanted, payment.left_minor()) {
             Ok(minor) => {
                 can_be_said(minor, &payment.currency)?;
@@ -135,6 +142,8 @@ mod tests {
             id: PaymentId::new(),
             captured_minor: minor,
             reserved_minor: reserved,
+            lost_minor: 0,
+            is_disputed: false,
             currency: currency.to_owned(),
         }
     }
@@ -147,6 +156,15 @@ mod tests {
         let too_much = Refused::Amount(refund::Refused::Exceeds { wanted: 2001, left: 700 });
         assert_eq!(choose(&payments, Some(2001)).unwrap_err(), too_much);
         assert_eq!(choose(&[], None).unwrap_err(), Refused::Amount(refund::Refused::NothingLeft));
+    }
+
+    #[test]
+    fn what_is_disputed_or_lost_is_not_given_back_beside_it() {
+        let mut payments = [captured(1000, 0, "USD")];
+        payments[0].is_disputed = true;
+        assert_eq!(choose(&payments, Some(1)).unwrap_err(), Refused::Disputed);
+        payments[0] = Captured { lost_minor: 700, is_disputed: false, ..payments[0].clone() };
+        assert_eq!(choose(&payments, None).unwrap().1, 300, "the rest may go back");
     }
 
     #[test]

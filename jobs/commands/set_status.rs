@@ -15,7 +15,7 @@ use crate::jobs::settlement;
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::reservations::{self, HoldFor};
-use crate::store::{Tx, jobs, shipments};
+use crate::store::{Tx, disputes, jobs, shipments};
 
 /// Where somebody wants an order to go.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ pub enum Refused {
     Unsettled,
     /// It would leave without a label.
     NoLabel,
+    /// It would go on while a bank wants its money back.
+    Disputed,
 }
 
 impl fmt::Display for Refused {
@@ -59,6 +61,9 @@ impl fmt::Display for Refused {
             Self::Illegal(from, _) => write!(f, "an order that is {from} does not go there by this role"),
             Self::Unsettled => f.write_str("money came that does not pay the order: give it back first"),
             Self::NoLabel => f.write_str("the parcel has no label"),
+            Self::Disputed => {
+                f.write_str("a bank wants the money of this order back: it waits until that is decided")
+            }
         }
     }
 }
@@ -83,6 +88,8 @@ pub async fn set_status(
     if let Some(refused) = missing(tx, &order, wish.to).await? {
         return Ok(Err(refused));
     }
+    // Whoever moves an order by hand decides from now on when it goes on.
+    disputes::let_go(tx, id).await?;
     let by = (wish.actor.as_str(), cause);
     if wish.to.is_aside() {
         set_aside(tx, settings, &order, wish.to, by).await?;
@@ -115,6 +122,13 @@ async fn missing(tx: &mut Tx, order: &Order, to: Status) -> Result<Option<Refuse
     if to == Status::PendingPayment && order.captured_minor > order.refunded_minor {
         return Ok(Some(Refused::Unsettled));
     }
+    let stays = order.resume_to.unwrap_or(order.status).before_the_hand_over();
+    if stays
+        && !to.is_aside()
+        && disputes::of_order(tx, order.id).await?.iter().any(|dispute| dispute.state.is_live())
+    {
+        return Ok(Some(Refused::Disputed));
+    }
     let leaves = order.status == Status::Packaging && matches!(to, Status::Fulfilled | Status::Shipped);
     if leaves && !shipments::has_live_label(tx, order.id).await? {
         return Ok(Some(Refused::NoLabel));
@@ -145,7 +159,7 @@ async fn set_aside(
 }
 
 /// What an order that arrives there has to be followed by.
-async fn follow(
+pub(in crate::jobs) async fn follow(
     tx: &mut Tx,
     settings: &OrderSettings,
     order: &Order,

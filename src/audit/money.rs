@@ -1,6 +1,6 @@
 //! Money: none is taken without an order that it pays, or somebody who was told that it does not fit.
 
-use super::{Invariant, Of, When};
+use super::{Invariant, Of, When, public_id};
 
 pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
@@ -32,26 +32,26 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I21",
         name: "no money without an owner",
-        sentence: "Captured money that pays nothing (no primary, or an order that awaits its money or is cancelled) goes back, or an open exception shows it.",
+        sentence: "Captured money that pays nothing (no primary, or an order that awaits its money or is cancelled) goes back, was taken back by a bank, or an open exception shows it.",
         when: When::Quiescent,
         of: Of::Payment,
         sql: "select p.id, format('%s %s as %s of order %s, which is %s', p.captured_minor, p.currency, p.role, o.id, o.status)
                 from payments p join orders o on o.id = p.order_id
-               where p.state = 'captured' and p.refund_reserved_minor < p.captured_minor
+               where p.state = 'captured' and p.refund_reserved_minor + p.lost_minor < p.captured_minor
                  and (p.role <> 'primary' or coalesce(o.resume_to, o.status) in ('pending_payment', 'cancelled'))
                  and not exists (select from order_exceptions e where e.order_id = o.id and e.state <> 'resolved')",
     },
     Invariant {
         id: "I22",
         name: "surplus goes back",
-        sentence: "A surplus payment is given back in full, or an open exception says why not.",
+        sentence: "A surplus payment is given back in full, by us or by a bank, or an open exception says why not.",
         when: When::Quiescent,
         of: Of::Payment,
-        sql: "select p.id, format('%s of %s %s went back', coalesce(r.back, 0), p.captured_minor, p.currency)
+        sql: "select p.id, format('%s of %s %s went back, %s were lost', coalesce(r.back, 0), p.captured_minor, p.currency, p.lost_minor)
                 from payments p
                 left join (select payment_id, sum(amount_minor) as back from refunds where state in ('pending', 'succeeded')
                             group by payment_id) r on r.payment_id = p.id
-               where p.role = 'surplus' and p.captured_minor <> coalesce(r.back, 0)
+               where p.role = 'surplus' and p.captured_minor <> coalesce(r.back, 0) + p.lost_minor
                  and not exists (select from order_exceptions e where e.order_id = p.order_id and e.state <> 'resolved')",
     },
     Invariant {
@@ -112,6 +112,47 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                where o.captured_minor > coalesce(p.captured, 0)
                   or (o.captured_minor < coalesce(p.captured, 0) and not exists (
                         select from order_exceptions e where e.order_id = o.id and e.type = 'amount_mismatch'))",
+    },
+    Invariant {
+        id: "I46",
+        name: "what is disputed waits",
+        sentence: "While a bank wants its money back, an order does not move on towards its parcel.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select o.id, format('%s, but %s is %s', o.status, d.provider_dispute_id, d.state)
+                from disputes d join orders o on o.id = d.order_id join order_statuses s on s.status = o.status
+               where d.state in ('inquiry', 'open') and not s.is_terminal and not s.has_shipped
+                 and o.status not in ('on_hold', 'exception')",
+    },
+    Invariant {
+        id: "I47",
+        name: "what banks took is counted",
+        sentence: "What a payment counts as lost is the sum of its lost disputes, and none is about more than came.",
+        when: When::Always,
+        of: Of::Payment,
+        sql: "select p.id, format('%s lost, its disputes say %s', p.lost_minor, coalesce(d.lost, 0))
+                from payments p
+                left join (select payment_id, sum(part_minor) as lost from disputes where state = 'lost' group by payment_id) d
+                       on d.payment_id = p.id
+               where p.lost_minor <> coalesce(d.lost, 0)
+              union all
+              select p.id, format('%s of %s disputed by %s', d.part_minor, p.captured_minor, d.provider_dispute_id)
+                from disputes d join payments p on p.id = d.payment_id where d.part_minor > p.captured_minor",
+    },
+    Invariant {
+        id: "I48",
+        name: "a refund waits for nothing but a dispute",
+        sentence: "A refund that was not sent has its job, its dead letter, an open dispute beside it, or an exception.",
+        when: When::Quiescent,
+        of: Of::Order,
+        sql: concat!(
+            "select r.order_id, format('refund %s of %s is %s, and nobody sends it', r.id, r.amount_minor, r.state)
+                from refunds r
+               where r.provider_refund_id is null and r.state in ('requested', 'submitting', 'unknown')
+                 and not exists (select from disputes d where d.payment_id = r.payment_id and d.state = 'open')
+                 and not exists (select from jobs j where j.kind = 'refund' and j.dedupe_key = 'refund:' || ", public_id!("rfd", "r.id"), ")
+                 and not exists (select from order_exceptions e where e.order_id = r.order_id and e.state <> 'resolved')"
+        ),
     },
     Invariant {
         id: "I39",

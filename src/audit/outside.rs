@@ -69,6 +69,32 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                where t.metadata ->> 'refund_id' is not null group by 1 having count(*) > 1",
     },
     Invariant {
+        id: "I28-disputes",
+        name: "the provider's disputes are ours",
+        sentence: "Every dispute at the provider is one of ours, of the same payment and amount and as far as ours, and the other way round.",
+        when: When::Quiescent,
+        of: Of::Name,
+        sql: "with theirs as (
+                select id, payment_id, amount, currency, status,
+                       case status when 'won' then 'won' when 'lost' then 'lost'
+                                   when 'needs_response' then 'open' when 'under_review' then 'open'
+                                   when 'warning_closed' then 'inquiry_closed' else 'inquiry' end as state
+                  from json_to_recordset($1::json -> 'disputes')
+                    as t (id text, payment_id text, amount bigint, currency text, status text)),
+              ours as (
+                select d.provider_dispute_id as id, d.state, p.provider_payment_id as payment_id, d.currency,
+                       d.amount_minor * 10 ^ (c.stripe_exponent - c.exponent) as amount
+                  from disputes d join payments p on p.id = d.payment_id join currencies c on c.code = d.currency
+                 where d.provider = 'stripe')
+              select id, case when o.state is null then format('%s %s of %s is not ours', t.amount, upper(t.currency), t.payment_id)
+                              when t.status is null then format('ours is %s, the provider has none', o.state)
+                              else format('%s: %s %s of %s; ours is %s: %s %s of %s', t.status, t.amount, upper(t.currency), t.payment_id,
+                                          o.state, o.amount, o.currency, o.payment_id) end
+                from theirs t full join ours o using (id)
+               where o.state is null or t.status is null or t.state <> o.state or t.payment_id is distinct from o.payment_id
+                  or t.amount <> o.amount or upper(t.currency) <> o.currency",
+    },
+    Invariant {
         id: "I28-mails",
         name: "the mail server's mails are ours",
         sentence: "Every accepted mail is a notice of ours, no more often than possible duplicates were counted, and every sent notice arrived.",

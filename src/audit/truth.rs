@@ -4,11 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The sandbox's facts: payments, refunds, labels and mails.
+/// The sandbox's facts: payments, refunds, disputes, labels and mails.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Truth {
     payments: Vec<Payment>,
     refunds: Vec<Refund>,
+    disputes: Vec<Dispute>,
     labels: Vec<Label>,
     mails: Vec<Mail>,
 }
@@ -47,6 +48,16 @@ struct Refund {
     status: String,
     #[serde(default)]
     metadata: Metadata,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Dispute {
+    id: String,
+    payment_id: String,
+    /// In the currency's smallest unit, as the provider counts.
+    amount: i64,
+    currency: String,
+    status: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

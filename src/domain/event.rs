@@ -55,9 +55,16 @@ pub struct StripeObject {
     pub payment_intent: Option<String>,
     /// Why the last attempt failed: Stripe's code, the bank's where there is one.
     pub last_error: Option<String>,
+    /// Of a dispute: the bank's reason, as a code.
+    pub reason: Option<String>,
 }
 
 impl StripeObject {
+    /// What it is about, in our units, where the event says so.
+    pub fn asked(&self) -> Result<Option<Amount>, MoneyError> {
+        self.amount.zip(self.currency).map(|(units, of)| Amount::from_stripe(units, of)).transpose()
+    }
+
     /// The money that was received, in our units, where the event says so.
     pub fn received(&self) -> Result<Option<Amount>, MoneyError> {
         self.amount_received.zip(self.currency).map(|(units, of)| Amount::from_stripe(units, of)).transpose()
@@ -103,6 +110,7 @@ fn stripe_object(object: &Value) -> StripeObject {
         last_error: text(object, "/last_payment_error/decline_code")
             .or_else(|| text(object, "/last_payment_error/code"))
             .map(str::to_owned),
+        reason: text(object, "/reason").map(str::to_owned),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod command;
 pub mod country;
 pub mod coupon;
+pub mod dispute;
 pub mod event;
 pub mod fault;
 pub mod intent;

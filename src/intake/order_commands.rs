@@ -177,6 +177,7 @@ fn not_moved(refused: &set_status::Refused) -> Problem {
             Problem::new(Code::IllegalTransition, detail).because("money_unsettled")
         }
         set_status::Refused::NoLabel => Problem::new(Code::IllegalTransition, detail).because("no_label"),
+        set_status::Refused::Disputed => Problem::new(Code::IllegalTransition, detail).because("disputed"),
     }
 }
 
@@ -191,6 +192,9 @@ fn refusal(refused: &give_back::Refused) -> Problem {
         }
         give_back::Refused::Amount(refund::Refused::NotPositive(_)) | give_back::Refused::BetweenSteps(_) => {
             Problem::new(Code::InvalidBody, detail)
+        }
+        give_back::Refused::Disputed => {
+            Problem::new(Code::RefundExceedsCaptured, detail).because("disputed").with("left", 0.into())
         }
         give_back::Refused::KeyReused(_) => Problem::new(Code::KeyReused, detail),
     }

@@ -170,6 +170,7 @@ fn whole(asked: &Asked, details: Details, vocabulary: Vocabulary) -> Value {
     shown["shipments"] = json!(details.shipments);
     shown["mails"] = json!(details.mails);
     if is_staff {
+        shown["disputes"] = json!(details.disputes);
         shown["exceptions"] = json!(details.exceptions);
         shown["timeline"] = json!(details.timeline);
         shown["open"] = json!(details.open);

@@ -1,4 +1,5 @@
-//! Stripe: opening, looking at and cancelling a payment; giving money back is in [`refund`]. The only room that knows the
+//! Stripe: opening, looking at and cancelling a payment; giving money back is in [`refund`], what banks want
+//! back in [`dispute`]. The only room that knows the
 //! Stripe crates.
 //!
 //! Requests and answers are the crates' own; the connection is ours. Their client opens a TCP and TLS connection for each
@@ -29,8 +30,10 @@ use crate::domain::money::{Amount, Currency, MoneyError};
 use crate::ids::{OrderId, PaymentId};
 use crate::job::Dependency;
 
+mod dispute;
 mod refund;
 
+pub use dispute::DisputeSeen;
 pub use refund::{CreateRefund, RefundSeen};
 
 /// What Stripe calls a payment that is no longer in a state for the request.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::easypost::shipment::Shipment;
 use super::easypost::tracker::Tracker;
 use super::smtp::mail::Mail;
+use super::stripe::disputes::Dispute;
 use super::stripe::intent::Intent;
 use super::stripe::refunds::Refund;
 use super::truth::{Answer, Asked, Delivered, Fact, Line, Truth};
@@ -58,6 +59,8 @@ pub(crate) struct State {
     pub(crate) intents: Shelf<Intent>,
     /// Money given back.
     pub(crate) refunds: Shelf<Refund>,
+    /// Money that banks want back.
+    pub(crate) disputes: Shelf<Dispute>,
     /// Answers by idempotency key.
     pub(crate) answers: HashMap<String, Answer>,
     /// Addresses as EasyPost shows them.
@@ -86,6 +89,7 @@ impl State {
             }
             Fact::Payment(intent) => self.intents.put(&intent.id, intent.clone()),
             Fact::Refund(refund) => self.refunds.put(&refund.id, refund.clone()),
+            Fact::Dispute(dispute) => self.disputes.put(&dispute.id, dispute.clone()),
             Fact::Answer(answer) => {
                 self.answers.insert(answer.key.clone(), answer.clone());
             }

@@ -15,7 +15,7 @@ use super::books::State as Known;
 use super::easypost::trackers;
 use super::faults::Rule;
 use super::smtp::mail::Mail;
-use super::stripe::{Outcome, payments_settle, refunds_settle};
+use super::stripe::{Outcome, disputes, payments_settle, refunds_settle};
 use super::truth::Fact;
 use super::world::World;
 
@@ -33,6 +33,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/_sandbox/trackers/{tracking_code}/{status}", post(push_tracker))
         .route("/_sandbox/payments/{id}/{outcome}", post(settle_payment))
         .route("/_sandbox/refunds/{id}/{outcome}", post(settle_refund))
+        .route("/_sandbox/payments/{id}/disputed", post(raise_dispute))
+        .route("/_sandbox/disputes/{id}/{outcome}", post(settle_dispute))
         .route("/_sandbox/reset", post(reset))
 }
 
@@ -42,6 +44,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
 enum Kind {
     Payments,
     Refunds,
+    Disputes,
     Labels,
     Shipments,
     Mails,
@@ -62,6 +65,7 @@ async fn truth(State(world): State<Arc<World>>, Query(wanted): Query<Wanted>) ->
         None => json!({
             "payments": facts(known, Kind::Payments),
             "refunds": facts(known, Kind::Refunds),
+            "disputes": facts(known, Kind::Disputes),
             "labels": facts(known, Kind::Labels),
             "mails": facts(known, Kind::Mails),
             "webhooks": facts(known, Kind::Webhooks),
@@ -85,6 +89,14 @@ fn facts(known: &Known, kind: Kind) -> Value {
             .map(|refund| {
                 json!({"id": refund.id, "payment_id": refund.intent, "amount": refund.amount,
                        "currency": refund.currency, "status": refund.status, "metadata": refund.metadata})
+            })
+            .collect(),
+        Kind::Disputes => known
+            .disputes
+            .iter()
+            .map(|dispute| {
+                json!({"id": dispute.id, "payment_id": dispute.intent, "amount": dispute.amount,
+                       "currency": dispute.currency, "status": dispute.status})
             })
             .collect(),
         Kind::Labels => known.shipments.iter().filter_map(label).collect(),
@@ -177,14 +189,17 @@ async fn push_tracker(
 }
 
 /// What becomes of a payment: one that is `processing` is `succeeded` or `failed`, a new one `authorised`, an authorised one
-/// `lapsed`.
+/// `lapsed`, one whose buyer is at the bank's page `authenticated` or `unauthenticated`.
 async fn settle_payment(
     State(world): State<Arc<World>>,
     Path((id, outcome)): Path<(String, String)>,
 ) -> Response {
     match Outcome::named(&outcome) {
         Some(outcome) => payments_settle(&world, &id, outcome).into_response(),
-        None => problem(StatusCode::BAD_REQUEST, "a payment becomes succeeded, failed, authorised or lapsed"),
+        None => problem(
+            StatusCode::BAD_REQUEST,
+            "a payment becomes succeeded, failed, authorised, lapsed, authenticated or unauthenticated",
+        ),
     }
 }
 
@@ -197,6 +212,38 @@ async fn settle_refund(
         "succeeded" => refunds_settle(&world, &id, true).into_response(),
         "failed" => refunds_settle(&world, &id, false).into_response(),
         _ => problem(StatusCode::BAD_REQUEST, "a refund ends as succeeded or failed"),
+    }
+}
+
+/// How a customer goes to their bank.
+#[derive(Debug, Deserialize)]
+struct Raised {
+    /// How much of the payment, in the currency's smallest unit; all of it where nothing is said.
+    amount: Option<i64>,
+    /// Whether the bank only asks at first.
+    #[serde(default)]
+    asks: bool,
+}
+
+/// A customer's bank wants a payment back.
+async fn raise_dispute(
+    State(world): State<Arc<World>>,
+    Path(id): Path<String>,
+    Query(raised): Query<Raised>,
+) -> Response {
+    disputes::raise(&world, &id, raised.amount, raised.asks).into_response()
+}
+
+/// A dispute goes on: `escalated`, `reviewed`, `closed`, `won` or `lost`.
+async fn settle_dispute(
+    State(world): State<Arc<World>>,
+    Path((id, outcome)): Path<(String, String)>,
+) -> Response {
+    match disputes::Outcome::named(&outcome) {
+        Some(outcome) => disputes::settle(&world, &id, outcome).into_response(),
+        None => {
+            problem(StatusCode::BAD_REQUEST, "a dispute becomes escalated, reviewed, closed, won or lost")
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn point(method: &Method, route: &str) -> Option<Point> {
     Some(match (method.as_str(), route) {
         ("POST", "/v1/payment_intents") => Point::StripeCreate,
         ("GET", "/v1/payment_intents") => Point::StripeList,
-        ("GET", "/v1/payment_intents/{id}") => Point::StripeRetrieve,
+        ("GET", "/v1/payment_intents/{id}" | "/v1/disputes/{id}") => Point::StripeRetrieve,
         ("POST", "/v1/payment_intents/{id}/confirm") => Point::StripeConfirm,
         ("POST", "/v1/payment_intents/{id}/capture") => Point::StripeCapture,
         ("POST", "/v1/payment_intents/{id}/cancel") => Point::StripeCancel,

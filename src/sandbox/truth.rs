@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::easypost::shipment::Shipment;
 use super::easypost::tracker::Tracker;
 use super::smtp::mail::Mail;
+use super::stripe::disputes::Dispute;
 use super::stripe::intent::Intent;
 use super::stripe::refunds::Refund;
 use super::webhooks::Event;
@@ -37,6 +38,8 @@ pub(crate) enum Fact {
     Payment(Intent),
     /// Money was given back.
     Refund(Refund),
+    /// A bank wants money back, or has judged.
+    Dispute(Dispute),
     /// Stripe's answer under an idempotency key.
     Answer(Answer),
     /// An address was stored.

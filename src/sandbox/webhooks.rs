@@ -18,6 +18,7 @@ use super::SandboxError;
 use super::easypost::tracker::{self, Tracker};
 use super::faults::{Plan, Point};
 use super::gate::Call;
+use super::stripe::disputes::Dispute;
 use super::stripe::events;
 use super::stripe::intent::Intent;
 use super::stripe::refunds::Refund;
@@ -71,6 +72,8 @@ pub(crate) enum About {
     Refund(Box<Refund>),
     /// Stripe: the charge of a payment, whose refunds are told in one sum.
     Charge(Box<Intent>),
+    /// Stripe: a bank that wants money back.
+    Dispute(Box<Dispute>),
     /// EasyPost: a tracker, and the status that it had before.
     Tracker(Box<Tracker>, Option<String>),
 }
@@ -93,6 +96,7 @@ impl Event {
             About::Payment(intent) => events::body(self, &intent.body()),
             About::Refund(refund) => events::body(self, &refund.body()),
             About::Charge(intent) => events::body(self, &intent.charge_body()),
+            About::Dispute(dispute) => events::body(self, &dispute.body()),
             About::Tracker(tracker, before) => tracker::event_body(self, tracker, before.as_deref()),
         }
     }
@@ -103,13 +107,16 @@ impl Event {
             About::Payment(intent) => &intent.id,
             About::Refund(refund) => &refund.id,
             About::Charge(intent) => intent.charge.as_deref().unwrap_or(&intent.id),
+            About::Dispute(dispute) => &dispute.id,
             About::Tracker(tracker, _) => &tracker.id,
         }
     }
 
     fn point(&self) -> Point {
         match self.about {
-            About::Payment(_) | About::Refund(_) | About::Charge(_) => Point::WebhookStripe,
+            About::Payment(_) | About::Refund(_) | About::Charge(_) | About::Dispute(_) => {
+                Point::WebhookStripe
+            }
             About::Tracker(..) => Point::WebhookEasypost,
         }
     }
@@ -260,7 +267,7 @@ async fn post_until_taken(world: &Arc<World>, event: &Event, body: &str) -> Opti
 async fn post_once(world: &Arc<World>, event: &Event, body: &str) -> bool {
     let Ok(_slot) = world.post.slots.acquire().await else { return false };
     let (url, header, signature) = match event.about {
-        About::Payment(_) | About::Refund(_) | About::Charge(_) => {
+        About::Payment(_) | About::Refund(_) | About::Charge(_) | About::Dispute(_) => {
             let at = world.clock.unix_seconds();
             (&world.post.stripe_url, "Stripe-Signature", stripe(&world.secrets.stripe_webhook, at, body))
         }

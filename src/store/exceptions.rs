@@ -49,6 +49,20 @@ pub async fn open(
     Ok(row.id.into())
 }
 
+/// Resolves what was open of one type: it is over by itself.
+pub async fn resolve_kind(tx: &mut Tx, order: OrderId, kind: &str) -> Stored<()> {
+    sqlx::query!(
+        r#"/* exceptions::resolve_kind */
+        update order_exceptions set state = 'resolved', resolved_at = clock_timestamp()
+         where order_id = $1 and type = $2 and state <> 'resolved'"#,
+        order.uuid(),
+        kind
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// Resolves what was open about an order: somebody has looked at it and lets it go on.
 pub async fn resolve(tx: &mut Tx, order: OrderId) -> Stored<()> {
     sqlx::query!(

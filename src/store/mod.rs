@@ -22,6 +22,7 @@ pub mod catalogue;
 pub mod communications;
 pub mod coupons;
 pub mod dead_letters;
+pub mod disputes;
 pub mod effects;
 pub mod exceptions;
 pub mod health;

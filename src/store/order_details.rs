@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::order_pages::{Head, Visible, head};
 use super::timeline::{self, Moment};
 use super::{Store, Stored};
-use crate::ids::{OrderId, PaymentId, RefundId, ShipmentId};
+use crate::ids::{DisputeId, OrderId, PaymentId, RefundId, ShipmentId};
 
 /// One moment for all parts: two that were read at different ones could contradict each other.
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";
@@ -30,6 +30,8 @@ pub struct Details {
     pub payments: Vec<Payment>,
     /// Its refunds, the first one first.
     pub refunds: Vec<Refund>,
+    /// What banks want back, the first one first. Read for staff alone.
+    pub disputes: Vec<Dispute>,
     /// Its parcels, as they are packed now.
     pub shipments: Vec<Shipment>,
     /// What was written to the customer.
@@ -135,6 +137,29 @@ pub struct Refund {
     pub settled_at: Option<DateTime<Utc>>,
 }
 
+/// Money that a bank wants back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Dispute {
+    /// Its id.
+    pub dispute_id: DisputeId,
+    /// Of which charge.
+    pub payment_id: PaymentId,
+    /// Its id at the provider.
+    pub provider_dispute_id: String,
+    /// In minor units.
+    pub amount: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// What is known of it.
+    pub status: String,
+    /// The bank's reason, as a code.
+    pub reason: String,
+    /// Since when.
+    pub opened_at: DateTime<Utc>,
+    /// Until when.
+    pub closed_at: Option<DateTime<Utc>>,
+}
+
 /// A parcel.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shipment {
@@ -212,8 +237,9 @@ impl Store {
         let conn: &mut PgConnection = &mut snapshot;
         let Some(head) = head(conn, visible, order).await? else { return Ok(None) };
         let id = order.uuid();
-        let (exceptions, timeline, open) = if visible.is_all() {
-            (exceptions(conn, id).await?, timeline::moments(conn, id).await?, timeline::open(conn, id).await?)
+        let (disputes, exceptions, timeline, open) = if visible.is_all() {
+            let (moments, open) = (timeline::moments(conn, id).await?, timeline::open(conn, id).await?);
+            (disputes(conn, id).await?, exceptions(conn, id).await?, moments, open)
         } else {
             Default::default()
         };
@@ -223,6 +249,7 @@ impl Store {
             items: items(conn, &[id]).await?,
             payments: payments(conn, id).await?,
             refunds: refunds(conn, id).await?,
+            disputes,
             shipments: shipments(conn, id).await?,
             mails: mails(conn, id).await?,
             events: events(conn, id).await?,
@@ -285,6 +312,19 @@ async fn refunds(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<Refund>> {
         select id as "refund_id: Uuid", payment_id as "payment_id: Uuid", amount_minor as amount, currency, state as status,
                origin, reason, created_at, settled_at
           from refunds where order_id = $1 order by created_at, id"#,
+        order
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+async fn disputes(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<Dispute>> {
+    Ok(sqlx::query_as!(
+        Dispute,
+        r#"/* order_details::disputes */
+        select id as "dispute_id: Uuid", payment_id as "payment_id: Uuid", provider_dispute_id, amount_minor as amount, currency,
+               state as status, reason, opened_at, closed_at
+          from disputes where order_id = $1 order by opened_at, id"#,
         order
     )
     .fetch_all(conn)

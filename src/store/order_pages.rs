@@ -212,9 +212,14 @@ async fn heads(
           from orders o
           left join lateral (select state from payments where order_id = o.id
                               order by (role = 'primary') desc, attempt_no desc limit 1) p on true
+          -- What is not decided counts before what is, a loss before a win.
+          left join lateral (select state from disputes where order_id = o.id and state in ('open', 'lost', 'won')
+                              order by rank limit 1) d on true
           cross join lateral (select case
                  when o.captured_minor > 0 and o.refunded_minor = o.captured_minor then 'refunded'
+                 when o.captured_minor > 0 and d.state in ('open', 'lost') then case d.state when 'open' then 'disputed' else 'dispute_lost' end
                  when o.refunded_minor > 0 then 'partially_refunded'
+                 when o.captured_minor > 0 and d.state = 'won' then 'dispute_won'
                  when o.captured_minor > 0 then 'captured'
                  when o.total_minor = 0 then 'not_required'
                  when p.state in ('authorized', 'cancelled') then p.state

@@ -256,6 +256,10 @@ pub struct Captured {
     pub captured_minor: i64,
     /// What is set aside to go back, or went, in minor units.
     pub reserved_minor: i64,
+    /// What banks took back for good, in minor units.
+    pub lost_minor: i64,
+    /// Whether a bank has taken it and has not judged yet.
+    pub is_disputed: bool,
     /// ISO 4217 code.
     pub currency: String,
 }
@@ -264,7 +268,7 @@ impl Captured {
     /// What may still go back, in minor units.
     #[must_use]
     pub fn left_minor(&self) -> i64 {
-        refund::left(self.captured_minor, self.reserved_minor)
+        refund::left(self.captured_minor, self.reserved_minor.saturating_add(self.lost_minor))
     }
 }
 
@@ -273,7 +277,9 @@ pub async fn captured_of(tx: &mut Tx, order: OrderId) -> Stored<Vec<Captured>> {
     let rows = sqlx::query!(
         r#"/* payments::captured_of */
         with locked as (select * from payments where order_id = $1 and state = 'captured' order by id for no key update)
-        select id, captured_minor, refund_reserved_minor, currency from locked order by role = 'primary' desc, attempt_no"#,
+        select id, captured_minor, refund_reserved_minor, lost_minor, currency,
+               exists (select from disputes d where d.payment_id = locked.id and d.state = 'open') as "is_disputed!"
+          from locked order by role = 'primary' desc, attempt_no"#,
         order.uuid()
     )
     .fetch_all(tx.conn())
@@ -284,6 +290,8 @@ pub async fn captured_of(tx: &mut Tx, order: OrderId) -> Stored<Vec<Captured>> {
             id: row.id.into(),
             captured_minor: row.captured_minor,
             reserved_minor: row.refund_reserved_minor,
+            lost_minor: row.lost_minor,
+            is_disputed: row.is_disputed,
             currency: row.currency,
         })
         .collect())

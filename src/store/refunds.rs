@@ -126,6 +126,19 @@ pub async fn by_key(tx: &mut Tx, order: OrderId, key: &str) -> Stored<Option<Ref
     }
 }
 
+/// The refunds of a payment that the provider has not told us of, and that may have to be sent: not locked.
+pub async fn not_sent(tx: &mut Tx, payment: PaymentId) -> Stored<Vec<RefundId>> {
+    let rows = sqlx::query_scalar!(
+        r#"/* refunds::not_sent */
+        select id from refunds
+         where payment_id = $1 and provider_refund_id is null and state in ('requested', 'submitting', 'unknown') order by id"#,
+        payment.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(RefundId::from).collect())
+}
+
 /// The payments and orders of refunds that are known by these ids of the provider's: not locked.
 pub async fn find(
     tx: &mut Tx,

@@ -137,6 +137,11 @@ pub(super) async fn moments(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<
               select settled_at, 'payment', 0, attempt_no, 'captured (' || role || ')', captured_minor, currency
                 from payments where order_id = $1 and settled_at is not null
               union all
+              select opened_at, 'payment', 0, 0, 'disputed: ' || provider_dispute_id || ' (' || reason || ')', amount_minor, currency from disputes where order_id = $1
+              union all
+              select closed_at, 'payment', 0, 1, 'dispute ' || provider_dispute_id || ' ' || state, amount_minor, currency
+                from disputes where order_id = $1 and closed_at is not null
+              union all
               select a.at, 'payment', 0, 0, 'attempt failed: ' || a.code, null, null from payment_attempts a join payments p on p.id = a.payment_id where p.order_id = $1
               union all
               select purchased_at, 'parcel', 0, parcel_no, 'label bought: ' || carrier || ' ' || service || ' ' || tracking_code, cost_minor, currency

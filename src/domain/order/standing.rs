@@ -43,6 +43,12 @@ standings! {
         PartiallyRefunded = "partially_refunded",
         /// All of it went back.
         Refunded = "refunded",
+        /// A bank wants it back.
+        Disputed = "disputed",
+        /// A bank wanted it back, and it is ours.
+        DisputeWon = "dispute_won",
+        /// A bank took it back for good.
+        DisputeLost = "dispute_lost",
         /// The last charge will not happen.
         Cancelled = "cancelled",
     }

@@ -1,4 +1,4 @@
-//! Stripe's HTTP, as far as a shop that takes payments sees it: PaymentIntents, refunds, events and the account.
+//! Stripe's HTTP, as far as a shop that takes payments sees it: PaymentIntents, refunds, disputes, events and the account.
 //!
 //! The shapes are those of API 2026-09-30.endive, checked by two clients that nobody here wrote (the official Python one
 //! and async-stripe). What it must never do is be kinder than Stripe: keys, minimums and states are judged as there.
@@ -21,6 +21,7 @@ use super::world::World;
 use error::StripeError;
 
 pub(crate) mod currency;
+pub(crate) mod disputes;
 pub(crate) mod error;
 pub(crate) mod events;
 mod form;
@@ -45,6 +46,7 @@ pub(crate) fn router(world: &Arc<World>) -> Router<Arc<World>> {
         .route("/v1/payment_intents/{id}/cancel", post(payments::cancel))
         .route("/v1/refunds", post(refunds::create).get(refunds::list))
         .route("/v1/refunds/{id}", get(refunds::retrieve))
+        .route("/v1/disputes/{id}", get(disputes::retrieve))
         .route("/v1/events", get(events::list))
         .route("/v1/events/{id}", get(events::retrieve))
         .route("/v1/account", get(account))

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::error::StripeError;
 use super::form::Form;
-use super::{Caller, payments};
+use super::{Caller, disputes, payments};
 use crate::sandbox::gate::Call;
 use crate::sandbox::truth::Fact;
 use crate::sandbox::webhooks::{About, Event};
@@ -97,6 +97,10 @@ pub(super) async fn create(
     let wanted = form.integer("amount")?;
     world.change(|books, now| {
         let mut intent = books.state.intents.get(id).ok_or_else(|| payments::missing(id))?.clone();
+        if disputes::bar(books, &intent.id) {
+            let message = "The charge has been charged back; cannot issue a refund.";
+            return Err(StripeError::invalid(message).code("charge_disputed"));
+        }
         let amount = intent.give_back(wanted)?;
         let refund = Refund {
             id: fresh_id("re_"),

@@ -231,6 +231,15 @@ pub(super) const PLANTS: &[Plant] = &[
         "delete from effects where name = 'pay_cancel:6';
          update payments set state = 'requires_action' where order_id = u(6)",
     ),
+    tables("I46", "update disputes set order_id = u(2), payment_id = u(3102) where provider_dispute_id = 'dp_2'"),
+    tables("I47", "update payments set lost_minor = 499 where order_id = u(10)"),
+    tables("I47", "update disputes set part_minor = 2001 where provider_dispute_id = 'dp_2'"),
+    tables(
+        "I48",
+        "insert into refunds (id, order_id, payment_id, client_key, provider, amount_minor, currency, origin, actor, cause)
+           values (u(9500), u(3), u(3103), 'api:k', 'stripe', 100, 'USD', 'api', 'test', 'test');
+         update payments set refund_reserved_minor = 100 where id = u(3103)",
+    ),
     tables("I44", "delete from jobs where kind = 'email'"),
     outside("I28-payments", |truth| drop_first(truth, "payments")),
     outside("I28-payments", |truth| truth["payments"][3]["amount_received"] = json!(1999)),
@@ -249,6 +258,12 @@ pub(super) const PLANTS: &[Plant] = &[
     outside("I28-refunds", |truth| {
         let twin = truth["refunds"][0]["metadata"].clone();
         push(truth, "refunds", json!({"id": "re_0", "payment_id": "pi_2b", "amount": 2000, "currency": "usd", "status": "succeeded", "metadata": twin}));
+    }),
+    outside("I28-disputes", |truth| drop_first(truth, "disputes")),
+    outside("I28-disputes", |truth| truth["disputes"][0]["status"] = json!("won")),
+    outside("I28-disputes", |truth| {
+        let other = json!({"id": "dp_3", "payment_id": "pi_3", "amount": 1, "currency": "usd", "status": "lost"});
+        push(truth, "disputes", other);
     }),
     outside("I28-mails", |truth| drop_first(truth, "mails")),
     outside("I28-mails", |truth| push(truth, "mails", json!({"message_id": "msg_2@example.com"}))),

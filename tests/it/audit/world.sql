@@ -166,6 +166,16 @@ do $$ begin
   end loop;
 end $$;
 
+-- 10 is paid and waits: a bank took a quarter of it for good, and wants the rest.
+select place(10, 2000), open_payment(10, 1, 'pi_10'), capture(10, 1, 'primary');
+select close(10, 'committed', 'commit', 2), told(10, 'order_confirmation', 'sent'), walk(10, 'payment_confirmed');
+update orders set status = 'on_hold', resume_to = 'payment_confirmed' where id = u(10);
+insert into disputes (id, order_id, payment_id, provider, provider_dispute_id, amount_minor, currency, part_minor, state, closed_at)
+  select u(9400 + n), u(10), u(3110), 'stripe', 'dp_' || n, part, 'USD', part, state, closed
+    from (values (1, 500, 'lost', now()), (2, 1500, 'open', null)) as d (n, part, state, closed);
+insert into order_exceptions (id, order_id, type, severity, detail) values
+  (u(9010), u(10), 'dispute_lost', 'critical', ''), (u(9020), u(10), 'disputed', 'critical', '');
+
 -- A wish that could not be fulfilled, an event that came too early, and one that nobody could read.
 insert into order_intents (id, tenant, customer_id, cart_id, fingerprint, state, reject_code, payload)
   values (u(1100), 'shop', 'c', 'cart', sha256('x'), 'rejected', 'insufficient_stock', '{}');

@@ -130,7 +130,8 @@ impl House {
         answer.json().await.unwrap()
     }
 
-    /// What becomes of a payment at the provider: `succeeded`, `failed`, `authorised` or `lapsed`.
+    /// What becomes of a payment at the provider: `succeeded`, `failed`, `authorised`, `lapsed`, `authenticated`
+    /// or `unauthenticated`.
     pub(crate) async fn becomes(&self, payment: &str, outcome: &str) {
         let url = format!("{}/_sandbox/payments/{payment}/{outcome}", self.sandbox);
         let answer = self.client.post(url).send().await.unwrap();
@@ -141,6 +142,21 @@ impl House {
     pub(crate) async fn bank_says(&self, refund: &str, word: &str) {
         let url = format!("{}/_sandbox/refunds/{refund}/{word}", self.sandbox);
         assert_eq!(self.client.post(url).send().await.unwrap().status(), 200);
+    }
+
+    /// The customer's bank wants a payment back, such as `amount=500` of it, or `asks=true` first; the dispute's id.
+    pub(crate) async fn dispute(&self, payment: &str, how: &str) -> String {
+        let url = format!("{}/_sandbox/payments/{payment}/disputed?{how}", self.sandbox);
+        let answer = self.client.post(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A dispute goes on: `escalated`, `reviewed`, `closed`, `won` or `lost`.
+    pub(crate) async fn judged(&self, dispute: &str, outcome: &str) {
+        let url = format!("{}/_sandbox/disputes/{dispute}/{outcome}", self.sandbox);
+        let answer = self.client.post(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     }
 
     /// A customer's browser pays with a card; the status of the provider's answer.
