@@ -1,7 +1,7 @@
 //! What people ask of an order: to call it off, to give money back, to move it on. Each is one Postgres transaction that decides and
 //! inserts the jobs; the provider's part is the workers'.
 //!
-//! An order of another tenant, or of another customer where the caller is one, does not exist for whoever asks.
+//! An order of another tenant, or of another customer or vendor where the caller is one, does not exist for whoever asks.
 
 use std::sync::Arc;
 
@@ -15,14 +15,15 @@ use serde_json::{Value, json};
 
 use super::problem::{Code, Problem};
 use super::{Door, request};
-use crate::auth::{Action, Principal};
+use crate::auth::{Action, Principal, Role};
 use crate::domain::command::{CancelBody, RefundBody, StatusBody};
 use crate::domain::key::IdempotencyKey;
 use crate::domain::order::CancelReason;
 use crate::domain::refund;
 use crate::ids::OrderId;
 use crate::jobs::commands::{cancel, give_back, set_status};
-use crate::store::{Tx, orders};
+use crate::store::Tx;
+use crate::store::orders::{self, Owner};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
@@ -42,6 +43,14 @@ impl Asked {
         let by = self.caller.key.map(|key| key.to_string()).or_else(|| self.caller.subject.clone());
         format!("{}:{}", self.caller.role, by.unwrap_or_default())
     }
+}
+
+/// Whether an order concerns a caller who may do this: as its buyer, as the maker of a line, as staff.
+fn concerns(caller: &Principal, action: Action, owner: &Owner) -> bool {
+    if caller.role == Role::Vendor {
+        return owner.vendors.iter().any(|vendor| caller.may(action, &owner.tenant, vendor));
+    }
+    caller.may(action, &owner.tenant, &owner.customer)
 }
 
 impl Door {
@@ -65,10 +74,13 @@ impl Door {
             request::json(&bytes)?
         };
         let mut tx = self.store.begin().await?;
-        let owner = orders::owner(&mut tx, order).await?;
-        let is_theirs = |(tenant, customer): &(String, String)| caller.may(action, tenant, customer);
-        if !owner.as_ref().is_some_and(is_theirs) {
-            return Err(Problem::new(Code::UnknownOrder, "there is no such order, or none that you may see"));
+        let owner = orders::owner(&mut tx, order).await?.filter(|owner| concerns(&caller, action, owner));
+        let owner = owner.ok_or_else(|| {
+            Problem::new(Code::UnknownOrder, "there is no such order, or none that you may see")
+        })?;
+        if caller.role == Role::Vendor && owner.vendors.len() > 1 {
+            let detail = "others make lines of this order too: the shop's staff acts on it";
+            return Err(Problem::new(Code::Forbidden, detail).because("not_theirs"));
         }
         let key = head.headers.get("idempotency-key").cloned();
         Ok(Asked { caller, order, key, body, cause: request::id(&head.headers), tx })

@@ -217,13 +217,29 @@ fn status(column: &'static str, name: &str) -> Stored<Status> {
     Status::named(name).ok_or_else(|| StoreError::Unreadable { column, value: name.to_owned() })
 }
 
-/// Whose order it is: its tenant, and the customer's id in it. None where there is no such order.
-pub async fn owner(tx: &mut Tx, id: OrderId) -> Stored<Option<(String, String)>> {
-    let row =
-        sqlx::query!("/* orders::owner */ select tenant, customer_id from orders where id = $1", id.uuid())
-            .fetch_optional(tx.conn())
-            .await?;
-    Ok(row.map(|row| (row.tenant, row.customer_id)))
+/// Whose order it is.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// Whose shop.
+    pub tenant: String,
+    /// Who buys, by their id in the shop.
+    pub customer: String,
+    /// Who makes its lines; an empty name is the shop itself.
+    pub vendors: Vec<String>,
+}
+
+/// Whose order it is. None where there is no such order.
+pub async fn owner(tx: &mut Tx, id: OrderId) -> Stored<Option<Owner>> {
+    Ok(sqlx::query_as!(
+        Owner,
+        r#"/* orders::owner */
+        select tenant, customer_id as customer,
+               array(select distinct vendor from order_items where order_id = o.id order by 1) as "vendors!"
+          from orders o where id = $1"#,
+        id.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?)
 }
 
 /// What mails say of an order.

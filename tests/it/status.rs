@@ -124,3 +124,42 @@ async fn an_order_does_not_go_back_to_await_money_while_other_money_of_it_is_her
     assert_eq!(refused.body["legal"], Value::Null);
     house.end_with_forged().await;
 }
+
+#[tokio::test]
+async fn a_vendor_moves_forward_what_it_makes_alone_and_nothing_else() {
+    let house = house::plan().set(|settings| settings.orders.auto_fulfil = false).open().await;
+    house.execute("update skus set vendor = 'tailor' where sku = 'SHIRT'").await.unwrap();
+    let mut both = house::wish("vendor-both", "SUIT", 1);
+    both["lines"] = json!([{"sku": "SUIT", "quantity": 1}, {"sku": "SHIRT", "quantity": 1}]);
+    let (shirt, suit) =
+        (house.buy_as(&house::wish("vendor-shirt", "SHIRT", 1)).await, house.buy("vendor-suit").await);
+    let both = house.buy_as(&both).await;
+    for bought in [&shirt, &suit, &both] {
+        house.pay(bought).await;
+        house.until_order(bought.order, "payment_confirmed").await;
+    }
+    house.settled().await;
+    let [tailor, hatter] = [house.key(Role::Vendor, "tailor").await, house.key(Role::Vendor, "hatter").await];
+    let put = async |who: &str, bought: &Bought, to: &str| {
+        house.put_status(who, bought.order, Some(version(&house, bought).await), to).await
+    };
+    for (who, bought) in [(&tailor, &suit), (&hatter, &shirt)] {
+        let hidden = put(who, bought, "confirmed").await;
+        assert_eq!((hidden.status, &hidden.body["code"]), (404, &json!("unknown_order")));
+    }
+    let shared = put(&tailor, &both, "confirmed").await;
+    assert_eq!((shared.status, &shared.body["reason"]), (403, &json!("not_theirs")), "{}", shared.body);
+    let aside = put(&tailor, &shirt, "on_hold").await;
+    assert_eq!((aside.status, &aside.body["legal"]), (409, &json!(["confirmed", "processing"])));
+    for to in ["confirmed", "processing"] {
+        let moved = put(&tailor, &shirt, to).await;
+        assert_eq!((moved.status, &moved.body["status"]), (200, &json!(to)), "{}", moved.body);
+    }
+    assert_eq!(put(&tailor, &shirt, "packaging").await.status, 409, "what follows is the house's");
+    let by = house.value("select actor from order_events where to_status = 'confirmed'").await;
+    assert!(by.as_str().unwrap().starts_with("vendor:key_"), "{by}");
+    for what in ["cancel", "refunds"] {
+        assert_eq!(house.ask(&tailor, shirt.order, (what, "k"), &json!({})).await.status, 403, "{what}");
+    }
+    house.end().await;
+}
