@@ -34,4 +34,5 @@ mod servers;
 mod shared;
 mod status;
 mod stock;
+mod three_d_secure;
 mod twice;

@@ -47,7 +47,7 @@ impl Status {
 pub(crate) struct Decline {
     /// `card_declined`, `expired_card`, …
     pub(crate) code: String,
-    /// `generic_decline`, `insufficient_funds`, …
+    /// `generic_decline`, `insufficient_funds`, …; empty where the card was not asked.
     pub(crate) decline_code: String,
 }
 
@@ -109,8 +109,25 @@ fn outcome(method: &str) -> Outcome {
         "chargeDeclinedExpiredCard" => Outcome::Refusal("expired_card", "expired_card"),
         "chargeDeclinedIncorrectCvc" => Outcome::Refusal("incorrect_cvc", "incorrect_cvc"),
         "chargeDeclinedProcessingError" => Outcome::Refusal("processing_error", "processing_error"),
-        "threeDSecure2Required" | "threeDSecureRequired" | "authenticationRequired" => Outcome::Action,
+        "threeDSecure2Required"
+        | "threeDSecureRequired"
+        | "authenticationRequired"
+        | "threeDSecureRequiredChargeDeclined"
+        | "threeDSecureRequiredProcessingError"
+        | "authenticationRequiredChargeDeclinedInsufficientFunds" => Outcome::Action,
         "pm_usBankAccount_processing" | "pm_usBankAccount_success" => Outcome::Processing,
+        _ => Outcome::Success,
+    }
+}
+
+/// What such a way to pay does once the bank has seen the buyer.
+fn outcome_once_seen(method: &str) -> Outcome {
+    match method.trim_start_matches("pm_card_") {
+        "threeDSecureRequiredChargeDeclined" => Outcome::Refusal("card_declined", "generic_decline"),
+        "threeDSecureRequiredProcessingError" => Outcome::Refusal("processing_error", "processing_error"),
+        "authenticationRequiredChargeDeclinedInsufficientFunds" => {
+            Outcome::Refusal("card_declined", "insufficient_funds")
+        }
         _ => Outcome::Success,
     }
 }
@@ -131,7 +148,7 @@ impl Intent {
                 ));
             }
             (Status::RequiresPaymentMethod, Some(method)) => outcome(method),
-            (Status::RequiresAction, _) => Outcome::Success,
+            (Status::RequiresAction, method) => outcome_once_seen(method.unwrap_or_default()),
             (Status::Processing | Status::RequiresCapture | Status::Succeeded | Status::Canceled, _) => {
                 return Err(self.refuse(&format!(
                     "You cannot confirm this PaymentIntent because it has a status of {}.",
@@ -162,6 +179,21 @@ impl Intent {
         } else {
             self.fail("payment_intent_payment_attempt_failed", "generic_decline")
         })
+    }
+
+    /// The buyer is back from the bank's page: seen, or not recognised. One who never comes back does nothing at all.
+    pub(crate) fn seen_by_the_bank(
+        &mut self,
+        recognised: bool,
+        charge: String,
+    ) -> Result<&'static str, StripeError> {
+        if self.status != Status::RequiresAction {
+            return Err(self.refuse("Nobody waits for this buyer at the bank's page."));
+        }
+        if recognised {
+            return self.confirm(None, charge);
+        }
+        Ok(self.fail("payment_intent_authentication_failure", ""))
     }
 
     /// Only promises the money, as an account does that captures by hand.
@@ -312,7 +344,8 @@ impl Intent {
         }
         if let Some(decline) = &self.decline {
             body["last_payment_error"] = json!({
-                "type": "card_error", "code": decline.code, "decline_code": decline.decline_code,
+                "type": "card_error", "code": decline.code,
+                "decline_code": (!decline.decline_code.is_empty()).then_some(&decline.decline_code),
                 "message": REFUSED, "charge": self.charge,
             });
         }

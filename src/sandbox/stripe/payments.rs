@@ -175,6 +175,10 @@ pub(crate) enum Outcome {
     Authorised,
     /// An authorised one lapses.
     Lapsed,
+    /// The buyer was at the bank's page, and the bank knows them.
+    Authenticated,
+    /// The buyer was at the bank's page, and the bank does not believe them.
+    Unauthenticated,
 }
 
 impl Outcome {
@@ -185,6 +189,8 @@ impl Outcome {
             "failed" => Some(Self::Failed),
             "authorised" => Some(Self::Authorised),
             "lapsed" => Some(Self::Lapsed),
+            "authenticated" => Some(Self::Authenticated),
+            "unauthenticated" => Some(Self::Unauthenticated),
             _ => None,
         }
     }
@@ -199,6 +205,8 @@ pub(crate) fn settle(world: &Arc<World>, id: &str, outcome: Outcome) -> Answer {
             Outcome::Failed => intent.settle(false),
             Outcome::Authorised => intent.authorise(fresh_id("ch_")),
             Outcome::Lapsed => intent.lapse(now.timestamp()),
+            Outcome::Authenticated => intent.seen_by_the_bank(true, fresh_id("ch_")),
+            Outcome::Unauthenticated => intent.seen_by_the_bank(false, fresh_id("ch_")),
         }?;
         write(books, now, &intent, event, None);
         Ok(Json(intent.body()))
