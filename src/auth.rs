@@ -4,6 +4,8 @@
 //! SHA-256. A slow password hash would add nothing, because nobody can guess 256 bits; and as the look-up is by hash,
 //! its timing tells nothing of the key. Never log a key, whole or in part: [`crate::ids::ApiKeyId`] names it.
 
+pub mod token;
+
 use std::fmt;
 
 use base64::Engine;

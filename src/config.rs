@@ -53,6 +53,8 @@ pub struct Settings {
     pub shop: ShopSettings,
     /// The secret that ids and encryption keys are derived from.
     pub security: SecuritySettings,
+    /// What customers' own tokens are verified with.
+    pub customer_tokens: CustomerTokenSettings,
     /// The stand-ins for the outside world.
     pub sandbox: SandboxSettings,
 }
@@ -365,6 +367,21 @@ pub struct ShopSettings {
 pub struct SecuritySettings {
     /// At least 32 characters. Intent ids and the key that encrypts client secrets are derived from it.
     pub secret: SecretString,
+}
+
+/// What customers' own tokens are verified with.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CustomerTokenSettings {
+    /// Shared with the shop's log-in; several while one is rotated.
+    pub hs256_secrets: Vec<SecretString>,
+    /// Of the shop's log-in, as PEM; several while one is rotated.
+    pub rs256_public_keys: Vec<String>,
+    /// The `iss` that a token must have; empty asks for none.
+    pub issuer: String,
+    /// The `aud` that a token must name; empty asks for none.
+    pub audience: String,
+    /// How far the log-in's clock and ours may be apart.
+    pub leeway_seconds: i64,
 }
 
 /// The stand-ins for the outside world.

@@ -28,6 +28,8 @@ const LIMITS: [&str; 4] = [".fleet_concurrency", ".fleet_rate", ".a_second", ".a
 pub(super) const LARGEST_SLICE: usize = 256;
 /// A guessable secret is none; `openssl rand -base64 24` already gives as many letters.
 pub(super) const SHORTEST_SECRET: usize = 32;
+/// Seconds that clocks may be apart for customers' tokens: five minutes, which is what log-ins allow themselves at most.
+const LONGEST_LEEWAY: i64 = 300;
 /// The longest that a loop of the queue may wait, in milliseconds: its pulse is looked at (see `queue::pulse`).
 const LONGEST_TURN: u64 = 5_000;
 /// The longest that a hold may be extended by: it leaves its expiry (`max_age` of an hour from its first deadline) a quarter
@@ -55,6 +57,7 @@ pub(super) fn faults(settings: &Settings, values: &Values) -> Vec<Fault> {
     lanes(settings, &mut faults);
     addresses(settings, &mut faults);
     secrets(settings, &mut faults);
+    customer_tokens(settings, &mut faults);
     shop(settings, &mut faults);
     faults
 }
@@ -274,6 +277,27 @@ fn secrets(settings: &Settings, faults: &mut Vec<Fault>) {
     if (1..SHORTEST_SECRET).contains(&length) {
         let what = format!("must have {SHORTEST_SECRET} letters or more: openssl rand -base64 48");
         faults.push(Fault::new("security.secret", what));
+    }
+}
+
+/// What the keys are worth is judged where they are read; here only what no reading would find.
+fn customer_tokens(settings: &Settings, faults: &mut Vec<Fault>) {
+    let tokens = &settings.customer_tokens;
+    if !(0..=LONGEST_LEEWAY).contains(&tokens.leeway_seconds) {
+        let what = format!("must be 0 to {LONGEST_LEEWAY}: more would keep dead tokens alive");
+        faults.push(Fault::new("customer_tokens.leeway_seconds", what));
+    }
+    if tokens
+        .hs256_secrets
+        .iter()
+        .any(|secret| secret.expose_secret().trim().chars().count() < SHORTEST_SECRET)
+    {
+        let what = format!("must have {SHORTEST_SECRET} letters or more each: openssl rand -base64 48");
+        faults.push(Fault::new("customer_tokens.hs256_secrets", what));
+    }
+    if tokens.rs256_public_keys.iter().any(|key| !key.trim().starts_with("-----BEGIN ")) {
+        let what = "must be PEM: -----BEGIN PUBLIC KEY-----, the key, -----END PUBLIC KEY-----";
+        faults.push(Fault::new("customer_tokens.rs256_public_keys", what));
     }
 }
 

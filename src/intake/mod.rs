@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
+use crate::auth::token::{self, Tokens};
 use crate::auth::{self, Action, Principal, Reach};
 use crate::config::{IntakeSettings, LaneSettings, OrderSettings, ms};
 use crate::domain::key::IntentNames;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The secret of the installation.
     pub secret: SecretString,
+    /// Verifies customers' tokens.
+    pub tokens: Tokens,
     /// Verifies Stripe's webhooks.
     pub stripe: StripeSignature,
     /// Verifies EasyPost's webhooks.
@@ -136,6 +139,7 @@ struct Door {
     names: IntentNames,
     seal: Seal,
     tickets: Seal,
+    tokens: Tokens,
     stripe: StripeSignature,
     easypost: EasyPostSignature,
     snapshots: Snapshots,
@@ -181,6 +185,7 @@ fn door(settings: IntakeSettings, parts: Parts, tasks: &TaskTracker, stop: Cance
         names: IntentNames::new(&parts.secret),
         seal: Seal::new(&parts.secret),
         tickets: Seal::of_tickets(&parts.secret),
+        tokens: parts.tokens,
         relay: Relay::beside(&parts.store, &parts.queue, tasks, &stop),
         queue: parts.queue,
         store: parts.store,
@@ -267,8 +272,15 @@ impl Door {
     /// Who asks.
     fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
         let refused = |detail| Problem::new(Code::Unauthenticated, detail);
-        let header =
-            headers.get(AUTHORIZATION).ok_or_else(|| refused("send Authorization: Bearer and a key"))?;
+        let header = headers
+            .get(AUTHORIZATION)
+            .ok_or_else(|| refused("send Authorization: Bearer and a key or a customer's token"))?;
+        if let Some(token) = header.to_str().ok().and_then(token::bearer) {
+            let customer = self.tokens.verify(token, self.clock.unix_seconds());
+            return customer.map_err(|cause| {
+                Problem::new(Code::Unauthenticated, cause.to_string()).because(cause.name())
+            });
+        }
         let hash =
             header.to_str().ok().and_then(auth::bearer).ok_or_else(|| refused("this is no key of ours"))?;
         match self.snapshots.check(&hash, self.clock.now()) {

@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::token::{Tokens, Trust};
 use crate::config::Settings;
 use crate::intake::{self, Intake};
 use crate::job::Dependency;
@@ -123,11 +124,20 @@ pub async fn start_intake(
     let refused =
         |what: &str, error: &dyn std::fmt::Display| CommandError::Refused(format!("{what}: {error}"));
     let stripe = &settings.stripe;
+    let theirs = &settings.customer_tokens;
+    let trust = Trust {
+        secrets: &theirs.hs256_secrets,
+        public_keys: &theirs.rs256_public_keys,
+        issuer: &theirs.issuer,
+        audience: &theirs.audience,
+        leeway_seconds: theirs.leeway_seconds,
+    };
     let parts = intake::Parts {
         store: Store::new(&settings.postgres)?,
         queue,
         clock: Clock::real(),
         secret: settings.security.secret.clone(),
+        tokens: Tokens::new(&trust).map_err(|error| refused("customer_tokens", &error))?,
         stripe: StripeSignature::new(plain(&stripe.webhook_secrets), stripe.tolerance_seconds)
             .map_err(|error| refused("stripe.webhook_secrets", &error))?,
         easypost: EasyPostSignature::new(plain(&settings.easypost.webhook_secrets))

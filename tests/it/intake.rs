@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use orderfleet::auth::token::{Tokens, Trust};
 use orderfleet::auth::{self, Role};
 use orderfleet::config::{
     IntakeSettings, PostgresSettings, QueueSettings, RedisMode, RedisSettings, Sources, load,
@@ -83,6 +84,7 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
         store: store.clone(),
         clock: Clock::real(),
         secret: SecretString::from("a secret of at least thirty-two characters"),
+        tokens: Tokens::new(&Trust::default()).unwrap(),
         stripe: StripeSignature::new(["whsec_test"], 300).unwrap(),
         easypost: EasyPostSignature::new(["test"]).unwrap(),
         orders: load(&Sources::default()).unwrap().orders,

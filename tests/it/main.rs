@@ -35,4 +35,5 @@ mod shared;
 mod status;
 mod stock;
 mod three_d_secure;
+mod tokens;
 mod twice;

@@ -178,6 +178,9 @@ fn each_rule_is_kept() {
         ("[shop]\nmail_domain = \"a@b\"", "shop.mail_domain", "domain"),
         ("[stripe]\nwebhook_secrets = [\"whsec_1\", \" \"]", "stripe.webhook_secrets", "blank secret"),
         ("[security]\nsecret = \"thirty-one letters, one too few\"", "security.secret", "32 letters"),
+        ("[customer_tokens]\nleeway_seconds = 301", "customer_tokens.leeway_seconds", "0 to 300"),
+        ("[customer_tokens]\nhs256_secrets = [\"short\"]", "customer_tokens.hs256_secrets", "32 letters"),
+        ("[customer_tokens]\nrs256_public_keys = [\"key\"]", "customer_tokens.rs256_public_keys", "PEM"),
     ] {
         let fault = fault(text);
         assert!(fault.starts_with(&format!("{setting}: ")) && fault.contains(why), "{text}: {fault}");

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{Intake, Parts, Snapshots, serve};
 use super::webhooks::stripe_header;
+use crate::auth::token::{Tokens, Trust};
 use crate::auth::{self, Role};
 use crate::config::{IntakeSettings, LaneSettings, PostgresSettings, QueueSettings, Sources, load};
 use crate::ids::ApiKeyId;
@@ -99,6 +100,7 @@ fn parts(queue: &Queue, clock: &Clock, snapshots: &Snapshots, max_depth: u64) ->
         store: Store::new(&no_postgres()).unwrap(),
         clock: clock.clone(),
         secret: SecretString::from(SECRET),
+        tokens: Tokens::new(&Trust::default()).unwrap(),
         stripe: StripeSignature::new([STRIPE_SECRET], 300).unwrap(),
         easypost: EasyPostSignature::new([EASYPOST_SECRET]).unwrap(),
         orders: load(&Sources::default()).unwrap().orders,

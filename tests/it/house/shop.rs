@@ -75,6 +75,13 @@ pub(crate) fn bought(answer: &Value) -> Bought {
 }
 
 impl House {
+    /// Posts a wish as the holder of another credential.
+    pub(crate) async fn ask_for(&self, who: &str, body: &Value) -> Answer {
+        let request = self.client.post(format!("{}/v1/order-intents", self.intake)).bearer_auth(who);
+        let answer = request.header("idempotency-key", "k").json(body).send().await.unwrap();
+        Answer { status: answer.status().as_u16(), is_replay: false, body: answer.json().await.unwrap() }
+    }
+
     /// Posts a wish under a key; `waits` for its outcome.
     pub(crate) async fn place(&self, body: &Value, key: &str, waits: bool) -> Answer {
         let request = self.client.post(format!("{}/v1/order-intents", self.intake)).bearer_auth(&self.key);
