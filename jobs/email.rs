@@ -87,6 +87,14 @@ impl Job for Email {
         Ok(communications::failed(tx, self.communication).await?)
     }
 
+    /// What was refused for good was not sent: it waits to be sent again.
+    async fn replayed(jobs: &[Loaded<Self>], tx: &mut Tx) -> Result<(), Failure> {
+        let ids: Vec<CommunicationId> = jobs.iter().map(|loaded| loaded.job.communication).collect();
+        let taken_up = communications::take_up(tx, &ids).await?;
+        let names: Vec<String> = taken_up.into_iter().map(effect_name).collect();
+        Ok(effects::take_up(tx, &names).await?)
+    }
+
     fn effect(plan: &Send) -> Option<&str> {
         Some(&plan.effect)
     }
@@ -100,6 +108,10 @@ impl Job for Email {
     }
 }
 
+fn effect_name(notice: CommunicationId) -> String {
+    format!("mail:{notice}")
+}
+
 /// Writes the mail once, and freezes it.
 async fn plan(
     tx: &mut Tx,
@@ -108,7 +120,7 @@ async fn plan(
     notice: &Communication,
 ) -> Result<Step<Send>, Failure> {
     let mail = write(tx, rules, notice).await?;
-    let name = format!("mail:{}", notice.id);
+    let name = effect_name(notice.id);
     let request = serde_json::to_value(&mail).unwrap_or(Value::Null);
     let wanted = NewEffect { name: name.clone(), request, job: loaded.id };
     let effect = effects::begin(tx, &[wanted]).await?.remove(&name);

@@ -79,6 +79,7 @@ enum Ask {
 impl Job for LabelVoid {
     type Plan = Recipe;
     type Receipt = ShipmentSeen;
+    const EXCEPTION: Option<&'static str> = Some("label_not_voided");
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Recipe>>, Failure> {
         let mut steps = Vec::with_capacity(jobs.len());

@@ -63,6 +63,15 @@ pub trait Job: Listed {
         tx: &mut Tx,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// The exception that [`Job::buried`] opens about its order. A replay resolves it; another burial opens it again.
+    const EXCEPTION: Option<&'static str> = None;
+
+    /// Takes back what else [`Job::buried`] did, where that would keep these jobs from being worked: a person replays them.
+    /// In the transaction that makes them open work again; several may be about one order.
+    fn replayed(_jobs: &[Loaded<Self>], _tx: &mut Tx) -> impl Future<Output = Result<(), Failure>> + Send {
+        async { Ok(()) }
+    }
+
     /// The outside mutation that a plan asks for, by its name.
     fn effect(_plan: &Self::Plan) -> Option<&str> {
         None

@@ -96,6 +96,12 @@ impl Job for OrderIntent {
         }
         Ok(())
     }
+
+    /// The answer `failed` is taken back: the wish is decided after all.
+    async fn replayed(jobs: &[Loaded<Self>], tx: &mut Tx) -> Result<(), Failure> {
+        let ids: Vec<IntentId> = jobs.iter().map(|loaded| loaded.job.0.intent_id).collect();
+        Ok(intents::take_back(tx, &ids).await?)
+    }
 }
 
 fn skus(intents: &[&AcceptedIntent]) -> BTreeSet<String> {

@@ -59,6 +59,7 @@ impl Payload for OrderLapse {
 impl Job for OrderLapse {
     type Plan = Never;
     type Receipt = Never;
+    const EXCEPTION: Option<&'static str> = Some("order_not_lapsed");
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Never>>, Failure> {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();

@@ -64,6 +64,7 @@ pub struct Cancel {
 impl Job for PaymentCancel {
     type Plan = Cancel;
     type Receipt = PaymentSeen;
+    const EXCEPTION: Option<&'static str> = Some("payment_not_cancelled");
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Cancel>>, Failure> {
         let ids: Vec<PaymentId> = jobs.iter().map(|loaded| loaded.job.payment).collect();

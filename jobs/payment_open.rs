@@ -82,6 +82,7 @@ impl Job for PaymentOpen {
     type Plan = Open;
     /// None where the key is used up and nothing was opened under it.
     type Receipt = Option<PaymentSeen>;
+    const EXCEPTION: Option<&'static str> = Some("payment_not_opened");
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Open>>, Failure> {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();

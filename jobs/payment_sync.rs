@@ -104,6 +104,7 @@ pub struct Ask {
 impl Job for PaymentSync {
     type Plan = Ask;
     type Receipt = PaymentSeen;
+    const EXCEPTION: Option<&'static str> = Some("payment_not_captured");
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Ask>>, Failure> {
         let (ids, of): (Vec<OrderId>, Vec<PaymentId>) =

@@ -86,6 +86,7 @@ impl Job for Refund {
     type Plan = Recipe;
     /// None where it provably is not there.
     type Receipt = Option<RefundSeen>;
+    const EXCEPTION: Option<&'static str> = Some("refund_unknown");
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Recipe>>, Failure> {
         let ids: Vec<RefundId> = jobs.iter().map(|loaded| loaded.job.refund).collect();

@@ -56,6 +56,7 @@ impl Job for RefundSync {
     /// The provider's id of the payment.
     type Plan = String;
     type Receipt = Vec<RefundSeen>;
+    const EXCEPTION: Option<&'static str> = Some("refunds_not_seen");
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<String>>, Failure> {
         let ids: Vec<PaymentId> = jobs.iter().map(|loaded| loaded.job.payment).collect();

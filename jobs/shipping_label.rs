@@ -5,6 +5,7 @@
 //! adopted, and only where there is provably none is the same shipment bought again. Never a second shipment to ask for
 //! new rates while the first is unresolved.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ use crate::store::effects::{self, Effect, EffectState, NewEffect, Proof};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Order};
 use crate::store::shipments::{self, NewLabel, Shipment};
+
+/// The exception of an order whose label could not be bought.
+const LABEL_NOT_BOUGHT: &str = "label_not_bought";
 
 /// Which parcel of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,6 +80,7 @@ enum Ask {
 impl Job for ShippingLabel {
     type Plan = Recipe;
     type Receipt = ShipmentSeen;
+    const EXCEPTION: Option<&'static str> = Some(LABEL_NOT_BOUGHT);
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Recipe>>, Failure> {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
@@ -131,8 +136,32 @@ impl Job for ShippingLabel {
             orders::advance(tx, &[step], &cause).await?;
         }
         let detail = format!("{id} could not buy the label of parcel {}: {}", self.parcel, failure.code);
-        exceptions::open(tx, self.order, "label_not_bought", Severity::Critical, &detail).await?;
+        exceptions::open(tx, self.order, LABEL_NOT_BOUGHT, Severity::Critical, &detail).await?;
         Ok(())
+    }
+
+    /// Orders that wait for nothing but their label go on.
+    async fn replayed(jobs: &[Loaded<Self>], tx: &mut Tx) -> Result<(), Failure> {
+        let ids: BTreeSet<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
+        let ids: Vec<OrderId> = ids.into_iter().collect();
+        let orders = orders::lock(tx, &ids).await?;
+        let waiting = exceptions::waits_only_for(tx, &ids, LABEL_NOT_BOUGHT).await?;
+        let goes_on = |order: &&Order| {
+            order.status == Status::Exception
+                && order.resume_to == Some(Status::Packaging)
+                && waiting.contains(&order.id)
+        };
+        let moves: Vec<orders::Move> = orders
+            .values()
+            .filter(goes_on)
+            .map(|order| orders::Move {
+                id: order.id,
+                from: Status::Exception,
+                to: Status::Packaging,
+                resume_to: None,
+            })
+            .collect();
+        Ok(orders::advance(tx, &moves, "replay").await?)
     }
 
     fn effect(plan: &Recipe) -> Option<&str> {

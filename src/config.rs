@@ -17,6 +17,7 @@ pub mod needs;
 mod network;
 mod rules;
 
+pub use environment::operator;
 pub use faults::ConfigError;
 pub use load::{Sources, load, load_for};
 pub use needs::Need;

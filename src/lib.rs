@@ -24,7 +24,7 @@
 //! 5. **Effects.** A row with the frozen request and its key stands before every outside mutation, and its receipt
 //!    after it, whatever became of the order. What may have happened is looked up before it is done again.
 //! 6. **Burial is a settle.** A job that is given up tells the world so (`buried`), and becomes a dead letter, in one
-//!    commit.
+//!    commit. A person's replay takes back what was told, in the commit that inserts the job's next row (`replayed`).
 //! 7. **Reaper.** A row that was pushed and that the queue no longer knows is pushed again: a wiped Redis loses
 //!    no row.
 //! 8. **One lock order**, everywhere: job rows by id, inbox by event, effects by name, intents, orders by cart and id,

@@ -17,6 +17,7 @@ use crate::terminal::{complain, say};
 
 mod catalog;
 mod checks;
+mod dead;
 mod keys;
 mod orders;
 mod queues;
@@ -72,6 +73,8 @@ enum Command {
     Orders(orders::OrdersCommand),
     /// See every lane, pause and limit it, and ask why a job is not running.
     Queues(queues::QueuesArguments),
+    /// Work with jobs that were given up: see, replay, edit, drop, carry them elsewhere.
+    Dead(dead::DeadArguments),
     /// See the live workers, and ask one to drain.
     Workers(workers::WorkersArguments),
     /// Check every invariant; ends with 1 where one does not hold.
@@ -127,6 +130,7 @@ impl Cli {
             Command::Queues(arguments) => {
                 Box::pin(queues::run(arguments, &settings(&[Need::Postgres, Need::Redis])?)).await
             }
+            Command::Dead(arguments) => Box::pin(dead::run(arguments, &settings(&[Need::Postgres])?)).await,
             Command::Workers(arguments) => workers::run(arguments, &settings(&[Need::Redis])?).await,
             Command::Audit(arguments) => checks::audit(arguments, &settings(&[Need::Postgres])?).await,
             Command::Doctor(arguments) => checks::doctor(arguments, &settings(&[])?).await,

@@ -3,6 +3,8 @@
 //! Every setting has a name of ours, `ORDERFLEET__SECTION__KEY`; some also have the name that everybody uses for them.
 //! Two underscores, because Kubernetes sets `ORDERFLEET_PORT` and more of that form by itself for a service of our name.
 
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use toml::Value;
@@ -39,6 +41,15 @@ impl Sources {
         let dev_file = Path::new(DEV_FILE).is_file().then(|| PathBuf::from(DEV_FILE));
         Self { file: config, dev_file, environment: ours.collect() }
     }
+}
+
+/// Who sits at the terminal, for the record: the one who became root, rather than root.
+#[must_use]
+pub fn operator() -> String {
+    let known: HashMap<OsString, OsString> = std::env::vars_os().collect();
+    let names = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(|name| known.get(OsStr::new(name)));
+    let mut names = names.map(|name| name.to_string_lossy().trim().to_owned());
+    names.find(|name| !name.is_empty()).unwrap_or_else(|| "unnamed".to_owned())
 }
 
 /// Whether a name of the environment means a setting, be it one that there is or not.

@@ -1,5 +1,6 @@
 //! What operators ask of a fleet, and its answers in words and as data. It must never print a secret.
 
+pub mod dead_letters;
 pub mod doctor;
 pub mod queues;
 pub mod scale;

@@ -161,7 +161,7 @@ fn given_up(given: &Given) -> Told {
         None => (
             "dead",
             format!("it was given up at {}: {code}: {detail}", when(*died_at)),
-            format!("mend the cause, then replay its dead letter {id}"),
+            format!("mend the cause, then `orderfleet dead replay {id}`"),
         ),
     }
 }

@@ -179,13 +179,6 @@ pub async fn start_worker(
 ) -> Result<bool, CommandError> {
     let refused = |error: &dyn std::fmt::Display| CommandError::Refused(error.to_string());
     let providers = Providers::new(&settings.stripe, &settings.easypost, &settings.smtp);
-    let rules = Rules {
-        orders: settings.orders.clone(),
-        ship_from: settings.ship_from.clone(),
-        shop: settings.shop.clone(),
-        seal: Seal::new(&settings.security.secret),
-        wording: Wording::new().map_err(|error| refused(&error))?,
-    };
     let host = hostname();
     let name = worker::unique_name(&host);
     let parts = Parts {
@@ -193,7 +186,7 @@ pub async fn start_worker(
         queue,
         providers: Arc::new(providers.map_err(|error| refused(&error))?),
         call_limits: call_limits(settings),
-        rules: Arc::new(rules),
+        rules: Arc::new(rules(settings)?),
         host,
         metrics,
         health: (Ipv4Addr::LOCALHOST, settings.worker.health_port).into(),
@@ -203,6 +196,17 @@ pub async fn start_worker(
             "{error}. Another worker on this machine may use that port: give \
             this one `--health-port`"
         ))
+    })
+}
+
+/// What jobs go by.
+pub fn rules(settings: &Settings) -> Result<Rules, CommandError> {
+    Ok(Rules {
+        orders: settings.orders.clone(),
+        ship_from: settings.ship_from.clone(),
+        shop: settings.shop.clone(),
+        seal: Seal::new(&settings.security.secret),
+        wording: Wording::new().map_err(|error| CommandError::Refused(error.to_string()))?,
     })
 }
 

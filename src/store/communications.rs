@@ -182,3 +182,18 @@ pub async fn failed(tx: &mut Tx, id: CommunicationId) -> Stored<()> {
     .await?;
     Ok(())
 }
+
+/// Those of these that were given up are to be sent again. Returns them.
+pub async fn take_up(tx: &mut Tx, ids: &[CommunicationId]) -> Stored<Vec<CommunicationId>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let taken_up = sqlx::query_scalar!(
+        r#"/* communications::take_up */
+        update communications set state = 'queued' where id in
+          (select id from communications where id = any($1) and state = 'failed' order by id for update)
+        returning id"#,
+        &ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(taken_up.into_iter().map(CommunicationId::from).collect())
+}

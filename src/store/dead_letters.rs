@@ -1,10 +1,24 @@
 //! Jobs that were given up, with everything that a person needs to take them up again.
+//!
+//! A dead letter is open until it is replayed or dropped, and stays after that: attempts, effects, events and notices that
+//! were given up belong to it. What is done with it stands here too, in the commit that does it.
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Stored, Tx, exactly};
-use crate::ids::{DeadLetterId, JobId};
+use crate::ids::{CommunicationId, DeadLetterId, IntentId, JobId, OrderId, PaymentId};
 use crate::job::Failure;
+
+mod actions;
+mod list;
+mod one;
+mod transfer;
+
+pub use actions::{Open, drop_all, edit, note, open, replay};
+pub use list::{Group, Head, Selection, State};
+pub use one::{Attempt, Edited, Letter};
+pub use transfer::{Carried, bring_in};
 
 /// A job that is being given up.
 #[derive(Clone, Debug)]
@@ -27,11 +41,12 @@ pub struct Dead {
 
 /// Buries a job: its dead letter stands in the same commit in which its row goes. Once.
 pub async fn bury(tx: &mut Tx, dead: &Dead, failure: &Failure) -> Stored<()> {
-    let fingerprint = format!("{}:{}", dead.kind, failure.code);
+    let order = order_of(tx, &dead.payload).await?;
     sqlx::query!(
         r#"/* dead_letters::bury */
-        insert into dead_letters (id, job_id, kind, lane, band, payload, attempts, code, detail, fingerprint, caused_by)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce((select caused_by from jobs where id = $2), $11))
+        insert into dead_letters (id, job_id, kind, lane, band, payload, attempts, code, detail, fingerprint, order_id, caused_by, traceparent)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce((select caused_by from jobs where id = $2), $12),
+                (select traceparent from jobs where id = $2))
         on conflict (job_id) do nothing"#,
         DeadLetterId::new().uuid(),
         dead.job.uuid(),
@@ -42,7 +57,8 @@ pub async fn bury(tx: &mut Tx, dead: &Dead, failure: &Failure) -> Stored<()> {
         dead.attempts,
         failure.code,
         failure.detail,
-        fingerprint,
+        fingerprint(&dead.kind, failure.code),
+        order,
         dead.caused_by
     )
     .execute(tx.conn())
@@ -52,6 +68,11 @@ pub async fn bury(tx: &mut Tx, dead: &Dead, failure: &Failure) -> Stored<()> {
         .await?;
     tracing::error!(job = %dead.job, kind = dead.kind, code = failure.code, detail = failure.detail, "job buried");
     Ok(())
+}
+
+/// What letters that died of the same have in common.
+fn fingerprint(kind: &str, code: &str) -> String {
+    format!("{kind}:{code}")
 }
 
 /// Remembers how an attempt ended that did not end well.
@@ -81,30 +102,51 @@ pub async fn attempted(
     exactly("dead_letters::attempted", 1, done.rows_affected())
 }
 
-/// Replays dead letters: an insert of each job under a new id, its attempts at none, in the same commit that marks the
-/// dead letter. One that was replayed before is left out, so that twice is once. Answers how many there were.
-pub async fn replay(tx: &mut Tx, ids: &[DeadLetterId], actor: &str) -> Stored<u64> {
-    let (mut letters, mut jobs) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
-    for id in ids {
-        letters.push(id.uuid());
-        jobs.push(JobId::new().uuid());
+/// What a payload says of whom the job is about.
+#[derive(Default)]
+struct About {
+    order: Option<Uuid>,
+    notice: Option<Uuid>,
+    payment: Option<Uuid>,
+    intent: Option<Uuid>,
+    /// A provider, and its name of the thing.
+    object: Option<(String, String)>,
+}
+
+impl About {
+    fn of(payload: &Value) -> Self {
+        let text = |field: &str| payload.get(field).and_then(Value::as_str);
+        Self {
+            order: text("order").and_then(|id| id.parse().ok()).map(OrderId::uuid),
+            notice: text("communication").and_then(|id| id.parse().ok()).map(CommunicationId::uuid),
+            payment: text("payment").and_then(|id| id.parse().ok()).map(PaymentId::uuid),
+            intent: text("intent_id").and_then(|id| id.parse().ok()).map(IntentId::uuid),
+            object: text("provider")
+                .zip(text("object_id"))
+                .map(|(who, what)| (who.to_owned(), what.to_owned())),
+        }
     }
-    let done = sqlx::query!(
-        r#"/* dead_letters::replay */
-        with wanted as (select * from unnest($1::uuid[], $2::uuid[]) as w (letter, job)),
-        locked as (
-          select d.id, d.job_id, d.kind, d.lane, d.band, d.payload, d.traceparent, w.job
-            from dead_letters as d join wanted as w on w.letter = d.id
-           where d.replayed_at is null order by d.id for no key update of d),
-        marked as (
-          update dead_letters as d set replayed_at = now(), replayed_by = $3 from locked as l where d.id = l.id)
-        insert into jobs (id, kind, lane, band, payload, run_at, caused_by, traceparent)
-        select job, kind, lane, band, payload, now(), job_id::text, traceparent from locked"#,
-        &letters,
-        &jobs,
-        actor
+}
+
+/// The order that a payload is about, where anything in it leads to one.
+async fn order_of(tx: &mut Tx, payload: &Value) -> Stored<Option<Uuid>> {
+    let about = About::of(payload);
+    if about.order.is_some() {
+        return Ok(about.order);
+    }
+    let (provider, object) = about.object.unzip();
+    let found = sqlx::query_scalar!(
+        r#"/* dead_letters::order_of */
+        select coalesce((select order_id from communications where id = $1), (select order_id from payments where id = $2),
+                        (select order_id from order_intents where id = $3),
+                        (select order_id from payments where provider = $4 and provider_payment_id = $5)) as "order""#,
+        about.notice,
+        about.payment,
+        about.intent,
+        provider,
+        object
     )
-    .execute(tx.conn())
+    .fetch_one(tx.conn())
     .await?;
-    Ok(done.rows_affected())
+    Ok(found)
 }

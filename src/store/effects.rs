@@ -209,6 +209,20 @@ pub async fn mark(tx: &mut Tx, name: &str, state: EffectState) -> Stored<()> {
     Ok(())
 }
 
+/// What was refused for good provably did not happen: it may be asked for again, under the same key, and is then in flight
+/// like every other.
+pub async fn take_up(tx: &mut Tx, names: &[String]) -> Stored<()> {
+    sqlx::query!(
+        r#"/* effects::take_up */
+        update effects set state = 'pending' where name in
+          (select name from effects where name = any($1) and state = 'failed' order by name for update)"#,
+        names
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// A look-up proved that nothing happened under the last key: the next call gets a new one. A settled effect stays as it
 /// is: another job of the same payment may have been faster.
 pub async fn renew_key(tx: &mut Tx, name: &str) -> Stored<()> {

@@ -1,5 +1,9 @@
 //! What a person must see about an order.
 
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
 use super::{Stored, Tx};
 use crate::ids::{ExceptionId, OrderId};
 
@@ -74,4 +78,38 @@ pub async fn resolve(tx: &mut Tx, order: OrderId) -> Stored<()> {
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// Resolves, of these orders, the exceptions of a type that jobs of a kind opened when they were given up: all of those jobs
+/// are replayed, or dropped.
+pub async fn taken_up(tx: &mut Tx, orders: &[OrderId], exception: &str, kind: &str) -> Stored<()> {
+    let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
+    sqlx::query!(
+        r#"/* exceptions::taken_up */
+        update order_exceptions e set state = 'resolved', resolved_at = clock_timestamp()
+         where e.order_id = any($1) and e.type = $2 and e.state <> 'resolved'
+           and not exists (select from dead_letters d where d.order_id = e.order_id and d.kind = $3
+                                                        and d.replayed_at is null and d.dropped_at is null)"#,
+        &orders,
+        exception,
+        kind
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Which of these orders have no exception open but one of this type.
+pub async fn waits_only_for(tx: &mut Tx, orders: &[OrderId], exception: &str) -> Stored<HashSet<OrderId>> {
+    let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
+    let rows = sqlx::query_scalar!(
+        r#"/* exceptions::waits_only_for */
+        select order_id from order_exceptions where order_id = any($1) and state <> 'resolved'
+         group by order_id having bool_and(type = $2)"#,
+        &orders,
+        exception
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(OrderId::from).collect())
 }

@@ -54,6 +54,20 @@ pub async fn decide(tx: &mut Tx, mut outcomes: Vec<(&AcceptedIntent, Outcome)>) 
     made("intents::decide", outcomes.len(), done.rows_affected())
 }
 
+/// Takes the answer back that these failed: they are to be decided after all. Their owners read `failed` until they are.
+pub async fn take_back(tx: &mut Tx, intents: &[IntentId]) -> Stored<()> {
+    let ids: Vec<Uuid> = intents.iter().map(|id| id.uuid()).collect();
+    sqlx::query!(
+        r#"/* intents::take_back */
+        delete from order_intents where id in
+          (select id from order_intents where id = any($1) and state = 'failed' order by id for update)"#,
+        &ids
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 fn row(intent: &AcceptedIntent, outcome: &Outcome) -> Value {
     let (state, order, code, details) = match outcome {
         Outcome::Accepted(order, short) => ("accepted", Some(order.uuid()), None, short.as_ref()),

@@ -290,6 +290,16 @@ impl Tx {
         Ok(self.inner.rollback().await?)
     }
 
+    /// How many rows this transaction has written so far.
+    pub async fn rows_written(&mut self) -> Stored<i64> {
+        Ok(sqlx::query_scalar!(
+            r#"/* store::rows_written */
+            select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint as "rows!" from pg_stat_xact_user_tables"#
+        )
+        .fetch_one(self.conn())
+        .await?)
+    }
+
     /// Begins a part that can be given up alone. What it staged is remembered by `mark`.
     pub async fn savepoint(&mut self) -> Stored<Mark> {
         self.statement("savepoint part").await?;

@@ -45,7 +45,7 @@ impl Store {
         .fetch_all(self.pool())
         .await?;
         let dead = sqlx::query_scalar!(
-            "/* progress::dead */ select count(*) as \"count!\" from dead_letters where replayed_at is null"
+            "/* progress::dead */ select count(*) as \"count!\" from dead_letters where replayed_at is null and dropped_at is null"
         )
         .fetch_one(self.pool())
         .await?;

@@ -92,7 +92,7 @@ impl Store {
         let mut conn = self.pool().acquire().await?;
         let rows = sqlx::query!(
             r#"/* standing::dead_by_lane */
-            select lane, count(*) as "count!" from dead_letters where replayed_at is null group by lane"#
+            select lane, count(*) as "count!" from dead_letters where replayed_at is null and dropped_at is null group by lane"#
         )
         .fetch_all(&mut *conn)
         .await?;

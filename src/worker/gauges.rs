@@ -7,23 +7,25 @@ use tokio::sync::Mutex;
 
 use crate::job::Lane;
 use crate::queue::{Depth, Queue};
+use crate::store::Store;
 use crate::time::Stopwatch;
 
 /// Readers within this time share a look.
 const FRESH: Duration = Duration::from_secs(5);
-/// A reader waits no longer for a silent Redis: the other figures are worth having.
+/// A reader waits no longer for a silent Redis or Postgres: the other figures are worth having.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks at the lanes.
 pub(super) struct Gauges {
     queue: Queue,
+    store: Store,
     lanes: Vec<Lane>,
     looked: Mutex<Option<Stopwatch>>,
 }
 
 impl Gauges {
-    pub(super) fn new(queue: &Queue, lanes: Vec<Lane>) -> Self {
-        Self { queue: queue.clone(), lanes, looked: Mutex::default() }
+    pub(super) fn new(queue: &Queue, store: &Store, lanes: Vec<Lane>) -> Self {
+        Self { queue: queue.clone(), store: store.clone(), lanes, looked: Mutex::default() }
     }
 
     /// Brings the gauges up to date, unless they are.
@@ -40,7 +42,18 @@ impl Gauges {
                 }
             }
         };
-        let _ = tokio::time::timeout(PATIENCE, look).await;
+        let dead = async {
+            if let Ok(dead) = self.store.dead_by_lane().await {
+                for lane in &self.lanes {
+                    let letters = dead.get(lane.name()).copied().unwrap_or_default();
+                    metrics::gauge!("orderfleet_lane_dead_letters", "lane" => lane.name())
+                        .set(float(letters));
+                }
+            }
+        };
+        let (look, dead) = (tokio::time::timeout(PATIENCE, look), tokio::time::timeout(PATIENCE, dead));
+        // Whoever is silent keeps the figures of the last look.
+        let _ = tokio::join!(look, dead);
         metrics::gauge!("orderfleet_process_resident_bytes").set(resident_bytes());
     }
 }

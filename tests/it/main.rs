@@ -14,6 +14,7 @@ mod counterparty;
 mod coupons;
 mod currencies;
 mod database;
+mod dead_letters;
 mod disputes;
 mod doctor;
 mod expiry;
