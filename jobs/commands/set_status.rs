@@ -172,7 +172,7 @@ pub(in crate::jobs) async fn follow(
             Ok(())
         }
         Status::PaymentConfirmed => settlement::go_on(tx, settings, order.id, cause).await,
-        Status::Packaging if settings.auto_fulfil => settlement::want_label(tx, order.id, cause).await,
+        Status::Packaging if settings.auto_fulfil => settlement::want_label_again(tx, order.id, cause).await,
         Status::Confirmed
         | Status::Processing
         | Status::InProduction

@@ -207,6 +207,21 @@ pub async fn forget(tx: &mut Tx, keys: &[String]) -> Stored<()> {
     Ok(())
 }
 
+/// Removes a row that was put off to a later time, by its dedupe key, so that it can be inserted anew and is due now. Its copy
+/// in the queue finds nothing to do when its own time comes.
+pub async fn recall(tx: &mut Tx, key: &str) -> Stored<()> {
+    sqlx::query!(
+        r#"/* jobs::recall */
+        with gone as (delete from jobs where id in
+          (select id from jobs where dedupe_key = $1 and run_at > clock_timestamp() for update skip locked) returning id)
+        delete from attempts where job_id in (select id from gone)"#,
+        key
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// Writes when this row is due again, and how many attempts it has spent.
 pub async fn postpone(tx: &mut Tx, id: JobId, delay: Duration, attempts: i32) -> Stored<()> {
     let done = sqlx::query!(

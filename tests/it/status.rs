@@ -109,6 +109,29 @@ async fn money_that_comes_while_an_order_is_on_hold_settles_and_waits_with_it() 
 }
 
 #[tokio::test]
+async fn the_label_of_an_order_that_waited_aside_is_bought_as_soon_as_it_goes_on() {
+    let house = house::open().await;
+    house.faults(json!([{"at": "easypost.create", "what": {"fail": {"status": 429}}}])).await;
+    let bought = house.buy("status-label").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "packaging").await;
+    let mia = house.key(Role::Manager, "mia").await;
+    let put = async |to: &str| {
+        let seen = version(&house, &bought).await;
+        assert_eq!(house.put_status(&mia, bought.order, Some(seen), to).await.status, 200, "{to}");
+    };
+    put("on_hold").await;
+    house.mend().await;
+    // It waited for long: its job looks once in five minutes.
+    house.until_count("jobs where kind = 'shipping-label' and run_at > now()", 1).await;
+    let rarely = "update jobs set run_at = now() + interval '5 min' where kind = 'shipping-label'";
+    house.execute(rarely).await.unwrap();
+    put("packaging").await;
+    house.until_order(bought.order, "shipped").await;
+    house.end().await;
+}
+
+#[tokio::test]
 async fn an_order_does_not_go_back_to_await_money_while_other_money_of_it_is_here() {
     let house = house::plan().set(|settings| settings.orders.mismatch = Mismatch::Hold).open().await;
     let bought = house.buy("status-unsettled").await;
