@@ -15,6 +15,7 @@ pub mod faults;
 pub mod load;
 pub mod needs;
 mod network;
+mod payments;
 mod rules;
 
 pub use environment::operator;
@@ -22,6 +23,10 @@ pub use faults::ConfigError;
 pub use load::{Sources, load, load_for};
 pub use needs::Need;
 pub use network::Network;
+pub use payments::{
+    Algorithm, ConfirmBy, Encoding, Message, PageSettings, PaymentProviderSettings, Place, ReadingSettings,
+    SignatureSettings, StatusSettings, Unit,
+};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +49,8 @@ pub struct Settings {
     pub orders: OrderSettings,
     /// The payment provider.
     pub stripe: StripeSettings,
+    /// The payment providers that are known by their settings alone, by their names.
+    pub payment_providers: BTreeMap<String, PaymentProviderSettings>,
     /// The carriers' broker.
     pub easypost: EasyPostSettings,
     /// Where parcels leave from.
@@ -242,6 +249,10 @@ pub struct OrderSettings {
     pub payment_sync_seconds: u64,
     /// Whether a paid order goes on to its label by itself.
     pub auto_fulfil: bool,
+    /// Whether staff may record money that they find, such as a bank transfer, for orders that ask for it.
+    pub manual_payment: bool,
+    /// Whether an order may go on to the customer's door before it is paid.
+    pub cash_on_delivery: bool,
     /// What becomes of money that is not the order's amount or currency.
     pub mismatch: Mismatch,
 }
@@ -396,6 +407,8 @@ pub struct SandboxSettings {
     pub stripe_webhook_url: String,
     /// Where its EasyPost sends webhooks.
     pub easypost_webhook_url: String,
+    /// Where its wallet sends webhooks.
+    pub wallet_webhook_url: String,
     /// Where its append-only truth is written, as JSON lines; empty keeps it in memory.
     pub truth_file: String,
 }

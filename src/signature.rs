@@ -5,8 +5,15 @@
 //! a person can be told why. Nothing here knows the time: it is a parameter. Nothing here may parse a
 //! body, compare digests in another way than in constant time, or show a secret.
 
+mod configured;
+mod public_key;
+mod template;
+
 use ring::hmac;
 use unicode_normalization::UnicodeNormalization;
+
+pub use configured::{Configured, Letter};
+pub use template::Template;
 
 /// Signatures in one header, at most: Stripe sends one for each living secret, and a secret lives 24 hours after its
 /// successor was made. More are somebody's guesses.
@@ -65,6 +72,12 @@ pub enum BadSecret {
     /// The tolerance is negative.
     #[error("the tolerance of {0} s is negative")]
     Tolerance(i64),
+    /// One is no key that a signature can be verified with.
+    #[error("public key number {0} is not an RSA key in PEM (-----BEGIN PUBLIC KEY-----)")]
+    PublicKey(usize),
+    /// A template has a place that there is not, or half a brace.
+    #[error("{0:?} has a place that nobody fills")]
+    Template(String),
 }
 
 /// Verifies Stripe's header `Stripe-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>…]`.
@@ -93,17 +106,21 @@ impl StripeSignature {
         if !any_matches(&self.keys, &signed, &signatures) {
             return Err(Refused::Mismatch);
         }
-        let tolerance_seconds = self.tolerance_seconds;
-        let age_seconds = now.saturating_sub(time);
-        if age_seconds > tolerance_seconds {
-            return Err(Refused::TooOld { age_seconds, tolerance_seconds });
-        }
-        let ahead_seconds = time.saturating_sub(now);
-        if ahead_seconds > tolerance_seconds {
-            return Err(Refused::TooNew { ahead_seconds, tolerance_seconds });
-        }
-        Ok(())
+        timely(time, now, self.tolerance_seconds)
     }
+}
+
+/// Whether something was signed not long before or after `now`.
+fn timely(time: i64, now: i64, tolerance_seconds: i64) -> Result<(), Refused> {
+    let age_seconds = now.saturating_sub(time);
+    if age_seconds > tolerance_seconds {
+        return Err(Refused::TooOld { age_seconds, tolerance_seconds });
+    }
+    let ahead_seconds = time.saturating_sub(now);
+    if ahead_seconds > tolerance_seconds {
+        return Err(Refused::TooNew { ahead_seconds, tolerance_seconds });
+    }
+    Ok(())
 }
 
 struct StripeHeader<'a> {

@@ -4,7 +4,7 @@
 //! fall behind. Each given value is first tried alone, over the defaults: what can't be taken is named and left out, and
 //! the rest is judged all the same. That is how one start names every fault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -14,6 +14,11 @@ use super::environment::{is_ours, name_of, parse, usual};
 use super::faults::{ConfigError, Fault, Origin};
 use super::needs::{self, Need};
 use super::{Settings, rules};
+
+/// Where the payment providers are that the shop names itself, each by a section of its own.
+const NAMED: &str = "payment_providers.";
+/// The section that says what each of them may set, and its defaults.
+const PATTERN: &str = "any";
 
 /// Every setting with its default.
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -99,8 +104,33 @@ impl Draft {
         };
         let mut given = Values::new();
         flatten("", table, &mut given);
+        self.name_providers(&given, path);
         for (setting, value) in given {
             self.take(&setting, value, Origin::File(path.to_owned()));
+        }
+    }
+
+    /// Gives each payment provider that a file names the settings of the pattern: from then on they are settings like all
+    /// others, also for the environment.
+    fn name_providers(&mut self, given: &Values, path: &Path) {
+        let inside = given.keys().filter_map(|setting| setting.strip_prefix(NAMED)?.split('.').next());
+        let names: BTreeSet<&str> = inside.collect();
+        let pattern = format!("{NAMED}{PATTERN}.");
+        let defaults: Vec<(String, Value)> = self
+            .defaults
+            .iter()
+            .filter_map(|(setting, value)| Some((setting.strip_prefix(&pattern)?.to_owned(), value.clone())))
+            .collect();
+        for name in names {
+            if let Err(what) = rules::provider_name(name) {
+                let origin = Some(Origin::File(path.to_owned()));
+                self.faults.push(Fault::new(format!("{NAMED}{name}"), what).from(origin));
+            }
+            for (setting, value) in &defaults {
+                let setting = format!("{NAMED}{name}.{setting}");
+                self.defaults.insert(setting.clone(), value.clone());
+                self.values.insert(setting, value.clone());
+            }
         }
     }
 
@@ -209,7 +239,10 @@ fn settings(values: &Values) -> Result<Settings, String> {
         }
         table.insert(key.to_owned(), value.clone());
     }
-    Settings::deserialize(Value::Table(root)).map_err(|error| error.message().to_owned())
+    let mut settings =
+        Settings::deserialize(Value::Table(root)).map_err(|error| error.message().to_owned())?;
+    settings.payment_providers.remove(PATTERN);
+    Ok(settings)
 }
 
 #[cfg(test)]

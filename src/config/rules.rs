@@ -10,6 +10,10 @@ use super::faults::{Fault, closest};
 use super::load::Values;
 use super::{MOST_PARTITIONS, RedisMode, RedisSettings, Settings};
 
+mod payments;
+
+pub(super) use payments::provider_name;
+
 /// Where 0 says something: no extension, no waiting, no limit, no grace, any free port.
 const ZERO_IS_MEANT: [&str; 9] = [
     "redis.wait_replicas",
@@ -58,6 +62,7 @@ pub(super) fn faults(settings: &Settings, values: &Values) -> Vec<Fault> {
     addresses(settings, &mut faults);
     secrets(settings, &mut faults);
     customer_tokens(settings, &mut faults);
+    payments::faults(settings, &mut faults);
     shop(settings, &mut faults);
     faults
 }
@@ -205,6 +210,7 @@ fn addresses(settings: &Settings, faults: &mut Vec<Fault>) {
         ("shop.order_url", &shop.order_url),
         ("sandbox.stripe_webhook_url", &sandbox.stripe_webhook_url),
         ("sandbox.easypost_webhook_url", &sandbox.easypost_webhook_url),
+        ("sandbox.wallet_webhook_url", &sandbox.wallet_webhook_url),
     ];
     for (setting, url) in pages {
         if !is_web(url) {

@@ -257,6 +257,15 @@ impl Amount {
         Ok(Self { minor: minor.checked_add(up).ok_or(MoneyError::Overflow)?, currency })
     }
 
+    /// Reads an amount that was paid: as above, but what is finer than a minor unit is refused and not rounded.
+    pub fn from_exact_decimal(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        let read = Self::from_decimal(text, currency)?;
+        let decimals = usize::try_from(currency.exponent()).map_err(|_| MoneyError::Overflow)?;
+        let finer = text.split_once('.').and_then(|(_, fraction)| fraction.get(decimals..));
+        let is_exact = finer.unwrap_or_default().bytes().all(|digit| digit == b'0');
+        if is_exact { Ok(read) } else { Err(MoneyError::NotDecimal(text.chars().take(32).collect())) }
+    }
+
     /// The number in the currency's units, as people and carriers write it: `129.00`, `500`, `5.120`.
     #[must_use]
     pub fn decimal(self) -> String {

@@ -56,6 +56,14 @@ fn the_example_for_production_loads_and_sets_all_that_is_needed() {
 }
 
 #[test]
+fn the_profiles_of_payment_providers_load_and_can_be_offered() {
+    let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers.example.toml");
+    let settings = load(&Sources { file: Some(profiles.into()), ..Sources::default() }).unwrap();
+    let offers = crate::domain::offer::Offers::new(&settings.orders, &settings.payment_providers).unwrap();
+    assert_eq!(offers.names().collect::<Vec<_>>(), ["stripe", "manual", "chapa", "esewa", "telebirr"]);
+}
+
+#[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
     let file = file("[queue]\ndeaths = 5\n[worker]\ngrace_ms = 7\n[postgres]\nurl = \"postgres://file\"\n");
     let mut sources = environment(&[
@@ -278,4 +286,62 @@ fn no_secret_is_printed_wherever_it_was_written() {
             assert!(!format!("{error} {error:?}").contains(SECRET), "{name}: {error}");
         }
     }
+}
+
+#[test]
+fn a_payment_provider_has_the_pattern_s_settings_and_its_own() {
+    let file = file("[payment_providers.wallet.signature]\nencoding = \"base64\"");
+    let environment =
+        environment(&[("ORDERFLEET__PAYMENT_PROVIDERS__WALLET__SIGNATURE__SECRETS", "one,two")]).environment;
+    let settings = load(&Sources { file: Some(file.path().to_owned()), environment, ..Sources::default() });
+    let providers = settings.unwrap().payment_providers;
+    assert_eq!(providers.keys().collect::<Vec<_>>(), ["wallet"], "the pattern is none");
+    let signature = &providers["wallet"].signature;
+    assert_eq!((signature.encoding, signature.secrets.len()), (crate::config::Encoding::Base64, 2));
+    assert_eq!(providers["wallet"].event.reference, "/reference");
+    assert!(load(&Sources::default()).unwrap().payment_providers.is_empty());
+}
+
+#[test]
+fn every_fault_of_a_payment_provider_is_named_at_once_and_none_with_a_secret() {
+    let error = load_file(&format!(
+        "[payment_providers.wallet]\nconfirm_by = \"status\"\ncurrencies = [\"birr\"]\n\
+         [payment_providers.wallet.page]\nurl = \"pay.example.com\"\nform = [\"{SECRET}\", \"ref={{refrence}}\"]\n\
+         [payment_providers.wallet.signature]\nsecrets = [\" \"]\nsigns = \"{{fields}}\"\ntimestamp = \"header:x-time\"\n\
+         [payment_providers.wallet.event]\namount = \"amount\"\npaid = [\"OK\"]\nfailed = [\"OK\"]\n\
+         [payment_providers.wallet.status]\ntimeout_ms = 60000\n\
+         [payment_providers.other]\nsignature.algorithm = \"rsa-sha256\"\nsignature.secrte = \"{SECRET}\"\n\
+         [payment_providers.stripe]\nconfirm_by = \"{SECRET}\""
+    ));
+    let error = error.unwrap_err();
+    let told = told(&error);
+    for (setting, what) in [
+        ("wallet.status.url", "nobody to ask"),
+        ("wallet.currencies", "ISO 4217"),
+        ("wallet.page.url", "must be a URL"),
+        ("wallet.page.form", "list of name=value"),
+        ("wallet.page.form", "may have the places {reference}"),
+        ("wallet.signature.secrets", "blank secret"),
+        ("wallet.signature.signs", "must have {timestamp}"),
+        ("wallet.signature.fields", "must name the fields"),
+        ("wallet.event.amount", "JSON pointer"),
+        ("wallet.event.failed", "also says paid"),
+        ("wallet.status.timeout_ms", "at most 8000"),
+        ("other.signature.public_keys", "public key"),
+        ("other.signature.secrte", "no such setting"),
+        ("stripe", "something else"),
+        ("stripe.confirm_by", "webhook or status"),
+        ("stripe.signature.secrets", "anybody could sign"),
+    ] {
+        let is_told = |fault: &&String| {
+            fault.starts_with(&format!("payment_providers.{setting}: ")) && fault.contains(what)
+        };
+        assert_eq!(told.iter().filter(is_told).count(), 1, "{setting}: {what}: {told:#?}");
+    }
+    assert!(!error.to_string().contains(SECRET));
+}
+
+#[test]
+fn the_pattern_of_payment_providers_is_not_to_be_changed() {
+    assert!(fault("[payment_providers.any]\nconfirm_by = \"webhook\"").contains("something else"));
 }
