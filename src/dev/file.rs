@@ -73,6 +73,7 @@ fn chosen(before: &Table, asked: &Settings, sources: &Sources, folder: &Path) ->
             ("smtp_address", text(asked.sandbox.smtp_address.to_string())),
             ("stripe_webhook_url", text(format!("http://{}/webhooks/stripe", asked.intake.address))),
             ("easypost_webhook_url", text(format!("http://{}/webhooks/easypost", asked.intake.address))),
+            ("wallet_webhook_url", text(format!("http://{}/webhooks/payments/wallet", asked.intake.address))),
             ("truth_file", text(folder.join("sandbox.jsonl").display().to_string())),
         ]),
     );

@@ -15,6 +15,7 @@ use super::stripe::disputes::Dispute;
 use super::stripe::intent::Intent;
 use super::stripe::refunds::Refund;
 use super::truth::{Answer, Asked, Delivered, Fact, Line, Truth};
+use super::wallet::WalletPayment;
 use super::webhooks::Event;
 
 /// Objects by id, in the order in which they came.
@@ -61,6 +62,8 @@ pub(crate) struct State {
     pub(crate) refunds: Shelf<Refund>,
     /// Money that banks want back.
     pub(crate) disputes: Shelf<Dispute>,
+    /// Payments at the wallet, by the shop's reference.
+    pub(crate) wallet: Shelf<WalletPayment>,
     /// Answers by idempotency key.
     pub(crate) answers: HashMap<String, Answer>,
     /// Addresses as EasyPost shows them.
@@ -90,6 +93,7 @@ impl State {
             Fact::Payment(intent) => self.intents.put(&intent.id, intent.clone()),
             Fact::Refund(refund) => self.refunds.put(&refund.id, refund.clone()),
             Fact::Dispute(dispute) => self.disputes.put(&dispute.id, dispute.clone()),
+            Fact::Wallet(payment) => self.wallet.put(&payment.reference, payment.clone()),
             Fact::Answer(answer) => {
                 self.answers.insert(answer.key.clone(), answer.clone());
             }

@@ -17,6 +17,7 @@ use super::faults::Rule;
 use super::smtp::mail::Mail;
 use super::stripe::{Outcome, disputes, payments_settle, refunds_settle};
 use super::truth::Fact;
+use super::wallet::WalletPayment;
 use super::world::World;
 
 /// Routes under `/_sandbox`.
@@ -50,6 +51,7 @@ enum Kind {
     Mails,
     Webhooks,
     Requests,
+    Wallet,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,6 +110,7 @@ fn facts(known: &Known, kind: Kind) -> Value {
                        "bought": shipment.purchase.is_some(), "refund_status": shipment.refund})
             })
             .collect(),
+        Kind::Wallet => known.wallet.iter().map(WalletPayment::body).collect(),
         Kind::Mails => known.mails.iter().map(headline).collect(),
         Kind::Webhooks => known.delivered.iter().map(|delivered| json!(delivered)).collect(),
         Kind::Requests => known

@@ -54,6 +54,9 @@ points! {
     SmtpData = "smtp.data",
     WebhookStripe = "webhook.stripe",
     WebhookEasypost = "webhook.easypost",
+    WalletPage = "wallet.page",
+    WalletStatus = "wallet.status",
+    WebhookWallet = "webhook.wallet",
 }
 
 impl Point {

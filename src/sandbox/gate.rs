@@ -48,6 +48,8 @@ fn point(method: &Method, route: &str) -> Option<Point> {
         ("POST" | "GET", "/v2/shipments/{id}/refund") => Point::EasypostRefund,
         (_, route) if route.starts_with("/v2/trackers") => Point::EasypostTracker,
         (_, "/v2/users") => Point::EasypostAccount,
+        (_, "/wallet/pay") => Point::WalletPage,
+        (_, "/wallet/status/{reference}") => Point::WalletStatus,
         _ => return None,
     })
 }

@@ -1,4 +1,4 @@
-//! The sandbox: one process that speaks Stripe's, EasyPost's and SMTP's wire protocols, for `dev`, tests and proofs.
+//! The sandbox: one process that speaks Stripe's, EasyPost's, a wallet's and SMTP's wire protocols, for `dev`, tests and proofs.
 //!
 //! It is the counterparty, so it shares nothing with the fleet but the settings: no queue, no store, no provider client.
 //! It keeps an append-only truth of its own (what was really paid, bought and mailed), which the audit compares with our
@@ -42,6 +42,7 @@ mod stripe;
 #[cfg(test)]
 mod tests;
 mod truth;
+mod wallet;
 mod webhooks;
 mod wire;
 mod world;
@@ -63,6 +64,8 @@ pub struct SandboxSecrets {
     pub easypost_key: SecretString,
     /// What its EasyPost signs with.
     pub easypost_webhook: SecretString,
+    /// What its wallet signs with.
+    pub wallet_webhook: SecretString,
 }
 
 /// The sandbox can't start.
@@ -133,7 +136,7 @@ pub async fn serve(
         clock: Clock::real(),
         secrets,
         faults: Faults::default(),
-        post: Post::new(settings.stripe_webhook_url.clone(), settings.easypost_webhook_url.clone())?,
+        post: Post::new(settings)?,
         tasks: TaskTracker::new(),
         stop,
         books: Mutex::new(books),
@@ -175,6 +178,7 @@ fn serve_http(world: &Arc<World>, listener: TcpListener) -> impl Future<Output =
     let routes: Router = Router::new()
         .merge(stripe::router(world))
         .merge(easypost::router(world))
+        .merge(wallet::router(world))
         .merge(control::router())
         .with_state(Arc::clone(world));
     let stop = world.stop.clone();

@@ -41,6 +41,7 @@ fn secrets() -> SandboxSecrets {
         stripe_webhook: "whsec_house".into(),
         easypost_key: "EZTK_house".into(),
         easypost_webhook: "s\u{e9}cret".into(),
+        wallet_webhook: "of a wallet".into(),
     }
 }
 
@@ -74,7 +75,8 @@ impl House {
             address: "127.0.0.1:0".parse().unwrap(),
             smtp_address: "127.0.0.1:0".parse().unwrap(),
             stripe_webhook_url: url.clone(),
-            easypost_webhook_url: url,
+            easypost_webhook_url: url.clone(),
+            wallet_webhook_url: url,
             truth_file: file.to_owned(),
         };
         let sandbox = serve(&settings, secrets(), stop.clone()).await.unwrap();

@@ -17,6 +17,7 @@ use super::smtp::mail::Mail;
 use super::stripe::disputes::Dispute;
 use super::stripe::intent::Intent;
 use super::stripe::refunds::Refund;
+use super::wallet::WalletPayment;
 use super::webhooks::Event;
 
 /// One line of the truth.
@@ -40,6 +41,8 @@ pub(crate) enum Fact {
     Refund(Refund),
     /// A bank wants money back, or has judged.
     Dispute(Dispute),
+    /// A customer was at the wallet's page.
+    Wallet(WalletPayment),
     /// Stripe's answer under an idempotency key.
     Answer(Answer),
     /// An address was stored.
@@ -66,7 +69,7 @@ pub(crate) enum Fact {
 /// One raw request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Asked {
-    /// `stripe`, `easypost` or `smtp`.
+    /// `stripe`, `easypost`, `wallet` or `smtp`.
     pub(crate) provider: String,
     /// The HTTP method, or the SMTP command.
     pub(crate) method: String,

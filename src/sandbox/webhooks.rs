@@ -23,7 +23,9 @@ use super::stripe::events;
 use super::stripe::intent::Intent;
 use super::stripe::refunds::Refund;
 use super::truth::{Delivered, Fact};
+use super::wallet::{self, WalletPayment};
 use super::world::{World, fresh_id, hex};
+use crate::config::SandboxSettings;
 
 /// Posts under way at once: enough for hundreds a second at an endpoint that answers in milliseconds.
 const AT_ONCE: usize = 64;
@@ -76,6 +78,8 @@ pub(crate) enum About {
     Dispute(Box<Dispute>),
     /// EasyPost: a tracker, and the status that it had before.
     Tracker(Box<Tracker>, Option<String>),
+    /// The wallet: a payment.
+    Wallet(Box<WalletPayment>),
 }
 
 impl Event {
@@ -98,6 +102,7 @@ impl Event {
             About::Charge(intent) => events::body(self, &intent.charge_body()),
             About::Dispute(dispute) => events::body(self, &dispute.body()),
             About::Tracker(tracker, before) => tracker::event_body(self, tracker, before.as_deref()),
+            About::Wallet(payment) => wallet::event_body(self, payment),
         }
     }
 
@@ -109,6 +114,7 @@ impl Event {
             About::Charge(intent) => intent.charge.as_deref().unwrap_or(&intent.id),
             About::Dispute(dispute) => &dispute.id,
             About::Tracker(tracker, _) => &tracker.id,
+            About::Wallet(payment) => &payment.reference,
         }
     }
 
@@ -118,6 +124,7 @@ impl Event {
                 Point::WebhookStripe
             }
             About::Tracker(..) => Point::WebhookEasypost,
+            About::Wallet(_) => Point::WebhookWallet,
         }
     }
 }
@@ -128,6 +135,7 @@ pub(crate) struct Post {
     client: reqwest::Client,
     stripe_url: String,
     easypost_url: String,
+    wallet_url: String,
     slots: Semaphore,
     gate: watch::Sender<Gate>,
     arrived: watch::Sender<u64>,
@@ -141,8 +149,8 @@ struct Gate {
 }
 
 impl Post {
-    /// A sender to these two endpoints.
-    pub(crate) fn new(stripe_url: String, easypost_url: String) -> Result<Self, SandboxError> {
+    /// A sender to the endpoints of these settings.
+    pub(crate) fn new(settings: &SandboxSettings) -> Result<Self, SandboxError> {
         // Endpoints of a sandbox are on this machine and speak plain HTTP: no roots are trusted, and none looked for,
         // so that it starts on a machine that has no certificates.
         let tls =
@@ -159,8 +167,9 @@ impl Post {
             .build()?;
         Ok(Self {
             client,
-            stripe_url,
-            easypost_url,
+            stripe_url: settings.stripe_webhook_url.clone(),
+            easypost_url: settings.easypost_webhook_url.clone(),
+            wallet_url: settings.wallet_webhook_url.clone(),
             slots: Semaphore::new(AT_ONCE),
             gate: watch::Sender::default(),
             arrived: watch::Sender::default(),
@@ -266,13 +275,16 @@ async fn post_until_taken(world: &Arc<World>, event: &Event, body: &str) -> Opti
 
 async fn post_once(world: &Arc<World>, event: &Event, body: &str) -> bool {
     let Ok(_slot) = world.post.slots.acquire().await else { return false };
+    let at = world.clock.unix_seconds();
     let (url, header, signature) = match event.about {
         About::Payment(_) | About::Refund(_) | About::Charge(_) | About::Dispute(_) => {
-            let at = world.clock.unix_seconds();
             (&world.post.stripe_url, "Stripe-Signature", stripe(&world.secrets.stripe_webhook, at, body))
         }
         About::Tracker(..) => {
             (&world.post.easypost_url, "X-Hmac-Signature", easypost(&world.secrets.easypost_webhook, body))
+        }
+        About::Wallet(_) => {
+            (&world.post.wallet_url, "X-Signature", timed(&world.secrets.wallet_webhook, at, body))
         }
     };
     let request = world
@@ -281,6 +293,7 @@ async fn post_once(world: &Arc<World>, event: &Event, body: &str) -> bool {
         .post(url)
         .header("content-type", "application/json; charset=utf-8")
         .header(header, signature)
+        .header("x-timestamp", at)
         .body(body.to_owned());
     match request.send().await {
         Ok(answer) => {
@@ -297,9 +310,13 @@ async fn post_once(world: &Arc<World>, event: &Event, body: &str) -> bool {
 
 /// Stripe's scheme: the secret as it stands, over the time, a dot and the body.
 fn stripe(secret: &SecretString, at: i64, body: &str) -> String {
+    format!("t={at},v1={}", timed(secret, at, body))
+}
+
+/// The wallet's scheme: the same, without a word around it; the time is in another header.
+fn timed(secret: &SecretString, at: i64, body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-    let tag = hmac::sign(&key, format!("{at}.{body}").as_bytes());
-    hex(&format!("t={at},v1="), tag.as_ref())
+    hex("", hmac::sign(&key, format!("{at}.{body}").as_bytes()).as_ref())
 }
 
 /// EasyPost's scheme: the secret's compatibility decomposition, over the body.

@@ -142,6 +142,7 @@ async fn counterparty(stop: &CancellationToken) -> Sandbox {
         stripe_webhook: "whsec_doctor".into(),
         easypost_key: "EZTK_doctor".into(),
         easypost_webhook: "doctor".into(),
+        wallet_webhook: "doctor".into(),
     };
     let any = ["ORDERFLEET__SANDBOX__ADDRESS", "ORDERFLEET__SANDBOX__SMTP_ADDRESS"];
     let environment = any.map(|name| (name.to_owned(), "127.0.0.1:0".to_owned())).into();

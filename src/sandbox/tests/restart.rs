@@ -42,6 +42,7 @@ async fn a_taken_port_is_named_with_what_to_do() {
         smtp_address: "127.0.0.1:0".parse().unwrap(),
         stripe_webhook_url: String::new(),
         easypost_webhook_url: String::new(),
+        wallet_webhook_url: String::new(),
         truth_file: String::new(),
     };
     let error = serve(&settings, secrets(), CancellationToken::new()).await.unwrap_err().to_string();

@@ -17,14 +17,18 @@ use serde_json::{Value, json};
 const KINDS: usize = 16;
 /// The weather changes after this: what is away comes back while holds that it outlasted are still in memory.
 pub(crate) const FRONT: Duration = Duration::from_secs(9);
-/// Places that the fleet asks nothing of while it works: they serve `doctor`, accounts and people.
-const QUIET: [&str; 6] = [
+/// Places that the fleet asks nothing of while it works: they serve `doctor`, accounts and people, and a wallet that no
+/// buyer here pays with.
+const QUIET: [&str; 9] = [
     "stripe.events",
     "stripe.account",
     "easypost.address",
     "easypost.rerate",
     "easypost.tracker",
     "easypost.account",
+    "wallet.page",
+    "wallet.status",
+    "webhook.wallet",
 ];
 /// Ways in which a request can fail.
 const ANSWERS: [&str; 6] = ["fail", "fail_after", "delay", "delay_after", "drop_before", "drop_after"];
