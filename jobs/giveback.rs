@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::payment_cancel::PaymentCancel;
+use super::payment_cancel;
 use super::refund::Refund;
 use super::settlement;
 use crate::domain::money::{Amount, Currency};
@@ -112,10 +112,8 @@ async fn went_back(tx: &mut Tx, order: &Order, refund: &refunds::Refund, cause: 
 /// bought with it.
 async fn close(tx: &mut Tx, order: &Order, cause: &str) -> Result<(), Failure> {
     let open = payments::open_of(tx, &[order.id]).await?;
-    let cancels = open
-        .into_iter()
-        .map(|(_, payment)| NewJob::of(&PaymentCancel { payment }, cause).once(PaymentCancel::key(payment)));
-    jobs::insert(tx, cancels.collect()).await?;
+    let open: Vec<PaymentId> = open.into_iter().map(|(_, payment)| payment).collect();
+    payment_cancel::let_go(tx, &open, cause).await?;
     reservations::end(tx, &[order.id], End::Released).await?;
     if order.awaits_money() {
         coupons::give_back(tx, order.id).await?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{AddressSettings, OrderSettings, ShopSettings};
+use crate::domain::offer::Offers;
 use crate::ids::{JobId, OrderId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, Listed, Payload, Step, Verdict};
 use crate::provider::Providers;
@@ -20,6 +21,7 @@ mod cancellation;
 pub mod commands;
 mod dispute;
 mod giveback;
+mod handover;
 mod parcel;
 mod settlement;
 mod taken;
@@ -134,6 +136,8 @@ pub struct Rules {
     pub ship_from: AddressSettings,
     /// What mails say of the shop.
     pub shop: ShopSettings,
+    /// Who can take the money.
+    pub offers: Offers,
     /// Seals client secrets.
     pub seal: Seal,
     /// The wording of mails.
@@ -213,6 +217,7 @@ jobs! {
     refund_sync::RefundSync,
     payment_confirmation::PaymentConfirmation,
     payment_sync::PaymentSync,
+    payment_status::PaymentStatus,
     reservation_expiry::ReservationExpiry,
     order_lapse::OrderLapse,
     shipping_label::ShippingLabel,

@@ -18,12 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::handover::{self, Handed};
 use super::payment_open::PaymentOpen;
 use super::reservation_expiry::ReservationExpiry;
 use super::{Called, Job, Loaded, Never, Rules, settlement};
 use crate::domain::coupon::{self, Coupon};
 use crate::domain::intent::{AcceptedIntent, Line, OrderIntentBody};
-use crate::domain::money::Amount;
+use crate::domain::offer::CASH_ON_DELIVERY;
 use crate::domain::pricing::{self, Article, Priced, Reason, Wanted};
 use crate::domain::priority::Priority;
 use crate::domain::stock::{self as goods, Left};
@@ -72,7 +73,8 @@ impl Job for OrderIntent {
         let mut desk = Desk::open(tx, &fresh).await?;
         let mut levels = stock::lock(tx, &skus(&fresh)).await?;
         desk.coupons = coupons::lock(tx, &codes(&fresh)).await?;
-        let decided: Vec<Decided<'_>> = fresh.iter().map(|intent| desk.decide(intent, &mut levels)).collect();
+        let decided: Vec<Decided<'_>> =
+            fresh.iter().map(|intent| desk.decide(rules, intent, &mut levels)).collect();
         write(tx, rules, &decided).await?;
         tell_sold_out(tx, &levels, &held_of(&decided));
         Ok(jobs.iter().map(|_| Step::Done).collect())
@@ -175,10 +177,11 @@ impl Desk {
     /// Decides one intent, and takes its pieces out of `levels` and its coupon's use: first come, first served.
     fn decide<'a>(
         &mut self,
+        rules: &Rules,
         intent: &'a AcceptedIntent,
         levels: &mut BTreeMap<String, Level>,
     ) -> Decided<'a> {
-        let became = self.judge(intent, levels);
+        let became = self.judge(rules, intent, levels);
         if let Ok(Accepted { priced, .. }) = &became {
             for (sku, pieces) in &priced.quantities {
                 if let Some(level) = levels.get_mut(sku) {
@@ -195,6 +198,7 @@ impl Desk {
 
     fn judge(
         &self,
+        rules: &Rules,
         intent: &AcceptedIntent,
         levels: &BTreeMap<String, Level>,
     ) -> Result<Accepted, Vec<Reason>> {
@@ -204,7 +208,9 @@ impl Desk {
             return Err(vec![Reason::new("duplicate_of", None, detail)]);
         }
         let (priced, short) = self.priced(body, levels)?;
-        payable(intent, &priced)?;
+        let total = (priced.total_minor, body.currency.as_str());
+        let takes = rules.offers.takes(&body.payment_provider, total);
+        takes.map_err(|(code, detail)| vec![Reason::new(code, None, detail)])?;
         let priority = Priority::named(&body.priority)
             .ok_or_else(|| vec![Reason::new("unknown_priority", None, "no such priority")])?;
         Ok(Accepted { id: OrderId::new(), priced, priority, short })
@@ -252,28 +258,6 @@ impl Desk {
     fn coupon(&self, code: &str) -> Result<&Coupon, Reason> {
         let known = self.coupons.get(&coupon::written(code));
         known.ok_or_else(|| Reason::new("unknown_coupon", None, "the shop has no such coupon"))?.usable()
-    }
-}
-
-/// Whether the provider can take this total.
-fn payable(intent: &AcceptedIntent, priced: &Priced) -> Result<(), Vec<Reason>> {
-    let body = &intent.body;
-    let reason = |code, detail: String| Err(vec![Reason::new(code, None, detail)]);
-    if body.payment_provider != "stripe" {
-        return reason(
-            "payment_provider_unavailable",
-            format!("{} is not set up here", body.payment_provider),
-        );
-    }
-    if priced.total_minor == 0 {
-        return Ok(());
-    }
-    let Ok(currency) = body.currency.parse() else {
-        return reason("unknown_currency", "not a currency".to_owned());
-    };
-    match Amount::new(priced.total_minor, currency).to_stripe() {
-        Ok(_) => Ok(()),
-        Err(error) => reason("amount_not_payable", error.to_string()),
     }
 }
 
@@ -335,15 +319,34 @@ async fn write(tx: &mut Tx, rules: &Rules, decided: &[Decided<'_>]) -> Result<()
     reservations::hold(tx, &holds, time).await?;
     let uses: Vec<Use> = made.iter().filter_map(use_of).collect();
     coupons::take(tx, &uses).await?;
-    let (free, due): (Vec<_>, Vec<_>) = made.iter().partition(|order| order.priced.total_minor == 0);
+    let begun: Vec<Handed<'_>> = made.iter().filter_map(handed).collect();
+    handover::begin(tx, (&rules.orders, &rules.offers), &begun, "order-intent").await?;
+    let (unpaid, due): (Vec<_>, Vec<_>) = made.iter().partition(|order| goes_on_unpaid(order));
     let next = due.into_iter().flat_map(|order| next_jobs(order, time.first)).collect();
     jobs::insert(tx, next).await?;
-    give_away(tx, rules, &free).await
+    go_on(tx, rules, &unpaid).await
 }
 
-/// Orders that cost nothing are paid at once, without a payment.
-async fn give_away(tx: &mut Tx, rules: &Rules, free: &[&NewOrder<'_>]) -> Result<(), Failure> {
-    let ids: Vec<OrderId> = free.iter().map(|order| order.id).collect();
+/// Whether an order waits for no money: it costs nothing, or is paid at the door.
+fn goes_on_unpaid(order: &NewOrder<'_>) -> bool {
+    order.priced.total_minor == 0 || order.intent.body.payment_provider == CASH_ON_DELIVERY
+}
+
+/// The payment of an order that begins without a call.
+fn handed<'a>(order: &'a NewOrder<'_>) -> Option<Handed<'a>> {
+    let body = &order.intent.body;
+    let amount = (order.priced.total_minor, body.currency.as_str());
+    (amount.0 > 0 && handover::begins_here(&body.payment_provider)).then(|| Handed {
+        order: order.id,
+        attempt: 1,
+        provider: &body.payment_provider,
+        amount,
+    })
+}
+
+/// Orders that wait for no money go on at once.
+async fn go_on(tx: &mut Tx, rules: &Rules, unpaid: &[&NewOrder<'_>]) -> Result<(), Failure> {
+    let ids: Vec<OrderId> = unpaid.iter().map(|order| order.id).collect();
     if ids.is_empty() {
         return Ok(());
     }
@@ -369,13 +372,14 @@ fn use_of(order: &NewOrder<'_>) -> Option<Use> {
     Some(Use { order: order.id, code, discount_minor: order.priced.discount_minor })
 }
 
-fn next_jobs(order: &NewOrder<'_>, held_for: Duration) -> [NewJob; 2] {
+fn next_jobs(order: &NewOrder<'_>, held_for: Duration) -> impl Iterator<Item = NewJob> + use<> {
     let cause = order.intent.intent_id;
     let band = Band::numbered(order.priority.band).unwrap_or_default();
-    [
-        NewJob::of(&PaymentOpen { order: order.id, attempt: 1 }, cause).in_band(band),
-        ReservationExpiry { order: order.id, epoch: 1 }.at_the_end(held_for, cause),
-    ]
+    let is_asked = !handover::begins_here(&order.intent.body.payment_provider);
+    let open =
+        is_asked.then(|| NewJob::of(&PaymentOpen { order: order.id, attempt: 1 }, cause).in_band(band));
+    let expiry = ReservationExpiry { order: order.id, epoch: 1 }.at_the_end(held_for, cause);
+    open.into_iter().chain([expiry])
 }
 
 /// The code that the client is answered with: the first reason's.

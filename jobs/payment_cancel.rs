@@ -5,17 +5,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::payment_sync::PaymentSync;
 use super::settlement::{Books, Heard};
-use super::{Called, Job, Loaded, Rules};
+use super::{Called, Job, Loaded, Rules, handover};
 use crate::domain::payment::State;
 use crate::ids::{JobId, OrderId, PaymentId};
-use crate::job::{Calls, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
+use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
-use crate::store::Tx;
 use crate::store::effects::{self, EffectState, NewEffect, Proof};
 use crate::store::exceptions::{self, Severity};
 use crate::store::payments::{self, Payment};
+use crate::store::{Tx, jobs};
 
 /// Which payment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -123,6 +124,22 @@ impl Job for PaymentCancel {
     fn proof(plan: &Cancel, receipt: &PaymentSeen) -> Option<Proof> {
         proof(plan, receipt)
     }
+}
+
+/// Nobody may pay these any more: Stripe is told, and what begins here ends here. Their orders are locked.
+pub(super) async fn let_go(tx: &mut Tx, open: &[PaymentId], cause: &str) -> Result<(), Failure> {
+    let mut cancels = Vec::new();
+    for payment in payments::lock(tx, open).await?.into_values() {
+        if handover::begins_here(&payment.provider) {
+            payments::advance(tx, payment.id, State::Cancelled).await?;
+            jobs::forget(tx, &PaymentSync::keys(payment.id).collect::<Vec<_>>()).await?;
+        } else {
+            let cancel = PaymentCancel { payment: payment.id };
+            cancels.push(NewJob::of(&cancel, cause).once(PaymentCancel::key(payment.id)));
+        }
+    }
+    jobs::insert(tx, cancels).await?;
+    Ok(())
 }
 
 /// What a cancellation proves, where the payment is cancelled.

@@ -4,7 +4,7 @@
 //! number of events that tell it, and a signal below what is known changes nothing. One that is faster than our own
 //! commit is parked and taken up again; one that names a payment nobody here knows ends as a dead letter, never in silence.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,17 @@ use uuid::Uuid;
 
 use super::dispute::{self, Told};
 use super::payment_cancel::in_our_words;
+use super::payment_status::{self, PaymentStatus};
 use super::refund_sync::RefundSync;
 use super::settlement::{Books, Heard};
 use super::{Called, Job, Loaded, Rules, taken};
+use crate::config::ConfirmBy;
 use crate::domain::dispute::State as DisputeState;
 use crate::domain::event::StripeEvent;
+use crate::domain::money::{Amount, Currency};
+use crate::domain::offer::{self, STRIPE};
 use crate::domain::payment::State;
+use crate::domain::told;
 use crate::domain::webhook::WebhookPayload;
 use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
@@ -86,15 +91,12 @@ impl Job for PaymentConfirmation {
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Look>>, Failure> {
         let settled = taken::take(tx, jobs, |job| &job.0).await?;
-        let objects: Vec<String> = jobs.iter().map(|loaded| pays(&loaded.job.0).to_owned()).collect();
-        let mut known = payments::find(tx, "stripe", &objects).await?;
-        known.extend(refunds::find(tx, "stripe", &objects).await?);
-        known.extend(disputes::find(tx, "stripe", &objects).await?);
-        let books = open(tx, known.values()).await?;
+        let known = Known::find(tx, jobs.iter().map(|loaded| &loaded.job.0)).await?;
+        let books = open(tx, known.0.values().flat_map(HashMap::values)).await?;
         let mut seen = HashSet::new();
         let mut steps = Vec::with_capacity(jobs.len());
         for (loaded, settled) in jobs.iter().zip(settled) {
-            let found = known.get(pays(&loaded.job.0)).copied();
+            let found = known.paid_by(&loaded.job.0);
             let step = match (settled, found) {
                 (true, found) => {
                     // Written again from Postgres: Redis may have lost it.
@@ -122,7 +124,7 @@ impl Job for PaymentConfirmation {
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
         let named = |called: &Called<Self>| called.receipt.payment().map(str::to_owned);
         let objects: Vec<String> = back.iter().filter_map(named).collect();
-        let known = payments::find(tx, "stripe", &objects).await?;
+        let known = payments::find(tx, STRIPE, &objects).await?;
         let books = open(tx, known.values()).await?;
         let mut verdicts = Vec::with_capacity(back.len());
         for called in back {
@@ -135,6 +137,36 @@ impl Job for PaymentConfirmation {
     /// The inbox says that it was given up; a replay takes it up again.
     async fn buried(&self, _id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
         taken::give_up(tx, &self.0, failure.code).await
+    }
+}
+
+/// The payments that a slice's events tell of, by provider and by its id: what one provider says of another's payment
+/// is of nobody's.
+struct Known(HashMap<String, HashMap<String, (PaymentId, OrderId)>>);
+
+impl Known {
+    async fn find(
+        tx: &mut Tx,
+        webhooks: impl Iterator<Item = &WebhookPayload> + Send,
+    ) -> Result<Self, Failure> {
+        let mut objects: HashMap<String, Vec<String>> = HashMap::new();
+        for webhook in webhooks {
+            objects.entry(webhook.provider.clone()).or_default().push(pays(webhook).to_owned());
+        }
+        let mut known = HashMap::with_capacity(objects.len());
+        for (provider, objects) in objects {
+            let mut found = payments::find(tx, &provider, &objects).await?;
+            if provider == STRIPE {
+                found.extend(refunds::find(tx, STRIPE, &objects).await?);
+                found.extend(disputes::find(tx, STRIPE, &objects).await?);
+            }
+            known.insert(provider, found);
+        }
+        Ok(Self(known))
+    }
+
+    fn paid_by(&self, webhook: &WebhookPayload) -> Option<(PaymentId, OrderId)> {
+        self.0.get(&webhook.provider)?.get(pays(webhook)).copied()
     }
 }
 
@@ -155,6 +187,9 @@ async fn one(
     found: Option<(PaymentId, OrderId)>,
 ) -> Result<Step<Look>, Failure> {
     let webhook = &loaded.job.0;
+    if webhook.provider != STRIPE {
+        return configured(tx, rules, books, loaded, found).await;
+    }
     if tells_of_a_refund(webhook) {
         return refunded(tx, loaded, found).await;
     }
@@ -216,6 +251,48 @@ fn read(webhook: &WebhookPayload) -> Result<StripeEvent, Failure> {
     let bytes = webhook.event.to_string();
     StripeEvent::read(bytes.as_bytes())
         .map_err(|error| Failure::permanent("unreadable_event", error.to_string()))
+}
+
+/// What an event of a configured provider leads to: its word is taken, or it is an occasion to ask.
+async fn configured(
+    tx: &mut Tx,
+    rules: &Rules,
+    books: &Books,
+    loaded: &Loaded<PaymentConfirmation>,
+    found: Option<(PaymentId, OrderId)>,
+) -> Result<Step<Look>, Failure> {
+    let webhook = &loaded.job.0;
+    let Some((payment, order)) = found else {
+        return Ok(Step::Refused(taken::park(tx, webhook, loaded.age, "unknown payment").await?));
+    };
+    // Who proves nothing by a webhook is asked by those who know the route, whatever the intake was told.
+    let provider = rules.offers.configured(&webhook.provider);
+    let proves = provider.is_some_and(|provider| provider.confirm_by == ConfirmBy::Webhook);
+    if !proves && !offer::is_by_hand(&webhook.provider) {
+        jobs::insert(tx, vec![PaymentStatus::told((order, payment), webhook)]).await?;
+        let fact = (webhook.object_id.as_str(), "looked_up");
+        inbox::apply_signal(tx, &webhook.provider, fact, 0, &webhook.event_id).await?;
+        taken::resolve(tx, webhook, Fate::Applied, "looked up").await?;
+        return Ok(Step::Done);
+    }
+    let unreadable = |what: String| Step::Refused(Failure::permanent("unreadable_event", what));
+    let told: Result<told::Told, _> = serde_json::from_value(webhook.event.clone());
+    let asked = books
+        .payments
+        .get(&payment)
+        .map(|row| row.currency.parse::<Currency>().map(|of| (row.amount_minor, of)));
+    let heard = match (told, asked) {
+        (Ok(told), Some(Ok((minor, currency)))) => payment_status::heard(&told, Amount::new(minor, currency)),
+        (Err(error), _) => return Ok(unreadable(error.to_string())),
+        (Ok(_), _) => return Ok(unreadable(format!("{payment} has no currency"))),
+    };
+    match heard {
+        Ok(heard) => {
+            apply(tx, rules, books, webhook, (payment, order), &heard).await?;
+            Ok(Step::Done)
+        }
+        Err(unreadable) => Ok(Step::Refused(unreadable)),
+    }
 }
 
 /// Whether an event is about money that goes back: a refund, or a charge with all of its refunds in one sum.
@@ -338,6 +415,6 @@ async fn apply(
 ) -> Result<(), Failure> {
     books.apply(tx, rules, (order, payment), heard, &webhook.event_id).await?;
     let fact = (webhook.object_id.as_str(), heard.state.name());
-    inbox::apply_signal(tx, "stripe", fact, heard.received_minor, &webhook.event_id).await?;
+    inbox::apply_signal(tx, &webhook.provider, fact, heard.received_minor, &webhook.event_id).await?;
     taken::resolve(tx, webhook, Fate::Applied, heard.state.name()).await
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::payment_cancel::{PaymentCancel, in_our_words};
 use super::settlement::Books;
 use super::{Called, Job, Loaded, Rules};
+use crate::config::OrderSettings;
 use crate::domain::payment::State;
 use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
@@ -28,6 +29,12 @@ use crate::store::{Tx, jobs, orders, payments, reservations};
 /// When a payment is looked at, counted from its opening in times of `orders.payment_sync_seconds`: by default after one
 /// minute, five, and at the end of the hold.
 const LOOKS: [u32; 3] = [1, 5, 15];
+
+/// How long after the one before a look of the schedule is due; none where the schedule is over.
+pub(super) fn wait(look: usize, settings: &OrderSettings) -> Option<Duration> {
+    let before = look.checked_sub(1).and_then(|last| LOOKS.get(last)).copied().unwrap_or_default();
+    Some(Duration::from_secs(settings.payment_sync_seconds) * (LOOKS.get(look)? - before))
+}
 
 /// Which payment of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,13 +59,12 @@ impl PaymentSync {
         rules: &Rules,
         cause: &str,
     ) -> Option<NewJob> {
-        let before = look.checked_sub(1).and_then(|last| LOOKS.get(last)).copied().unwrap_or_default();
-        let wait = Duration::from_secs(rules.orders.payment_sync_seconds) * (LOOKS.get(look)? - before);
+        let wait = wait(look, &rules.orders)?;
         let job = NewJob::of(&Self { order, payment, look: Some(look) }, cause).after(wait);
         Some(job.once(Self::key(payment, look)))
     }
 
-    fn key(payment: PaymentId, look: usize) -> String {
+    pub(super) fn key(payment: PaymentId, look: usize) -> String {
         format!("payment-sync:{payment}:{look}")
     }
 

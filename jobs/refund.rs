@@ -12,6 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Called, Job, Loaded, Rules, giveback};
+use crate::domain::offer::STRIPE;
 use crate::domain::refund::State;
 use crate::ids::{JobId, OrderId, RefundId};
 use crate::job::{Calls, Class, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
@@ -27,6 +28,9 @@ use crate::store::{Tx, disputes, orders, payments};
 const FIRST_LOOK: Duration = Duration::from_mins(2);
 /// The longest wait between two looks: banks take days.
 const LONGEST_LOOK: Duration = Duration::from_hours(12);
+
+/// The exception that asks a person to give money back.
+pub(super) const BY_HAND: &str = "refund_by_hand";
 
 /// Which refund of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -98,6 +102,10 @@ impl Job for Refund {
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let step = match known.get(&loaded.job.refund) {
+                Some(refund) if refund.provider != STRIPE => {
+                    by_hand(tx, refund).await?;
+                    Step::Done
+                }
                 Some(refund) if bars.contains_key(&refund.payment) && is_unsent(tx, refund).await? => {
                     barred(tx, refund, bars.get(&refund.payment).copied()).await?;
                     Step::Done
@@ -206,6 +214,20 @@ impl Job for Refund {
 
 fn effect_name(refund: RefundId) -> String {
     format!("refund:{refund}")
+}
+
+/// Only Stripe is asked to give money back: of any other the money stays set aside, and a person is shown that they have
+/// to. They confirm it when it is done.
+async fn by_hand(tx: &mut Tx, refund: &refunds::Refund) -> Result<(), Failure> {
+    if refund.state != State::Requested {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} of {} {} (minor units) has to go back by hand through {}; then confirm it",
+        refund.id, refund.amount_minor, refund.currency, refund.provider
+    );
+    exceptions::open(tx, refund.order, BY_HAND, Severity::Critical, &detail).await?;
+    Ok(())
 }
 
 /// The effect and its frozen request, before the call.

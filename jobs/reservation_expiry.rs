@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use super::email::Email;
 use super::order_lapse::OrderLapse;
-use super::payment_cancel::{self, Cancel, PaymentCancel};
+use super::payment_cancel::{self, Cancel};
+use super::payment_status::PaymentStatus;
 use super::settlement::Books;
-use super::{Called, Job, Loaded, Rules};
+use super::{Called, Job, Loaded, Rules, handover};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
 use crate::ids::{JobId, OrderId, PaymentId};
@@ -31,6 +32,8 @@ use crate::store::{Tx, jobs, orders, payments};
 
 /// How often money that is on its way is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// How long a configured provider's first answer is waited for: most take a fraction of it.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 /// Which hold of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,6 +113,10 @@ impl Job for ReservationExpiry {
                     };
                     match due {
                         Due::Ask(ask) => Step::Call(ask),
+                        Due::Later(wait) => {
+                            let what = "the provider is asked how the payment stands";
+                            Step::Refused(Failure::snooze(wait, "asking", what))
+                        }
                         Due::Over(unasked) => {
                             over.push(Over { order, epoch: hold.epoch, cause: loaded.cause(), unasked });
                             Step::Done
@@ -178,6 +185,8 @@ impl Job for ReservationExpiry {
 enum Due {
     /// A payment of it is open: its provider is asked.
     Ask(Ask),
+    /// A payment of it is open, and another job asks: looked at again then.
+    Later(Duration),
     /// It ends; with why nobody is asked, where somebody should be.
     Over(Option<Unasked>),
 }
@@ -191,11 +200,14 @@ async fn due(
     (order, hold): (&Order, &Held),
     payment: &Payment,
 ) -> Result<Due, Failure> {
+    let grace =
+        i64::try_from(rules.orders.settlement_grace_seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
+    if handover::begins_here(&payment.provider) {
+        return uncancellable(tx, rules, loaded, (hold, grace), payment).await;
+    }
     let Some(cancel) = payment_cancel::plan(tx, payment, loaded.id).await? else {
         return Ok(Due::Over(None));
     };
-    let grace =
-        i64::try_from(rules.orders.settlement_grace_seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
     if hold.closing_ms.is_some_and(|asked_for| asked_for > grace) {
         return Ok(Due::Over(Some(Unasked::no_answer(hold.epoch, "settlement_grace", &loaded.cause()))));
     }
@@ -216,6 +228,27 @@ impl Unasked {
         let detail = format!("{cause} released hold {epoch} without the provider's answer: {why}");
         Self { kind: "expired_unasked", detail }
     }
+}
+
+/// A hold whose payment nobody can be asked to cancel: its provider is asked how it stands, where that can be, until the
+/// grace is over. Then the payment is let go, and the hold ends.
+async fn uncancellable(
+    tx: &mut Tx,
+    rules: &Rules,
+    loaded: &Loaded<ReservationExpiry>,
+    (hold, grace): (&Held, i64),
+    payment: &Payment,
+) -> Result<Due, Failure> {
+    let can_be_asked = rules.offers.configured(&payment.provider).is_some_and(|known| known.can_be_asked);
+    if !can_be_asked || hold.closing_ms.is_some_and(|asked_for| asked_for > grace) {
+        payment_cancel::let_go(tx, &[payment.id], &loaded.cause()).await?;
+        return Ok(Due::Over(None));
+    }
+    let wait = if hold.is_closing() { ASK_AGAIN } else { FIRST_ANSWER };
+    reservations::mark_closing(tx, loaded.job.order).await?;
+    let of = (loaded.job.order, payment.id);
+    jobs::insert(tx, vec![PaymentStatus::closing(of, &loaded.cause())]).await?;
+    Ok(Due::Later(wait))
 }
 
 /// A hold that ends now.
@@ -285,12 +318,8 @@ pub(super) async fn end_unasked(
 
 /// Nobody may pay any more what is still open.
 async fn cancel_open(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
-    let open = payments::open_of(tx, &[order]).await?;
-    let cancels = open
-        .into_iter()
-        .map(|(_, payment)| NewJob::of(&PaymentCancel { payment }, cause).once(PaymentCancel::key(payment)));
-    jobs::insert(tx, cancels.collect()).await?;
-    Ok(())
+    let open: Vec<PaymentId> = payments::open_of(tx, &[order]).await?.into_iter().map(|(_, id)| id).collect();
+    payment_cancel::let_go(tx, &open, cause).await
 }
 
 /// What the provider's answer means for the hold.

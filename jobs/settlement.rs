@@ -14,12 +14,14 @@ use super::cancellation::{self, By};
 use super::email::Email;
 use super::giveback;
 use super::order_lapse::OrderLapse;
-use super::payment_cancel::PaymentCancel;
+use super::payment_cancel;
 use super::payment_sync::PaymentSync;
 use super::reservation_expiry::ReservationExpiry;
 use super::shipping_label::ShippingLabel;
 use crate::config::{LatePayment, Mismatch, OrderSettings};
+use crate::domain::money::Amount;
 use crate::domain::notice::{Notice, Once};
+use crate::domain::offer::CASH_ON_DELIVERY;
 use crate::domain::order::{CancelReason, Status};
 use crate::domain::payment::{Match, State, compare};
 use crate::domain::refund::Origin;
@@ -41,6 +43,13 @@ pub(super) struct Heard {
     pub(super) received_minor: i64,
     /// ISO 4217 code.
     pub(super) currency: String,
+}
+
+impl Heard {
+    /// Where it stands, where no money came in.
+    pub(super) const fn without_money(state: State) -> Self {
+        Self { state, received_minor: 0, currency: String::new() }
+    }
 }
 
 /// A slice's orders and payments, locked, with everything that settling them may touch.
@@ -129,6 +138,9 @@ async fn captured(
     if payment.state == State::Captured {
         return Ok(());
     }
+    if is_promised(order, payment) {
+        return collected(tx, (order, payment), heard, cause).await;
+    }
     let fits = compare((heard.received_minor, &heard.currency), (order.total_minor, &order.currency));
     let verdict = match (order.awaits_money(), fits) {
         (true, _) if order.cancel_requested => Misfit::CalledOff,
@@ -147,6 +159,36 @@ async fn captured(
         (false, _) => Misfit::Surplus,
     };
     misfit(tx, rules, (order, payment), (heard, verdict), cause).await
+}
+
+/// Whether the order went on without its money, which this payment promised to bring with the parcel.
+fn is_promised(order: &Order, payment: &Payment) -> bool {
+    payment.provider == CASH_ON_DELIVERY
+        && payment.state == State::Authorized
+        && order.captured_minor == 0
+        && !order.awaits_money()
+        && !matches!(order.status, Status::Cancelled | Status::Refunded)
+}
+
+/// Money that was promised has come. The order is on its way or there: nothing moves but the books. Another amount is
+/// for a person: what is owed at a door does not go back by itself.
+async fn collected(
+    tx: &mut Tx,
+    (order, payment): (&Order, &Payment),
+    heard: &Heard,
+    cause: &str,
+) -> Result<(), Failure> {
+    match compare((heard.received_minor, &heard.currency), (order.total_minor, &order.currency)) {
+        Match::Exact => payments::captured(tx, payment.id, heard.received_minor, Role::Primary).await?,
+        Match::Mismatch => {
+            set_aside(tx, (order, payment), heard, "amount_mismatch", cause).await?;
+            payments::captured(tx, payment.id, heard.received_minor, Role::Candidate).await?
+        }
+    };
+    if heard.currency.eq_ignore_ascii_case(&order.currency) {
+        orders::capture(tx, order.id, heard.received_minor, cause).await?;
+    }
+    Ok(())
 }
 
 /// The hold that the money pays for, by its epoch: the active one, or, where the money is late, all of it held once more.
@@ -298,7 +340,17 @@ pub(super) async fn paid(tx: &mut Tx, rules: &Rules, order: &Order, cause: &str)
         walk(tx, order.id, Status::PendingPayment, &[Status::PaymentConfirmed], cause).await?;
         go_on(tx, &rules.orders, order.id, cause).await?;
     }
-    tell(tx, order.id, Notice::OrderConfirmation, Once::Order(order.id.uuid()), cause).await
+    let notice = (Notice::OrderConfirmation, Once::Order(order.id.uuid()));
+    tell_with(tx, order.id, notice, owed(order)?, cause).await
+}
+
+/// What is to be paid at the door, for the mail that must not say that it has come.
+fn owed(order: &Order) -> Result<Value, Failure> {
+    if order.payment_provider != CASH_ON_DELIVERY || order.total_minor == 0 {
+        return Ok(json!({}));
+    }
+    let currency = order.currency.parse().map_err(|error| Failure::permanent("bad_currency", error))?;
+    Ok(json!({ "due": Amount::new(order.total_minor, currency).to_string() }))
 }
 
 /// By policy, a paid order goes on to the packers and its label by itself.
@@ -375,11 +427,8 @@ pub(super) async fn tell_with(
 /// Every other payment of the order that may still bring money is cancelled.
 async fn cancel_others(tx: &mut Tx, order: &Order, but: &Payment, cause: &str) -> Result<(), Failure> {
     let open = payments::open_of(tx, &[order.id]).await?;
-    let others = open.into_iter().filter(|(_, payment)| *payment != but.id);
-    let cancels = others
-        .map(|(_, payment)| NewJob::of(&PaymentCancel { payment }, cause).once(PaymentCancel::key(payment)));
-    jobs::insert(tx, cancels.collect()).await?;
-    Ok(())
+    let others = open.into_iter().map(|(_, payment)| payment).filter(|payment| *payment != but.id);
+    payment_cancel::let_go(tx, &others.collect::<Vec<_>>(), cause).await
 }
 
 /// The charge will not happen. The hold goes back at once, unless our own expiry asked for it and is about to do that.

@@ -32,7 +32,11 @@ fn remembered(webhook: &WebhookPayload) -> Event {
         name: name(webhook),
         event_type: webhook.event_type.clone(),
         object_id: webhook.object_id.clone(),
-        payload: serde_json::json!({ "created": webhook.event["created"] }),
+        // What a person recorded has no other trace of who it was.
+        payload: match webhook.event.get("recorded") {
+            Some(recorded) => serde_json::json!({ "recorded": recorded }),
+            None => serde_json::json!({ "created": webhook.event["created"] }),
+        },
     }
 }
 

@@ -101,7 +101,15 @@ impl Role {
                 A::ReadIntent | A::ReadOrder | A::ReadStock | A::ReadFleet,
             )
             | (R::Processor | R::Manager, A::MoveOrder | A::HoldOrder | A::Ship)
-            | (R::Manager, A::CancelOrder | A::Refund | A::SendMail | A::ReadReports | A::ReplayDeadLetter)
+            | (
+                R::Manager,
+                A::CancelOrder
+                | A::Refund
+                | A::RecordPayment
+                | A::SendMail
+                | A::ReadReports
+                | A::ReplayDeadLetter,
+            )
             | (R::Provider, A::DeliverWebhook) => Reach::All,
             (
                 R::Customer,
@@ -150,6 +158,8 @@ pub enum Action {
     CancelOrder,
     /// Give money back.
     Refund,
+    /// Record money that came without a provider's word, or that went back so.
+    RecordPayment,
     /// Move an order forward.
     MoveOrder,
     /// Stop an order, mark an exception, resume.

@@ -265,6 +265,8 @@ pub enum Dependency {
     Redis,
     /// The payment provider.
     Stripe,
+    /// The configured payment providers, taken together: they are asked seldom, and each answers for itself.
+    Configured,
     /// The carriers' broker.
     EasyPost,
     /// The mail server.
@@ -273,7 +275,7 @@ pub enum Dependency {
 
 impl Dependency {
     /// Those that jobs call.
-    pub const PROVIDERS: [Self; 3] = [Self::Stripe, Self::EasyPost, Self::Smtp];
+    pub const PROVIDERS: [Self; 4] = [Self::Stripe, Self::Configured, Self::EasyPost, Self::Smtp];
 
     /// Its name in logs and metrics.
     #[must_use]
@@ -282,6 +284,7 @@ impl Dependency {
             Self::Postgres => "postgres",
             Self::Redis => "redis",
             Self::Stripe => "stripe",
+            Self::Configured => "configured",
             Self::EasyPost => "easypost",
             Self::Smtp => "smtp",
         }

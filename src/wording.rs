@@ -47,6 +47,9 @@ pub struct NoticeFacts {
     /// The order's total, written out: `USD 129.00`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<String>,
+    /// What is to be paid at the door, written out: `USD 129.00`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
     /// What went back, written out: `USD 12.90`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refunded: Option<String>,
@@ -221,6 +224,7 @@ fn every_fact() -> NoticeFacts {
         order_url: some(),
         customer_name: some(),
         total: some(),
+        due: some(),
         refunded: some(),
         lines: vec![NoticeLine { name: "x".to_owned(), quantity: 1, total: "x".to_owned() }],
         carrier: some(),

@@ -7,11 +7,12 @@ use std::fmt;
 
 use crate::auth::Role;
 use crate::domain::order::{CancelReason, Status};
+use crate::domain::payment::State;
 use crate::ids::{OrderId, PaymentId};
 use crate::job::{Failure, NewJob};
 use crate::jobs::cancellation::{self, By};
 use crate::jobs::payment_cancel::PaymentCancel;
-use crate::jobs::payment_open;
+use crate::jobs::{handover, payment_open};
 use crate::store::{Tx, jobs, orders, payments};
 
 /// Who wants an order called off, and why.
@@ -81,13 +82,17 @@ fn obstacle(status: Status, resume_to: Option<Status>, role: Role) -> Option<Sta
     gone.or((!status.may_be_moved_by(role, Status::Cancelled)).then_some(status))
 }
 
-/// The payments that may still bring money. One that the provider provably never heard of ends here.
+/// The payments that may still bring money. One that the provider provably never heard of ends here,
+/// and so does one that nobody can be asked to cancel.
 pub(in crate::jobs) async fn still_open(tx: &mut Tx, order: OrderId) -> Result<Vec<PaymentId>, Failure> {
     let open: Vec<PaymentId> =
         payments::open_of(tx, &[order]).await?.into_iter().map(|(_, payment)| payment).collect();
+    let known = payments::lock(tx, &open).await?;
     let mut left = Vec::with_capacity(open.len());
     for id in open {
-        if !payment_open::end_unsent(tx, id).await? {
+        if known.get(&id).is_some_and(|payment| handover::begins_here(&payment.provider)) {
+            payments::advance(tx, id, State::Cancelled).await?;
+        } else if !payment_open::end_unsent(tx, id).await? {
             left.push(id);
         }
     }

@@ -4,8 +4,10 @@
 //! inserts the job that follows. Asked twice it is done once. None calls a provider: that is the job's.
 
 pub mod cancel;
+pub mod confirm_refund;
 pub mod correct_stock;
 pub mod give_back;
 pub mod pay_again;
+pub mod record_payment;
 pub mod refresh;
 pub mod set_status;

@@ -6,9 +6,11 @@
 use std::fmt;
 
 use crate::config::OrderSettings;
+use crate::domain::offer::Offers;
 use crate::domain::order::Status;
 use crate::ids::OrderId;
 use crate::job::{Failure, NewJob};
+use crate::jobs::handover::{self, Handed};
 use crate::jobs::payment_open::PaymentOpen;
 use crate::jobs::reservation_expiry::ReservationExpiry;
 use crate::store::payments::Latest;
@@ -44,7 +46,7 @@ impl fmt::Display for Refused {
 /// Holds an order's pieces again where they are not held, and opens a payment where none is open.
 pub async fn pay_again(
     tx: &mut Tx,
-    settings: &OrderSettings,
+    (settings, offers): (&OrderSettings, &Offers),
     id: OrderId,
     cause: &str,
 ) -> Result<Result<(), Refused>, Failure> {
@@ -74,8 +76,14 @@ pub async fn pay_again(
         }
     }
     let attempt = next_attempt(latest);
-    let open = NewJob::of(&PaymentOpen { order: id, attempt }, cause).once(PaymentOpen::key(id, attempt));
-    jobs::insert(tx, vec![open]).await?;
+    if handover::begins_here(&order.payment_provider) {
+        let amount = (order.total_minor, order.currency.as_str());
+        let wanted = Handed { order: id, attempt, provider: &order.payment_provider, amount };
+        handover::begin(tx, (settings, offers), &[wanted], cause).await?;
+    } else {
+        let open = NewJob::of(&PaymentOpen { order: id, attempt }, cause).once(PaymentOpen::key(id, attempt));
+        jobs::insert(tx, vec![open]).await?;
+    }
     orders::changed(tx, &[id], cause).await?;
     Ok(Ok(()))
 }

@@ -52,6 +52,8 @@ pub enum Refused {
     NoLabel,
     /// It would go on while a bank wants its money back.
     Disputed,
+    /// It would be done with while its money is still owed.
+    Unpaid,
 }
 
 impl fmt::Display for Refused {
@@ -64,6 +66,7 @@ impl fmt::Display for Refused {
             Self::Disputed => {
                 f.write_str("a bank wants the money of this order back: it waits until that is decided")
             }
+            Self::Unpaid => f.write_str("its money has not come: record it first"),
         }
     }
 }
@@ -128,6 +131,9 @@ async fn missing(tx: &mut Tx, order: &Order, to: Status) -> Result<Option<Refuse
         && disputes::of_order(tx, order.id).await?.iter().any(|dispute| dispute.state.is_live())
     {
         return Ok(Some(Refused::Disputed));
+    }
+    if to == Status::Completed && order.total_minor > 0 && order.captured_minor == 0 {
+        return Ok(Some(Refused::Unpaid));
     }
     let leaves = order.status == Status::Packaging && matches!(to, Status::Fulfilled | Status::Shipped);
     if leaves && !shipments::has_live_label(tx, order.id).await? {

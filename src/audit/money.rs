@@ -15,7 +15,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I20",
         name: "confirmed is settled",
-        sentence: "A paid order has a primary payment that captured its total in its currency, or costs nothing and has none; an order that awaits its money has none.",
+        sentence: "A paid order has a primary payment that captured its total in its currency, or costs nothing or was promised its money at the door and has none; an order that awaits its money has none.",
         when: When::Always,
         of: Of::Order,
         sql: "select o.id, format('%s, total %s %s, primary %s', o.status, o.total_minor, o.currency,
@@ -25,7 +25,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                 left join (select distinct on (order_id) order_id, state, captured_minor, currency from payments
                             where role = 'primary' order by order_id, attempt_no) p on p.order_id = o.id
                where case when s.is_paid and o.total_minor > 0
-                            then p.state is distinct from 'captured' or p.captured_minor <> o.total_minor or p.currency <> o.currency
+                            then (p.state is distinct from 'captured' or p.captured_minor <> o.total_minor or p.currency <> o.currency)
+                                 and not (p.order_id is null and exists (
+                                       select from payments d where d.order_id = o.id and d.provider = 'cash_on_delivery'
+                                          and d.state in ('authorized', 'captured')))
                           when s.is_paid or not s.is_terminal then p.order_id is not null
                           else false end",
     },

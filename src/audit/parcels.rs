@@ -19,7 +19,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I31",
         name: "nothing ships unpaid or unlabelled",
-        sentence: "An order whose goods left the house has a label, and its money is captured.",
+        sentence: "An order whose goods left the house has a label, and its money is captured or was promised at the door; completed, it is captured.",
         when: When::Always,
         of: Of::Order,
         sql: "with shipped as (
@@ -30,7 +30,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
               union all
               select o.id, format('%s, and none of %s is captured', o.status, o.total_minor) from shipped o
                where o.total_minor > 0 and not exists (
-                       select from payments p where p.order_id = o.id and p.role = 'primary' and p.state = 'captured')",
+                       select from payments p where p.order_id = o.id
+                          and ((p.role = 'primary' and p.state = 'captured')
+                               or (p.provider = 'cash_on_delivery' and p.state in ('authorized', 'captured')
+                                   and o.status <> 'completed')))",
     },
     Invariant {
         id: "I37",

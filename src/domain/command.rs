@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::fault::{Fault, FaultCode, Faults, Fields};
+use super::money::Currency;
 use super::order::{CancelReason, Status};
 
 /// An amount that no sum of an order's payments overflows.
@@ -35,6 +36,42 @@ impl RefundBody {
             fields.close(&mut faults);
         }
         told(body, faults)
+    }
+}
+
+/// Money that somebody found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentBody {
+    /// How much, in minor units.
+    pub amount_minor: i64,
+    /// Of which currency; nothing said is the one that was asked for.
+    pub currency: Option<Currency>,
+    /// What tells it at the bank or in the till.
+    pub note: Option<String>,
+}
+
+impl PaymentBody {
+    /// Reads a body, or names every fault of it.
+    pub fn read(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let (mut amount_minor, mut currency, mut note) = (0, None, None);
+        if let Some(mut fields) = Fields::open(value, "", &mut faults) {
+            if let Some(amount) = fields.required("amount", &mut faults) {
+                faults.whole(amount, "amount", &(1..=MAX_AMOUNT));
+                amount_minor = amount.as_i64().unwrap_or_default();
+            }
+            if let Some(code) = fields.nullable("currency") {
+                currency = code.as_str().and_then(|code| code.parse().ok());
+                if currency.is_none() {
+                    faults.note("currency", FaultCode::UnknownCurrency, "must be an ISO 4217 code");
+                }
+            }
+            if let Some(text) = fields.nullable("note") {
+                note = faults.text(text, "note", MAX_REASON).map(str::to_owned);
+            }
+            fields.close(&mut faults);
+        }
+        told(Self { amount_minor, currency, note }, faults)
     }
 }
 

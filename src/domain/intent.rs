@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::offer::STRIPE;
 use crate::ids::IntentId;
 
 mod check;
 
 pub use check::{Known, MAX_LINES, MAX_METADATA, MAX_QUANTITY};
 
-/// Who can take the money.
-pub const PAYMENT_PROVIDERS: [&str; 1] = ["stripe"];
 /// What can be done where a line is short.
 pub const SHORTAGE_RULES: [&str; 2] = [REJECT_ALL, ACCEPT_AVAILABLE];
 
@@ -60,7 +59,6 @@ pub struct OrderIntentBody {
 }
 
 const STANDARD: &str = "standard";
-const STRIPE: &str = "stripe";
 const NORMAL: &str = "normal";
 const REJECT_ALL: &str = "reject_all";
 const ACCEPT_AVAILABLE: &str = "accept_available";

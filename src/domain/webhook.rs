@@ -3,11 +3,12 @@
 //! The intake reads only what it needs to name the event; everything else is the job's to judge, so that an event of a
 //! type or version that nobody knows is still taken in, kept and answered with 200.
 
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::told::{Reading, Silent};
 use crate::ids::{self, JobId};
 
 /// The longest id or type of an event that is believed; the inbox keeps no longer ones.
@@ -16,7 +17,7 @@ const MAX_NAME: usize = 255;
 /// A verified webhook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WebhookPayload {
-    /// Who sent it: `stripe`, `easypost`.
+    /// Who sent it: `stripe`, `easypost`, a configured provider.
     pub provider: String,
     /// The connected account that it is about; empty for our own.
     pub account: String,
@@ -57,6 +58,26 @@ impl WebhookPayload {
             event_type,
             object_id: object,
             event,
+        })
+    }
+
+    /// Reads an event of a configured provider: what it tells, without anything else that its message has. One without
+    /// an id is named by the whole message.
+    pub fn configured(provider: &str, message: &Value, reading: &Reading) -> Result<Self, Silent> {
+        let told = reading.read(message)?;
+        let event_id = reading.event_id(message).unwrap_or_else(|| {
+            digest(&SHA256, message.to_string().as_bytes())
+                .as_ref()
+                .iter()
+                .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+        });
+        Ok(Self {
+            provider: provider.to_owned(),
+            account: String::new(),
+            event_id,
+            event_type: told.word.clone(),
+            object_id: told.reference.clone(),
+            event: serde_json::to_value(told).unwrap_or_default(),
         })
     }
 

@@ -73,7 +73,8 @@ pub(super) async fn pay_again(
     let asked = door.asked(id, &headers, Action::PayAgain).await?;
     let wait = door.held(&headers, asked.intent);
     let mut tx = door.store.begin().await?;
-    let became = pay_again::pay_again(&mut tx, &door.orders, asked.order, &asked.cause).await?;
+    let became =
+        pay_again::pay_again(&mut tx, (&door.orders, &door.offers), asked.order, &asked.cause).await?;
     if let Err(refused) = became {
         return Err(refusal(&refused));
     }
@@ -93,7 +94,7 @@ pub(super) async fn refresh(
 ) -> Result<Response, Problem> {
     let asked = door.asked(id, &headers, Action::PayAgain).await?;
     let mut tx = door.store.begin().await?;
-    refresh::refresh(&mut tx, asked.order, &asked.cause).await?;
+    refresh::refresh(&mut tx, &door.offers, asked.order, &asked.cause).await?;
     door.commit(tx).await?;
     let known = door.find(asked.intent, &asked.caller).await?;
     Ok(shown(&door, &known, &asked))

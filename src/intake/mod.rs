@@ -8,6 +8,7 @@ mod availability;
 mod capacity;
 mod client;
 mod commands;
+mod hand_commands;
 mod limits;
 mod openapi;
 mod order_commands;
@@ -25,7 +26,7 @@ mod ticket;
 mod watch;
 mod webhooks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ use crate::auth::token::{self, Tokens};
 use crate::auth::{self, Action, Principal, Reach};
 use crate::config::{IntakeSettings, LaneSettings, OrderSettings, ms};
 use crate::domain::key::IntentNames;
+use crate::domain::offer::Offers;
 use crate::queue::Queue;
 use crate::relay::Relay;
 use crate::seal::Seal;
@@ -82,6 +84,8 @@ pub struct Parts {
     pub stripe: StripeSignature,
     /// Verifies EasyPost's webhooks.
     pub easypost: EasyPostSignature,
+    /// Who can take the money, and how its webhooks are verified.
+    pub offers: Offers,
     /// Holds and deadlines, for commands.
     pub orders: OrderSettings,
     /// What is known at the start: nothing, outside tests.
@@ -142,6 +146,8 @@ struct Door {
     tokens: Tokens,
     stripe: StripeSignature,
     easypost: EasyPostSignature,
+    offers: Offers,
+    providers: HashSet<String>,
     snapshots: Snapshots,
     capacity: Capacity,
     sold_out: SoldOut,
@@ -193,6 +199,8 @@ fn door(settings: IntakeSettings, parts: Parts, tasks: &TaskTracker, stop: Cance
         clock: parts.clock,
         stripe: parts.stripe,
         easypost: parts.easypost,
+        providers: parts.offers.names().map(str::to_owned).collect(),
+        offers: parts.offers,
         snapshots: parts.snapshots,
         capacity: Capacity::new(&parts.lanes, max_wait),
         sold_out: SoldOut::default(),
@@ -233,7 +241,7 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// Every route but the health ones: the document of the API is compared with this list.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 16] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 19] {
     [
         ("/v1/order-intents", post(orders::place)),
         ("/v1/order-intents/{id}", get(orders::show)),
@@ -247,8 +255,11 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 16] {
         ("/v1/orders/{id}/cancel", post(order_commands::cancel)),
         ("/v1/orders/{id}/status", put(order_commands::set_status)),
         ("/v1/orders/{id}/refunds", post(order_commands::give_back)),
+        ("/v1/orders/{id}/payments", post(hand_commands::record_payment)),
+        ("/v1/orders/{id}/refunds/{refund}/confirm", post(hand_commands::confirm_refund)),
         ("/webhooks/stripe", post(webhooks::stripe)),
         ("/webhooks/easypost", post(webhooks::easypost)),
+        ("/webhooks/payments/{provider}", post(webhooks::configured).get(webhooks::configured)),
         ("/openapi.json", get(openapi::document)),
         ("/docs", get(openapi::page)),
     ]

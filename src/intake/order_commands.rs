@@ -25,21 +25,21 @@ use crate::jobs::commands::{cancel, give_back, set_status};
 use crate::store::Tx;
 use crate::store::orders::{self, Owner};
 
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// A command on an order that the caller may act on.
-struct Asked {
+pub(super) struct Asked {
     caller: Principal,
-    order: OrderId,
-    key: Option<HeaderValue>,
-    body: Value,
-    cause: String,
-    tx: Tx,
+    pub(super) order: OrderId,
+    pub(super) key: Option<HeaderValue>,
+    pub(super) body: Value,
+    pub(super) cause: String,
+    pub(super) tx: Tx,
 }
 
 impl Asked {
     /// Who asks, as the order's history keeps it: the role, and the key or the person.
-    fn actor(&self) -> String {
+    pub(super) fn actor(&self) -> String {
         let by = self.caller.key.map(|key| key.to_string()).or_else(|| self.caller.subject.clone());
         format!("{}:{}", self.caller.role, by.unwrap_or_default())
     }
@@ -55,7 +55,7 @@ fn concerns(caller: &Principal, action: Action, owner: &Owner) -> bool {
 
 impl Door {
     /// Authenticates, reads the body (none is an empty one), and begins a transaction on an order of the caller's.
-    async fn command(
+    pub(super) async fn command(
         &self,
         id: Result<Path<String>, PathRejection>,
         request: Request,
@@ -188,6 +188,7 @@ fn not_moved(refused: &set_status::Refused) -> Problem {
         set_status::Refused::Unsettled => {
             Problem::new(Code::IllegalTransition, detail).because("money_unsettled")
         }
+        set_status::Refused::Unpaid => Problem::new(Code::IllegalTransition, detail).because("unpaid"),
         set_status::Refused::NoLabel => Problem::new(Code::IllegalTransition, detail).because("no_label"),
         set_status::Refused::Disputed => Problem::new(Code::IllegalTransition, detail).because("disputed"),
     }

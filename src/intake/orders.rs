@@ -77,8 +77,9 @@ fn judge(
     headers: &HeaderMap,
 ) -> Result<Box<Wish>, Problem> {
     let catalogue = door.snapshots.catalogue();
-    let body = OrderIntentBody::read(request::json(bytes)?, snapshot::known(catalogue.as_deref()))
-        .map_err(Problem::faults)?;
+    let body =
+        OrderIntentBody::read(request::json(bytes)?, snapshot::known(catalogue.as_deref(), &door.providers))
+            .map_err(Problem::faults)?;
     let customer = body.customer_scope();
     Ok(Box::new(Wish {
         intent: door.names.name(&caller.tenant, &customer, key),

@@ -17,12 +17,14 @@ use super::problem::{Code, Problem};
 use super::request::{self, Until, Wait};
 use super::watch::{Follow, RECHECK};
 use crate::auth::{Action, Principal};
+use crate::domain::money::Amount;
+use crate::domain::offer::Due;
 use crate::ids::{IntentId, OrderId};
 use crate::job::Lane;
 use crate::time::Stopwatch;
 
 /// The fields that `GET /v1/order-intents/{id}` answers, in its order. Whatever else a state has is not for the outside.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "intent_id",
     "status",
     "success",
@@ -30,6 +32,7 @@ const FIELDS: [&str; 14] = [
     "order_number",
     "payment_intent_id",
     "client_secret",
+    "payment_page",
     "amount_cents",
     "currency",
     "expires_at",
@@ -90,7 +93,10 @@ impl Known {
     fn is_outcome(&self) -> bool {
         self.is_final()
             || match self.status() {
-                "reserved" => self.state["client_secret_enc"].is_string(),
+                // Who is told nothing before can be paid at once.
+                "reserved" => {
+                    self.state["client_secret_enc"].is_string() || self.state["payment_provider"].is_string()
+                }
                 status => status == "expired",
             }
     }
@@ -113,8 +119,12 @@ impl Door {
         let mut shown: Map<String, Value> =
             FIELDS.iter().map(|field| ((*field).to_owned(), known.state[*field].clone())).collect();
         let sealed = known.state["client_secret_enc"].as_str();
-        let secret = sealed.filter(|_| caller.may(Action::ReadClientSecret, owner.0, owner.1));
-        shown.insert("client_secret".to_owned(), secret.and_then(|sealed| self.unseal(sealed)).into());
+        if caller.may(Action::ReadClientSecret, owner.0, owner.1) {
+            shown.insert("client_secret".to_owned(), sealed.and_then(|sealed| self.unseal(sealed)).into());
+            shown.insert("payment_page".to_owned(), self.page(known).into());
+        } else {
+            shown.insert("client_secret".to_owned(), Value::Null);
+        }
         if let Some(sequence) = known.sequence() {
             // The sequence is its partition's; all partitions of a lane are worked alike.
             let parts = u64::try_from(self.queue.partitions(Lane::Intents)).unwrap_or(1);
@@ -127,6 +137,17 @@ impl Door {
             );
         }
         shown.into()
+    }
+
+    /// Where the customer of a configured provider pays, while the pieces are held.
+    fn page(&self, known: &Known) -> Option<Value> {
+        let provider = self.offers.configured(known.text("payment_provider"))?;
+        let amount = known.state["amount_cents"].as_i64().filter(|_| known.status() == "reserved")?;
+        provider.page(Due {
+            reference: known.state["payment_intent_id"].as_str()?,
+            order: known.text("order_number"),
+            amount: Amount::new(amount, known.text("currency").parse().ok()?),
+        })
     }
 
     fn unseal(&self, sealed: &str) -> Option<String> {

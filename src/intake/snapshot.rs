@@ -4,7 +4,7 @@
 //! While Postgres is away the last snapshot stands: nobody can revoke a key meanwhile either. Without any snapshot of
 //! the keys nobody can be let in (503); without one of the catalogue the worker judges alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -109,10 +109,11 @@ fn card(key: StoredKey) -> (KeyHash, Card) {
 }
 
 /// What the door knows of the catalogue.
-pub(super) fn known(catalogue: Option<&Catalogue>) -> Known<'_> {
+pub(super) fn known<'a>(catalogue: Option<&'a Catalogue>, providers: &'a HashSet<String>) -> Known<'a> {
     Known {
         skus: catalogue.map(|known| &known.skus),
         currencies: catalogue.map(|known| &known.currencies),
         shipping_methods: catalogue.map(|known| &known.shipping_methods),
+        payment_providers: Some(providers),
     }
 }

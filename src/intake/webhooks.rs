@@ -1,4 +1,4 @@
-//! `POST /webhooks/stripe` and `POST /webhooks/easypost`.
+//! `POST /webhooks/stripe`, `POST /webhooks/easypost`, and `/webhooks/payments/{provider}` of the configured ones.
 //!
 //! Verified over the raw bytes before anything reads them, pushed, answered: milliseconds, and never Postgres. The job's
 //! id is made of the event's, so that the queue knows a repetition; one that comes after the job is done finds the
@@ -9,20 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use serde_json::{Value, json};
 use tracing::{debug, error, warn};
 
 use super::problem::{Code, Problem};
 use super::{Door, request};
+use crate::domain::offer::Provider;
 use crate::domain::webhook::{NoEvent, WebhookPayload};
 use crate::ids::JobId;
 use crate::job::{Band, Listed};
 use crate::jobs::payment_confirmation::PaymentConfirmation;
 use crate::jobs::tracking::Tracking;
 use crate::queue::{Copy, Origin, Pushed};
-use crate::signature::Refused;
+use crate::signature::{Letter, Refused};
 
 pub(super) async fn stripe(State(door): State<Arc<Door>>, request: Request) -> Result<Json<Value>, Problem> {
     let (head, body) = request.into_parts();
@@ -47,6 +50,38 @@ pub(super) async fn easypost(
     let event = WebhookPayload::easypost(request::json(&bytes)?)?;
     let (id, job) = (event.job_id(), Tracking(event));
     take_in(&door, id, &job, &head.headers).await
+}
+
+/// A configured provider posts its message, or has its customer's browser bring it.
+pub(super) async fn configured(
+    State(door): State<Arc<Door>>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let unknown = || Problem::new(Code::NotFound, "no payment provider of this name is set up here");
+    let Path(name) = name.map_err(|_| unknown())?;
+    let provider = door.offers.configured(&name).ok_or_else(unknown)?;
+    let (head, body) = request.into_parts();
+    let bytes = request::body(&head.headers, body, door.settings.max_webhook_bytes).await?;
+    let message = message(provider, &head, &bytes, door.clock.unix_seconds())
+        .map_err(|cause| refused(&name, &cause))?;
+    let event = WebhookPayload::configured(&name, &message, &provider.event)
+        .map_err(|silent| Problem::new(Code::NoEvent, silent.to_string()))?;
+    let (id, job) = (event.job_id(), PaymentConfirmation(event));
+    take_in(&door, id, &job, &head.headers).await
+}
+
+/// What a configured provider said, once that is proved.
+fn message(provider: &Provider, head: &Parts, body: &[u8], now: i64) -> Result<Value, Refused> {
+    let mut parts = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
+    let wanted = provider.signature.query();
+    let query = wanted.and_then(|wanted| parts.find(|(name, _)| name == wanted));
+    let letter = Letter {
+        header: &|name| value(&head.headers, name),
+        query: query.as_ref().map(|(_, message)| message.as_ref()),
+        body,
+    };
+    provider.signature.open(&letter, now)
 }
 
 async fn take_in<J: Listed>(
@@ -90,7 +125,7 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     headers.get(name).map(axum::http::HeaderValue::as_bytes)
 }
 
-fn refused(provider: &'static str, cause: &Refused) -> Problem {
+fn refused(provider: &str, cause: &Refused) -> Problem {
     let reason = match cause {
         Refused::Missing => "missing",
         Refused::Malformed(_) => "malformed",
@@ -99,7 +134,7 @@ fn refused(provider: &'static str, cause: &Refused) -> Problem {
         Refused::TooOld { .. } => "too_old",
         Refused::TooNew { .. } => "too_new",
     };
-    metrics::counter!("orderfleet_webhook_refused_total", "provider" => provider, "reason" => reason)
+    metrics::counter!("orderfleet_webhook_refused_total", "provider" => provider.to_owned(), "reason" => reason)
         .increment(1);
     warn!(provider, reason, "webhook refused");
     Problem::new(Code::BadSignature, cause.to_string()).because(reason)

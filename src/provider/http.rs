@@ -108,6 +108,11 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// Whether there is no such thing.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status == 404
+    }
+
     /// Whether it is the failure of an earlier call that was kept under the same idempotency key.
     pub(super) fn is_kept_failure(&self) -> bool {
         self.is_replayed && self.status >= 500

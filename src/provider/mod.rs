@@ -5,11 +5,13 @@
 //! but what may have happened over there: [`Cause`] says that, and the [`Failure`] made of it is what a job returns.
 //! A refused key is an outage and not the jobs' fault: no job dies of a rotated secret.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::{EasyPostSettings, SmtpSettings, StripeSettings};
+use crate::config::{EasyPostSettings, PaymentProviderSettings, SmtpSettings, StripeSettings};
 use crate::job::{Class, Dependency, Failure};
 
+pub mod configured;
 pub mod easypost;
 mod http;
 #[cfg(test)]
@@ -25,6 +27,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 pub struct Providers {
     /// Takes the money.
     pub stripe: stripe::Stripe,
+    /// Take the money too, and can be asked how it stands; by their names.
+    pub configured: BTreeMap<String, configured::StatusRoute>,
     /// Sells the labels.
     pub easypost: easypost::EasyPost,
     /// Carries the mail.
@@ -35,11 +39,13 @@ impl Providers {
     /// Clients made of these settings. Connects to nobody yet.
     pub fn new(
         stripe: &StripeSettings,
+        configured: &BTreeMap<String, PaymentProviderSettings>,
         easypost: &EasyPostSettings,
         smtp: &SmtpSettings,
     ) -> Result<Self, BadSettings> {
         Ok(Self {
             stripe: stripe::Stripe::new(stripe)?,
+            configured: configured::routes(configured)?,
             easypost: easypost::EasyPost::new(easypost)?,
             mailer: smtp::Mailer::new(smtp)?,
         })

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::token::{Tokens, Trust};
 use crate::config::Settings;
+use crate::domain::offer::Offers;
 use crate::intake::{self, Intake};
 use crate::job::Dependency;
 use crate::jobs::Rules;
@@ -143,6 +144,8 @@ pub async fn start_intake(
         easypost: EasyPostSignature::new(plain(&settings.easypost.webhook_secrets))
             .map_err(|error| refused("easypost.webhook_secrets", &error))?,
         orders: settings.orders.clone(),
+        offers: Offers::new(&settings.orders, &settings.payment_providers)
+            .map_err(|error| CommandError::Refused(error.to_string()))?,
         snapshots: intake::Snapshots::default(),
         lanes: settings.lanes.clone(),
         metrics,
@@ -178,7 +181,8 @@ pub async fn start_worker(
     stop: CancellationToken,
 ) -> Result<bool, CommandError> {
     let refused = |error: &dyn std::fmt::Display| CommandError::Refused(error.to_string());
-    let providers = Providers::new(&settings.stripe, &settings.easypost, &settings.smtp);
+    let providers =
+        Providers::new(&settings.stripe, &settings.payment_providers, &settings.easypost, &settings.smtp);
     let host = hostname();
     let name = worker::unique_name(&host);
     let parts = Parts {
@@ -205,6 +209,8 @@ pub fn rules(settings: &Settings) -> Result<Rules, CommandError> {
         orders: settings.orders.clone(),
         ship_from: settings.ship_from.clone(),
         shop: settings.shop.clone(),
+        offers: Offers::new(&settings.orders, &settings.payment_providers)
+            .map_err(|error| CommandError::Refused(error.to_string()))?,
         seal: Seal::new(&settings.security.secret),
         wording: Wording::new().map_err(|error| CommandError::Refused(error.to_string()))?,
     })
@@ -242,6 +248,11 @@ pub async fn start_sandbox(settings: &Settings, stop: CancellationToken) -> Resu
         stripe_webhook: first(&settings.stripe.webhook_secrets),
         easypost_key: settings.easypost.api_key.clone(),
         easypost_webhook: first(&settings.easypost.webhook_secrets),
+        wallet_webhook: settings
+            .payment_providers
+            .get("wallet")
+            .map(|wallet| first(&wallet.signature.secrets))
+            .unwrap_or_default(),
     };
     sandbox::serve(&settings.sandbox, secrets, stop)
         .await

@@ -99,6 +99,21 @@ pub async fn take(tx: &mut Tx, events: &[Event]) -> Stored<HashMap<EventName, bo
     Ok(named.collect())
 }
 
+/// How much an event says that somebody recorded, in minor units; none where there is no such event.
+pub async fn recorded(tx: &mut Tx, event: &EventName) -> Stored<Option<i64>> {
+    let minor = sqlx::query_scalar!(
+        r#"/* inbox::recorded */
+        select (payload -> 'recorded' ->> 'amount_minor')::bigint as "minor!" from inbox
+         where provider = $1 and account = $2 and event_id = $3 and payload ? 'recorded'"#,
+        event.provider,
+        event.account,
+        event.event_id
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(minor)
+}
+
 /// Writes what became of an event. A settled one stays settled.
 pub async fn resolve(tx: &mut Tx, event: &EventName, fate: Fate, note: &str) -> Stored<()> {
     sqlx::query!(

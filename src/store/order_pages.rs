@@ -10,10 +10,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Store, StoreError, Stored};
-use crate::domain::intent::PAYMENT_PROVIDERS;
+use crate::domain::offer;
 use crate::domain::order::search::Search;
 use crate::domain::order::{FulfilmentStatus, PaymentStatus, Status};
-use crate::ids::{IntentId, OrderId};
+use crate::ids::{IntentId, OrderId, PaymentId};
 
 /// Orders that one page passes over at most: a tenth of a second where a text is looked for, of 150,000.
 const LOOKED_AT: i64 = 10_000;
@@ -148,17 +148,19 @@ impl Store {
 
     /// The order that goes by this number or was paid by this payment: both have an index.
     async fn named(&self, search: &Search) -> Stored<Option<Uuid>> {
-        let providers = PAYMENT_PROVIDERS.map(str::to_owned);
+        // A reference of ours tells which payment it is; only Stripe's ids are its own.
+        let ours = search.payment_id.as_deref().and_then(offer::referred).map(PaymentId::uuid);
         Ok(sqlx::query_scalar!(
             r#"/* order_pages::named */
             select o.id from orders o
              where ($1::text is null or o.order_number = $1)
                and ($2::text is null or o.id in (select order_id from payments
-                     where provider = any($3) and account = '' and provider_payment_id = $2))
+                     where provider = 'stripe' and account = '' and provider_payment_id = $2)
+                    or o.id = (select order_id from payments where id = $3 and provider_payment_id = $2))
              limit 1"#,
             search.number,
             search.payment_id,
-            &providers
+            ours
         )
         .fetch_optional(self.pool())
         .await?)

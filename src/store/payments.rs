@@ -60,6 +60,49 @@ pub async fn ensure(
     found.ok_or(StoreError::Rows { statement: "payments::ensure", wanted: 1, got: 0 })
 }
 
+/// A payment that begins without a call.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// Its id.
+    pub id: PaymentId,
+    /// What it pays.
+    pub order: OrderId,
+    /// Its number; the first is 1.
+    pub attempt: i32,
+    /// Who takes the money.
+    pub provider: String,
+    /// What the provider, or whoever records its money, knows it by.
+    pub reference: String,
+    /// Pending, or promised.
+    pub state: State,
+    /// What is asked for, in minor units.
+    pub amount_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+}
+
+/// Makes the rows of payments that begin without a call: one statement for a slice.
+pub async fn begin(tx: &mut Tx, payments: &[Begun]) -> Stored<()> {
+    let rows = payments.iter().map(|payment| {
+        serde_json::json!({
+            "id": payment.id.uuid(), "order_id": payment.order.uuid(), "attempt_no": payment.attempt,
+            "provider": payment.provider, "reference": payment.reference, "state": payment.state.name(),
+            "amount_minor": payment.amount_minor, "currency": payment.currency,
+        })
+    });
+    let done = sqlx::query!(
+        r#"/* payments::begin */
+        insert into payments (id, order_id, attempt_no, provider, provider_payment_id, amount_minor, currency, state, opened_at)
+        select id, order_id, attempt_no, provider, reference, amount_minor, currency, state, clock_timestamp()
+          from jsonb_to_recordset($1) as n(id uuid, order_id uuid, attempt_no int, provider text, reference text,
+            amount_minor bigint, currency text, state text)"#,
+        serde_json::Value::Array(rows.collect())
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("payments::begin", payments.len(), done.rows_affected())
+}
+
 /// Which payments these attempts of orders have, where their rows exist.
 pub async fn of_attempts(
     tx: &mut Tx,
@@ -89,6 +132,20 @@ pub struct Latest {
     pub is_open: bool,
     /// Whether the provider has answered that it knows it.
     pub is_known: bool,
+}
+
+/// The last payment of an order, whose row is locked; locked too.
+pub async fn last_of(tx: &mut Tx, order: OrderId) -> Stored<Option<Payment>> {
+    let id = sqlx::query_scalar!(
+        "/* payments::last_of */ select id from payments where order_id = $1 order by attempt_no desc limit 1",
+        order.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    match id {
+        Some(id) => Ok(lock(tx, &[id.into()]).await?.into_values().next()),
+        None => Ok(None),
+    }
 }
 
 /// The last payment of an order, whose row is locked.

@@ -35,6 +35,8 @@ pub struct Refund {
     pub order: OrderId,
     /// The payment that it is a part of.
     pub payment: PaymentId,
+    /// Who took that payment's money.
+    pub provider: String,
     /// The provider's id of that payment.
     pub provider_payment_id: Option<String>,
     /// The provider's id; none until it was seen there.
@@ -85,7 +87,7 @@ pub async fn lock(tx: &mut Tx, ids: &[RefundId]) -> Stored<HashMap<RefundId, Ref
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     let rows = sqlx::query!(
         r#"/* refunds::lock */
-        select r.id, r.order_id, r.payment_id, p.provider_payment_id, r.provider_refund_id, r.amount_minor, r.currency, r.state
+        select r.id, r.order_id, r.payment_id, p.provider, p.provider_payment_id, r.provider_refund_id, r.amount_minor, r.currency, r.state
           from refunds r join payments p on p.id = r.payment_id
          where r.id = any($1) order by r.id for no key update of r"#,
         &ids
@@ -100,6 +102,7 @@ pub async fn lock(tx: &mut Tx, ids: &[RefundId]) -> Stored<HashMap<RefundId, Ref
             id: row.id.into(),
             order: row.order_id.into(),
             payment: row.payment_id.into(),
+            provider: row.provider,
             provider_payment_id: row.provider_payment_id,
             provider_id: row.provider_refund_id,
             amount_minor: row.amount_minor,
@@ -180,6 +183,17 @@ pub async fn seen_as(
         Some(id) => Ok(lock(tx, &[id.into()]).await?.into_values().next()),
         None => Ok(None),
     }
+}
+
+/// Whether an order has a refund that a person has to carry out.
+pub async fn awaits_a_hand(tx: &mut Tx, order: OrderId) -> Stored<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"/* refunds::awaits_a_hand */
+        select exists (select from refunds where order_id = $1 and provider <> 'stripe' and state = 'requested') as "any!""#,
+        order.uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?)
 }
 
 /// What was told of a refund.

@@ -15,7 +15,7 @@ pub struct IntentState {
     /// Grows with every public change: the intent's version and its order's together.
     pub version: i64,
     /// The public fields of `GET /v1/order-intents/{id}`, with `client_secret_enc` (base64) and `customer_id`, `tenant`
-    /// (whose it is) beside them for the reader.
+    /// (whose it is) and, where it is not Stripe, `payment_provider` beside them for the reader.
     pub state: Value,
 }
 
@@ -41,12 +41,12 @@ pub(crate) async fn intent_states(
             'client_secret_enc', case when r.active and p.rank < 50 then encode(p.client_secret_enc, 'base64') end,
             'amount_cents', o.total_minor, 'currency', o.currency, 'expires_at', r.expires_at,
             'error', i.reject_code, 'details', coalesce(i.reject_details, '[]')
-          ) as "state!"
+          ) || case when p.provider <> 'stripe' then jsonb_build_object('payment_provider', p.provider) else '{}' end as "state!"
         from order_intents i
         left join orders o on o.id = i.order_id
         left join lateral (select true as active, max(expires_at) as expires_at from reservations
                             where order_id = o.id and state = 'active' having count(*) > 0) r on true
-        left join lateral (select provider_payment_id, client_secret_enc, state, rank, role from payments
+        left join lateral (select provider, provider_payment_id, client_secret_enc, state, rank, role from payments
                             where order_id = o.id order by (role = 'primary') desc, attempt_no desc limit 1) p on true
         where i.id = any($1) or i.order_id = any($2)"#,
         intents,

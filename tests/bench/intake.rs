@@ -135,7 +135,12 @@ pub(crate) async fn serve_floor(_plan: Plan, _report: &mut Report) {
     let known: &'static _ = Box::leak(Box::new((set("SUIT-42R"), set("USD"), set("standard"))));
     let place = move |body: Bytes| async move {
         let (skus, currencies, methods) = known;
-        let known = Known { skus: Some(skus), currencies: Some(currencies), shipping_methods: Some(methods) };
+        let known = Known {
+            skus: Some(skus),
+            currencies: Some(currencies),
+            shipping_methods: Some(methods),
+            payment_providers: None,
+        };
         let read = serde_json::from_slice(&body).ok().map(|body| OrderIntentBody::read(body, known));
         match read {
             Some(Ok(_)) => {

@@ -149,11 +149,15 @@ impl Plan {
         let post = Post::open(client.clone(), intake_url.clone(), &tasks, outside.clone()).await;
         settings.sandbox.stripe_webhook_url = format!("{}/webhooks/stripe", post.url);
         settings.sandbox.easypost_webhook_url = format!("{}/webhooks/easypost", post.url);
+        settings.sandbox.wallet_webhook_url = format!("{intake_url}/webhooks/payments/wallet");
         let sandbox = roles::start_sandbox(&settings, outside.clone()).await.unwrap();
         settings.stripe.api_base = format!("http://{}/", sandbox.address());
         settings.easypost.api_base = format!("http://{}/v2", sandbox.address());
         settings.smtp.url = format!("smtp://{}", sandbox.smtp_address()).into();
         let sandbox_url = format!("http://{}", sandbox.address());
+        if let Some(wallet) = settings.payment_providers.get_mut("wallet") {
+            wallet.status.url = wallet.status.url.replace("http://sandbox.invalid", &sandbox_url);
+        }
         tasks.spawn(intake.finished());
         tasks.spawn(sandbox.join());
         let books = books::open(&settings.postgres).await;

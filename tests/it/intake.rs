@@ -11,6 +11,7 @@ use orderfleet::config::{
     IntakeSettings, PostgresSettings, QueueSettings, RedisMode, RedisSettings, Sources, load,
 };
 use orderfleet::dev::servers::{Durability, Servers};
+use orderfleet::domain::offer::Offers;
 use orderfleet::ids::IntentId;
 use orderfleet::intake::{Intake, Parts, Snapshots, serve};
 use orderfleet::queue::Queue;
@@ -79,6 +80,7 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
         address_attempts: 0,
         trusted_proxies: Vec::new(),
     };
+    let settled = load(&Sources::default()).unwrap();
     let parts = Parts {
         queue: queue(servers).await,
         store: store.clone(),
@@ -87,7 +89,8 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
         tokens: Tokens::new(&Trust::default()).unwrap(),
         stripe: StripeSignature::new(["whsec_test"], 300).unwrap(),
         easypost: EasyPostSignature::new(["test"]).unwrap(),
-        orders: load(&Sources::default()).unwrap().orders,
+        orders: settled.orders.clone(),
+        offers: Offers::new(&settled.orders, &settled.payment_providers).unwrap(),
         snapshots: Snapshots::default(),
         lanes: BTreeMap::default(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -10,6 +10,7 @@
 mod audit;
 mod buried;
 mod cancellations;
+mod configured_payments;
 mod counterparty;
 mod coupons;
 mod currencies;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{OrderIntentBody, PAYMENT_PROVIDERS, SHORTAGE_RULES};
+use super::{OrderIntentBody, SHORTAGE_RULES};
 use crate::domain::country;
 use crate::domain::fault::{Fault, FaultCode, Faults, Fields};
 use crate::domain::priority::PRIORITIES;
@@ -52,6 +52,8 @@ pub struct Known<'a> {
     pub currencies: Option<&'a HashSet<String>>,
     /// Ways to ship.
     pub shipping_methods: Option<&'a HashSet<String>>,
+    /// Who can take the money.
+    pub payment_providers: Option<&'a HashSet<String>>,
 }
 
 impl OrderIntentBody {
@@ -95,7 +97,10 @@ fn check_body(value: &Value, known: Known<'_>, faults: &mut Faults) {
         check_known(method, "shipping_method", rule, "the shop does not ship this way", faults);
     }
     optional_text(&mut body, "discount_code", MAX_CODE, faults);
-    one_of(&mut body, "payment_provider", PAYMENT_PROVIDERS.iter().copied(), faults);
+    if let Some(provider) = body.defaulted("payment_provider") {
+        let rule = Rule { known: known.payment_providers, code: FaultCode::UnknownValue, max: MAX_CODE };
+        check_known(provider, "payment_provider", rule, "nobody of this name takes money here", faults);
+    }
     one_of(&mut body, "priority", PRIORITIES.iter().map(|priority| priority.name), faults);
     one_of(&mut body, "on_shortage", SHORTAGE_RULES.iter().copied(), faults);
     if let Some(total) = body.nullable("expected_total") {

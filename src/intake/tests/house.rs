@@ -1,6 +1,7 @@
 //! One running intake: its Redis, its keys, and a client that talks to it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write as _;
 use std::time::Duration;
 
 use chrono::{TimeZone, Utc};
@@ -15,6 +16,7 @@ use super::webhooks::stripe_header;
 use crate::auth::token::{Tokens, Trust};
 use crate::auth::{self, Role};
 use crate::config::{IntakeSettings, LaneSettings, PostgresSettings, QueueSettings, Sources, load};
+use crate::domain::offer::Offers;
 use crate::ids::ApiKeyId;
 use crate::queue::Queue;
 use crate::queue::tests::server::Server;
@@ -28,6 +30,7 @@ use crate::time::Clock;
 pub(super) const SECRET: &str = "a secret of at least thirty-two characters";
 pub(super) const STRIPE_SECRET: &str = "whsec_test";
 pub(super) const EASYPOST_SECRET: &str = "sécret";
+pub(super) const WALLET_SECRET: &str = "of a wallet";
 /// What the intake's clock shows at the start.
 pub(super) const NOW: i64 = 1_800_000_000;
 
@@ -94,6 +97,19 @@ async fn open_as(max_depth: u64, keys: bool, settings: IntakeSettings) -> House 
     }
 }
 
+/// Stripe, and `wallet`, which signs its bodies with this.
+fn offers() -> Offers {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(
+        file,
+        "[payment_providers.wallet.page]\nurl = \"https://pay.example.com/{{reference}}?amount={{amount}}\"\n\
+         [payment_providers.wallet.signature]\nsecrets = [\"{WALLET_SECRET}\"]\n"
+    )
+    .unwrap();
+    let settings = load(&Sources { file: Some(file.path().to_owned()), ..Sources::default() }).unwrap();
+    Offers::new(&settings.orders, &settings.payment_providers).unwrap()
+}
+
 fn parts(queue: &Queue, clock: &Clock, snapshots: &Snapshots, max_depth: u64) -> Parts {
     Parts {
         queue: queue.clone(),
@@ -104,6 +120,7 @@ fn parts(queue: &Queue, clock: &Clock, snapshots: &Snapshots, max_depth: u64) ->
         stripe: StripeSignature::new([STRIPE_SECRET], 300).unwrap(),
         easypost: EasyPostSignature::new([EASYPOST_SECRET]).unwrap(),
         orders: load(&Sources::default()).unwrap().orders,
+        offers: offers(),
         snapshots: snapshots.clone(),
         lanes: [(
             "intents".to_owned(),

@@ -39,7 +39,7 @@ async fn a_state_is_shown_to_whom_it_belongs_and_the_secret_to_fewer() {
         let shown: Value = house.get(&path, key).send().await.unwrap().json().await.unwrap();
         assert_eq!(shown["client_secret"], secret);
         assert_eq!(shown["amount_cents"], 1234);
-        assert_eq!(shown.as_object().unwrap().len(), 14, "{shown}");
+        assert_eq!(shown.as_object().unwrap().len(), 15, "{shown}");
     }
     assert_eq!(problem(house.get(&path, &house.vendor).send().await.unwrap()).await.1, "forbidden");
 }
@@ -237,4 +237,25 @@ async fn who_waits_is_told_how_many_are_before_it() {
     let path = format!("/v1/order-intents/{}", ids[1]);
     let shown: Value = house.get(&path, &house.service).send().await.unwrap().json().await.unwrap();
     assert_eq!((&shown["status"], &shown["position"]), (&json!("reserved"), &json!(null)));
+}
+
+#[tokio::test]
+async fn a_configured_provider_s_page_is_made_of_the_settings_for_whom_may_pay() {
+    let house = open().await;
+    let id = house.placed("k-1").await;
+    let path = format!("/v1/order-intents/{id}");
+    let state = json!({"status": "reserved", "success": true, "order_number": "OF-100001", "amount_cents": 1234,
+                       "currency": "USD", "payment_intent_id": "pay01", "payment_provider": "wallet"});
+    project(&house, &id, 2, state.clone()).await;
+    let page = json!({"method": "GET", "url": "https://pay.example.com/pay01?amount=12%2E34", "fields": {}});
+    for (key, page) in [(&house.service, page), (&house.viewer, json!(null))] {
+        let shown: Value = house.get(&path, key).send().await.unwrap().json().await.unwrap();
+        assert_eq!(shown["payment_page"], page);
+        assert_eq!(shown["client_secret"], json!(null));
+    }
+    let mut expired = state;
+    expired["status"] = json!("expired");
+    project(&house, &id, 3, expired).await;
+    let shown: Value = house.get(&path, &house.service).send().await.unwrap().json().await.unwrap();
+    assert_eq!(shown["payment_page"], json!(null), "nothing is held any more");
 }

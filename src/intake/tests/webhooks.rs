@@ -4,7 +4,7 @@ use reqwest::Response;
 use ring::hmac;
 use serde_json::{Value, json};
 
-use super::house::{EASYPOST_SECRET, House, NOW, STRIPE_SECRET, open, problem};
+use super::house::{EASYPOST_SECRET, House, NOW, STRIPE_SECRET, WALLET_SECRET, open, problem};
 use crate::domain::key::hex;
 use crate::job::Lane;
 
@@ -99,4 +99,33 @@ async fn too_large_is_413_and_redis_away_is_503() {
     let answer = send(&house, event("evt_1"), &stripe_header(&event("evt_1"), NOW)).await;
     let (status, code, _): (u16, String, Value) = problem(answer).await;
     assert_eq!((status, code.as_str()), (503, "queue_unavailable"));
+}
+
+async fn send_wallet(house: &House, body: &str, signature: &str) -> Response {
+    let post = house.post("/webhooks/payments/wallet").header("x-signature", signature);
+    post.body(body.to_owned()).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_configured_provider_s_event_is_one_job_and_others_leave_nothing() {
+    let house = open().await;
+    let body = json!({"reference": "pay1", "status": "SUCCESS", "amount": "12.90"}).to_string();
+    let signature = sign(WALLET_SECRET, body.as_bytes());
+    for _ in 0..20 {
+        assert_eq!(send_wallet(&house, &body, &signature).await.status(), 200);
+    }
+    assert_eq!(waiting(&house, Lane::PaymentsIn).await, 1);
+
+    let altered = body.replace("12.90", "0.90");
+    let (status, code, told) = problem(send_wallet(&house, &altered, &signature).await).await;
+    assert_eq!((status, code.as_str(), &told["reason"]), (400, "bad_signature", &json!("mismatch")));
+    let silent = r#"{"status": "SUCCESS"}"#;
+    let refused = send_wallet(&house, silent, &sign(WALLET_SECRET, silent.as_bytes())).await;
+    assert_eq!(problem(refused).await.1, "no_event");
+    for name in ["other", "stripe", "any", "manual", "%FF"] {
+        let path = format!("/webhooks/payments/{name}");
+        let refused = house.post(&path).header("x-signature", &signature).body(body.clone()).send().await;
+        assert_eq!(problem(refused.unwrap()).await.1, "not_found", "{name}");
+    }
+    assert_eq!(waiting(&house, Lane::PaymentsIn).await, 1);
 }

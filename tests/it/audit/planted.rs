@@ -172,6 +172,15 @@ pub(super) const PLANTS: &[Plant] = &[
          insert into labels (id, shipment_id, order_id, parcel_no, carrier, service, tracking_code, label_url, cost_minor, currency)
            values (u(85), u(84), u(6), 1, 'USPS', 'Priority', 'TRK6', 'http://localhost/l', 609, 'USD')",
     ),
+    // Goods that left for money at the door, and were done with before it came.
+    tables(
+        "I31",
+        "update payments set provider = 'cash_on_delivery', state = 'authorized', role = 'candidate', captured_minor = 0
+          where provider_payment_id = 'pi_3';
+         insert into order_events (order_id, seq, from_status, to_status, actor, cause)
+           values (u(3), 7, 'shipped', 'delivered', 'system', 'test'), (u(3), 8, 'delivered', 'completed', 'system', 'test');
+         update orders set captured_minor = 0, status = 'completed', status_seq = 8 where id = u(3)",
+    ),
     tables("I31", "delete from labels where order_id = u(3); delete from effects where name = 'label:3:1:1:buy'"),
     tables(
         "I32",

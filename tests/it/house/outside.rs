@@ -84,7 +84,7 @@ impl House {
     }
 
     /// The sandbox sends no webhook any more.
-    pub(super) async fn hold_webhooks(&self) {
+    pub(crate) async fn hold_webhooks(&self) {
         let answer =
             self.client.post(format!("{}/_sandbox/webhooks/hold", self.sandbox)).send().await.unwrap();
         assert_eq!(answer.status(), 204);
@@ -190,6 +190,21 @@ impl House {
             "no {kind} about {about}: {:?}",
             self.post.letters().iter().map(Letter::kind).collect::<Vec<_>>()
         );
+    }
+
+    /// A customer opens the page that they were given, and does this there: `paid`, `failed` or `pending`.
+    pub(crate) async fn visit(&self, page: &Value, outcome: &str) {
+        let url = page["url"].as_str().unwrap().replace("http://sandbox.invalid", &self.sandbox);
+        let answer = self.client.get(format!("{url}&outcome={outcome}")).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+
+    /// A letter of the configured provider `wallet`, signed with its secret.
+    pub(crate) async fn wallet_says(&self, secret: &str, event: &Value) {
+        let body = event.to_string();
+        let request = self.client.post(format!("{}/webhooks/payments/wallet", self.intake));
+        let answer = request.header("x-signature", hex(secret, &body)).body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     }
 
     /// Hands a letter in; the intake must take it.

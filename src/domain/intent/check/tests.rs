@@ -27,7 +27,13 @@ fn good() -> Value {
 fn faults(body: &Value) -> Vec<String> {
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<HashSet<_>>();
     let (skus, currencies, methods) = (set(&["SUIT-42R"]), set(&["USD"]), set(&["standard"]));
-    let known = Known { skus: Some(&skus), currencies: Some(&currencies), shipping_methods: Some(&methods) };
+    let providers = HashSet::from(["stripe".to_owned()]);
+    let known = Known {
+        skus: Some(&skus),
+        currencies: Some(&currencies),
+        shipping_methods: Some(&methods),
+        payment_providers: Some(&providers),
+    };
     match OrderIntentBody::read(body.clone(), known) {
         Ok(_) => Vec::new(),
         Err(faults) => faults
