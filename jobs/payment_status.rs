@@ -1,7 +1,7 @@
 //! Asks a configured provider how a payment stands: because its webhook is only an occasion to ask, because it may never
 //! come, because the customer is back, or because the hold is over.
 //!
-//! Its looks are those of [`payment_sync`](super::payment_sync), under the same names, so that whatever settles a payment
+//! Its looks are those of [`super::payment_sync`], under the same names, so that whatever settles a payment
 //! forgets both. Nothing is cancelled over there, because that can't be asked for: what is not known at the end of the hold
 //! is let go here, and money that comes all the same is late.
 

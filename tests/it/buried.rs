@@ -64,28 +64,7 @@ async fn give_up(house: &House, kind: Kind) {
             until_open(house, "payment_not_cancelled").await;
         }
         Kind::Refund => give_up_a_refund(house).await,
-        Kind::PaymentStatus => {
-            let bought = house.buy("not-looked-at").await;
-            // Of a provider that was taken out of the settings while its payments were open.
-            let of = format!("payments where provider_payment_id = '{}'", bought.payment);
-            let id = house.value(&format!("select id from {of}")).await;
-            let payment = PaymentId::from(id.as_str().unwrap().parse::<Uuid>().unwrap());
-            house
-                .execute(&format!("update {}", of.replace("where", "set provider = 'gone' where")))
-                .await
-                .unwrap();
-            let row = format!(
-                "insert into jobs (id, kind, lane, band, payload, run_at, caused_by) values (gen_random_uuid(),
-                 'payment-status', 'payments-in', 2, '{}', now(), 'test')",
-                json!({"order": bought.order, "payment": payment, "look": null})
-            );
-            house.execute(&row).await.unwrap();
-            until(house, "dead_letters where kind = 'payment-status'").await;
-            house
-                .execute(&format!("update {}", of.replace("where", "set provider = 'stripe' where")))
-                .await
-                .unwrap();
-        }
+        Kind::PaymentStatus => not_looked_at(house).await,
         Kind::RefundSync => {
             let bought = house.buy("refund-not-seen").await;
             house.pay(&bought).await;
@@ -136,6 +115,23 @@ async fn give_up(house: &House, kind: Kind) {
             assert_eq!(house.count("communications where state = 'failed'").await, 1);
         }
     }
+}
+
+/// A payment of a provider that was taken out of the settings meanwhile.
+async fn not_looked_at(house: &House) {
+    let bought = house.buy("not-looked-at").await;
+    let of = format!("payments where provider_payment_id = '{}'", bought.payment);
+    let id = house.value(&format!("select id from {of}")).await;
+    let payment = PaymentId::from(id.as_str().unwrap().parse::<Uuid>().unwrap());
+    house.execute(&format!("update {}", of.replace("where", "set provider = 'gone' where"))).await.unwrap();
+    let row = format!(
+        "insert into jobs (id, kind, lane, band, payload, run_at, caused_by) values (gen_random_uuid(),
+         'payment-status', 'payments-in', 2, '{}', now(), 'test')",
+        json!({"order": bought.order, "payment": payment, "look": null})
+    );
+    house.execute(&row).await.unwrap();
+    until(house, "dead_letters where kind = 'payment-status'").await;
+    house.execute(&format!("update {}", of.replace("where", "set provider = 'stripe' where"))).await.unwrap();
 }
 
 /// An unpaid order that the database does not let go.
