@@ -26,7 +26,7 @@ fn with_wallet(settings: &mut Settings) {
 }
 
 /// The sandbox's wallet: its page, its time in a header, and its word only an occasion to ask.
-fn with_sandbox(settings: &mut Settings) {
+pub(crate) fn with_sandbox(settings: &mut Settings) {
     let wallet = provider(
         "confirm_by = \"status\"\nsignature.signs = \"{timestamp}.{body}\"\nsignature.timestamp = \"header:x-timestamp\"\n\
          page.url = \"http://sandbox.invalid/wallet/pay?reference={reference}&amount={amount}&currency={currency}\"\n\
@@ -41,6 +41,13 @@ fn paid_by(name: &str, cart: &str) -> Value {
     let mut wish = wish(cart, "SUIT", 1);
     wish["payment_provider"] = json!(name);
     wish
+}
+
+/// An order that is paid at the sandbox's wallet, and shipped.
+pub(crate) async fn paid_at_the_wallet(house: &House, cart: &str) {
+    let bought = buy(house, "wallet", cart).await;
+    house.visit(&bought["payment_page"], "paid").await;
+    house.until_order(order(&bought), "shipped").await;
 }
 
 /// An order that can be paid: the answer.

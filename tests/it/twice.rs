@@ -21,6 +21,7 @@ use orderfleet::store::{dead_letters, jobs};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::configured_payments;
 use crate::house::{self, House, wish};
 
 /// Keeps every job row that there ever was: finished ones are deleted.
@@ -33,10 +34,12 @@ const CALLED_OFF: &str = "called-off";
 
 #[tokio::test]
 async fn every_job_done_twice_is_done_once() {
-    let house = house::open().await;
+    let house = house::plan().set(configured_payments::with_sandbox).open().await;
     house.execute(KEEP_ROWS).await.unwrap();
     let wishes = [wish("whole", "SUIT", 1), wish("expires", "SUIT", 2), wish("cancelled", "SHIRT", 1)];
     whole_lives(&house, &wishes).await;
+    configured_payments::paid_at_the_wallet(&house, "wallet").await;
+    house.settled().await;
 
     let mut copies = intake_born(&house, &wishes).await;
     copies.extend(row_born(&house).await);
