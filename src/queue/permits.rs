@@ -17,11 +17,6 @@ use crate::config::ms;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest: one call in ten seconds burdens nobody, and nobody waits long for the end of an outage.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// How long the place of a call counts whose worker died: longer than any kind's deadline.
-const PLACE: Duration = Duration::from_mins(1);
-/// How long a probe may take, until another is sent: longer than any provider's time-out.
-const PROBE: Duration = Duration::from_secs(30);
-
 /// What the fleet may ask of one provider; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallLimits {
@@ -77,20 +72,41 @@ pub struct ProviderSeen {
 }
 
 impl Queue {
-    /// Asks to make `wanted` calls. Each place has to be left with [`Queue::leave_places`].
+    /// Asks to make `wanted` calls. Places and a probe last as long as a lease (`queue.lease_ms`): whoever makes the calls keeps
+    /// them with [`Queue::keep_places`], and leaves each place with [`Queue::leave_places`].
     pub async fn ask_permits(
         &self,
         provider: &str,
         limits: CallLimits,
         wanted: usize,
     ) -> Result<Permits, QueueError> {
-        let mut args = vec![arg(wanted), arg(limits.a_second), arg(limits.at_once)];
-        args.extend([arg(PLACE.as_millis()), arg(PROBE.as_millis())]);
+        let keep = self.0.settings.lease_ms;
+        let args = vec![arg(wanted), arg(limits.a_second), arg(limits.at_once), arg(keep)];
         let keys = keys::provider(&self.0.prefix, provider);
         let (granted, breaker, first, wait, step): (u64, u8, u64, i64, u64) =
             self.0.link.call(&scripts::PERMIT, &keys, args).await?;
         let wait = u64::try_from(wait).ok().map(ms);
         Ok(Permits { granted, is_probe: breaker == 1, is_away: breaker == 2, first, wait, step: ms(step) })
+    }
+
+    /// How often those who hold something say that they live.
+    #[must_use]
+    pub fn renewed_every(&self) -> Duration {
+        ms(self.0.settings.renew_ms)
+    }
+
+    /// Says that calls still run: their places, and the breaker's probe where it is one of them, are kept for another lease.
+    pub async fn keep_places(
+        &self,
+        provider: &str,
+        numbers: &[u64],
+        with_probe: bool,
+    ) -> Result<(), QueueError> {
+        let keys = keys::provider(&self.0.prefix, provider);
+        let mut args = vec![arg(self.0.settings.lease_ms), arg(u8::from(with_probe))];
+        args.extend(numbers.iter().map(arg));
+        let _kept: u64 = self.0.link.call(&scripts::STAY, &keys, args).await?;
+        Ok(())
     }
 
     /// Calls have ended: their places are free.

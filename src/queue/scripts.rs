@@ -54,6 +54,7 @@ apart! {
     /// These work on the keys of one provider.
     PERMIT = "scripts/permit.lua";
     TELL = "scripts/tell.lua";
+    STAY = "scripts/stay.lua";
     LEAVE = "scripts/leave.lua";
     /// These work on the hint of what is sold out.
     LEFT = "scripts/left.lua";

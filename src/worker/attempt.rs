@@ -23,7 +23,7 @@ use self::ends::ended;
 use self::transaction::in_transaction;
 use super::kit::{After, Item, Kit};
 use super::load;
-use super::reach::Permit;
+use super::permit::Permit;
 use super::settle::{self, Back};
 use crate::ids::JobId;
 use crate::job::Calls;

@@ -35,6 +35,7 @@ mod kit;
 mod load;
 pub mod nightly;
 mod pace;
+mod permit;
 mod phase;
 mod reach;
 mod settle;
@@ -114,6 +115,8 @@ pub async fn run(
     let relaying = CancellationToken::new();
     let relay = Relay::start(&parts.store, &parts.queue, settings, &tasks, &relaying);
     let reach = Reach::new(&parts.queue, &parts.call_limits, &tasks);
+    // As the relay: calls that end in the grace hold their places until then.
+    tasks.spawn(reach.clone().keep(relaying.clone()));
     let kit = Kit {
         reach: reach.clone(),
         store: parts.store,

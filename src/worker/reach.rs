@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::fate;
+use super::permit::{Calls, Permit};
 use crate::ids::jitter;
 use crate::job::{Dependency, Failure, Lane};
 use crate::jobs::needed_by;
-use crate::queue::{CallLimits, Opening, Permits, Queue, Word};
+use crate::queue::{CallLimits, Opening, Permits, Queue, QueueError, Word};
 
 /// After a refusal by a rate or a number of calls: a quarter of a second's calls may go at once, so as much is worth asking for.
 const NOT_SOONER: Duration = Duration::from_millis(250);
@@ -36,15 +37,17 @@ struct Inner {
     tasks: TaskTracker,
 }
 
-struct Provider {
-    dependency: Dependency,
+pub(super) struct Provider {
+    pub(super) dependency: Dependency,
     limits: CallLimits,
-    known: Known,
+    pub(super) known: Known,
+    /// Those that run here.
+    pub(super) calls: Calls,
 }
 
 /// What is known of one of them.
 #[derive(Default)]
-struct Known(Mutex<Seen>);
+pub(super) struct Known(Mutex<Seen>);
 
 #[derive(Clone, Copy, Default)]
 struct Seen {
@@ -56,21 +59,13 @@ struct Seen {
     wait: Duration,
 }
 
-/// The right to make one call. Its place is free when it is dropped.
-pub(super) struct Permit {
-    reach: Reach,
-    dependency: Dependency,
-    is_probe: bool,
-    place: Option<u64>,
-}
-
 impl Reach {
     pub(super) fn new(queue: &Queue, limits: &[(Dependency, CallLimits)], tasks: &TaskTracker) -> Self {
         let limits_of =
             |dependency| limits.iter().find(|(of, _)| *of == dependency).map(|(_, limits)| *limits);
         let providers = Dependency::PROVIDERS.map(|dependency| {
             let limits = limits_of(dependency).unwrap_or_default();
-            Provider { dependency, limits, known: Known::default() }
+            Provider { dependency, limits, known: Known::default(), calls: Calls::default() }
         });
         let inner = Inner {
             queue: queue.clone(),
@@ -107,8 +102,7 @@ impl Reach {
             Permits { granted: u64::try_from(wanted).unwrap_or(u64::MAX), ..Permits::default() }
         });
         let number = |at: u64| (asked.first > 0).then(|| asked.first + at);
-        let permit =
-            |at| Permit { reach: self.clone(), dependency: to, is_probe: asked.is_probe, place: number(at) };
+        let permit = |at| Permit::new(self, provider, asked.is_probe, number(at));
         let permits: Vec<Permit> = (0..asked.granted).map(permit).collect();
         let refused = wanted.saturating_sub(permits.len());
         if let Some(wait) = asked.wait {
@@ -137,6 +131,20 @@ impl Reach {
         })
     }
 
+    /// Says for the calls that run here that this worker lives, until `stop`.
+    pub(super) async fn keep(self, stop: CancellationToken) {
+        let every = self.0.queue.renewed_every();
+        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            for provider in &self.0.providers {
+                let Some((places, has_probe)) = provider.calls.running() else { continue };
+                let name = provider.dependency.name();
+                if let Err(error) = self.0.queue.keep_places(name, &places, has_probe).await {
+                    tracing::debug!(provider = name, %error, "the places of calls could not be kept");
+                }
+            }
+        }
+    }
+
     /// Postgres did not answer.
     pub(super) fn postgres_is_away(&self) {
         let wait = self.0.postgres.shut_longer(Instant::now());
@@ -152,60 +160,34 @@ impl Reach {
         }
     }
 
-    fn provider(&self, dependency: Dependency) -> Option<&Provider> {
+    pub(super) fn provider(&self, dependency: Dependency) -> Option<&Provider> {
         self.0.providers.iter().find(|provider| provider.dependency == dependency)
     }
-}
 
-impl Permit {
-    /// Tells the fleet what the call showed, and leaves.
-    pub(super) async fn tell(self, answer: Result<(), &Failure>) {
-        let word = fate::word(answer, self.dependency);
-        let Some(provider) = self.reach.provider(self.dependency) else { return };
-        let is_news = match word {
-            Word::Lives | Word::Unsure => self.is_probe,
-            // Of many calls that fail at once the first one tells.
-            Word::Away => {
-                self.is_probe || !matches!(provider.known.opening(Instant::now()), Opening::Shut(_))
-            }
-            Word::Busy(_) => true,
-        };
-        if !is_news {
-            return;
-        }
-        let name = self.dependency.name();
-        match self.reach.0.queue.tell_of_call(name, word, self.is_probe).await {
-            Ok(wait) if wait.is_zero() => {
-                provider.known.back();
-                metrics::gauge!("orderfleet_breaker_open", "dependency" => name).set(0.0);
-                tracing::info!(provider = name, "the provider is back");
-            }
-            Ok(wait) => {
-                provider.known.shut(Instant::now(), wait, true);
-                metrics::gauge!("orderfleet_breaker_open", "dependency" => name).set(1.0);
-                tracing::warn!(provider = name, ?wait, "the provider is away: its jobs wait");
-            }
-            Err(error) => tracing::debug!(provider = name, %error, "the fleet could not be told"),
-        }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let Some(place) = self.place else { return };
-        let (reach, name) = (self.reach.clone(), self.dependency.name());
-        let tasks = self.reach.0.tasks.clone();
-        tasks.spawn(async move {
-            if let Err(error) = reach.0.queue.leave_places(name, &[place]).await {
-                // It is free after a minute.
-                tracing::debug!(provider = name, %error, "a call's place could not be left");
+    /// A call ended: its place is free for the whole fleet.
+    pub(super) fn leave(&self, dependency: Dependency, place: u64) {
+        let reach = self.clone();
+        self.0.tasks.spawn(async move {
+            if let Err(error) = reach.0.queue.leave_places(dependency.name(), &[place]).await {
+                // It is free once nobody says that it is taken.
+                tracing::debug!(provider = dependency.name(), %error, "a call's place could not be left");
             }
         });
+    }
+
+    /// Tells the whole fleet what a call showed; answers how long nobody may call now.
+    pub(super) async fn tell(
+        &self,
+        of: Dependency,
+        word: Word,
+        was_probe: bool,
+    ) -> Result<Duration, QueueError> {
+        self.0.queue.tell_of_call(of.name(), word, was_probe).await
     }
 }
 
 impl Known {
-    fn opening(&self, now: Instant) -> Opening {
+    pub(super) fn opening(&self, now: Instant) -> Opening {
         let seen = *self.seen();
         match seen.until {
             Some(until) if now < until => Opening::Shut(until),
@@ -214,7 +196,7 @@ impl Known {
         }
     }
 
-    fn shut(&self, now: Instant, wait: Duration, is_away: bool) {
+    pub(super) fn shut(&self, now: Instant, wait: Duration, is_away: bool) {
         *self.seen() = Seen { until: Some(now + wait), is_away, wait };
     }
 
@@ -232,7 +214,7 @@ impl Known {
     }
 
     /// Whether that is news.
-    fn back(&self) -> bool {
+    pub(super) fn back(&self) -> bool {
         std::mem::take(&mut *self.seen()).is_away
     }
 
@@ -244,8 +226,8 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::QueueSettings;
     use crate::config::load::{Sources, load};
+    use crate::config::{QueueSettings, ms};
     use crate::job::Class;
     use crate::queue::tests::server::Server;
 
@@ -305,6 +287,57 @@ mod tests {
         assert_eq!(one.opening(Lane::Mail), Opening::Open);
         let (permits, waits) = other.permits(Dependency::Smtp, 5).await;
         assert_eq!((permits.len(), waits.len()), (2, 3), "two at once, and the others are told to wait");
+    }
+
+    /// Lets `reach` say that it lives.
+    fn alive(reach: &Reach) -> (CancellationToken, tokio::task::JoinHandle<()>) {
+        let stop = CancellationToken::new();
+        (stop.clone(), tokio::spawn(reach.clone().keep(stop)))
+    }
+
+    #[tokio::test]
+    async fn the_places_of_a_worker_are_its_own_as_long_as_it_lives_and_soon_free_when_it_died() {
+        let server = Server::start().await;
+        let settings =
+            QueueSettings { lease_ms: 600, renew_ms: 150, ..load(&Sources::default()).unwrap().queue };
+        let (one, other) = (reach(&server, &settings).await, reach(&server, &settings).await);
+        let (stop, keeping) = alive(&one);
+        let (calls, _) = one.permits(Dependency::Smtp, 2).await;
+        let lease = ms(settings.lease_ms);
+        tokio::time::sleep(2 * lease).await;
+        assert_eq!(
+            other.permits(Dependency::Smtp, 1).await.0.len(),
+            0,
+            "the calls take long, but their worker lives"
+        );
+        stop.cancel();
+        keeping.await.unwrap();
+        tokio::time::sleep(lease).await;
+        assert_eq!(other.permits(Dependency::Smtp, 2).await.0.len(), 2, "nobody lives who holds them");
+        assert_eq!(calls.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_probe_goes_on_as_long_as_its_worker_lives_and_another_follows_soon_when_it_died() {
+        let server = Server::start().await;
+        let settings =
+            QueueSettings { lease_ms: 600, renew_ms: 150, ..load(&Sources::default()).unwrap().queue };
+        let (one, other) = (reach(&server, &settings).await, reach(&server, &settings).await);
+        let refused = Failure::new(Class::Unavailable(Dependency::Smtp), "not_reached", "refused");
+        one.permit(Dependency::Smtp).await.unwrap().tell(Err(&refused)).await;
+        let Opening::Shut(until) = one.opening(Lane::Mail) else { panic!("it is shut") };
+        tokio::time::sleep_until(until).await;
+        let (stop, keeping) = alive(&one);
+        let probe = one.permit(Dependency::Smtp).await.unwrap();
+        let lease = ms(settings.lease_ms);
+        tokio::time::sleep(2 * lease).await;
+        assert!(other.permit(Dependency::Smtp).await.is_err(), "one finds out, and it lives");
+        stop.cancel();
+        keeping.await.unwrap();
+        tokio::time::sleep(lease).await;
+        other.permit(Dependency::Smtp).await.unwrap().tell(Ok(())).await;
+        assert_eq!(other.opening(Lane::Mail), Opening::Open);
+        drop(probe);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 -- permit: may so many calls to a provider be made now, by the fleet's breaker and limits of it?
 -- Stands alone, without the prelude: its keys are one provider's, in a slot of their own.
 -- KEYS: 1 state (hash), 2 places (sorted set: end in ms -> number). ARGV: calls wanted, calls a second, calls at once (0: no
--- limit), ms a place is kept for a holder that died, the same for a probe.
+-- limit), ms that a place or a probe lasts unless its holder says that it lives (stay.lua).
 -- Returns {how many, the breaker (0: closed, 1: this one is its probe, 2: open), the first one's number, ms until another may be had, ms between
 -- those that follow it}.
 local state, places = KEYS[1], KEYS[2]
@@ -11,14 +11,14 @@ call('HDEL', state, '')
 local time = call('TIME')
 local exact = time[1] * 1000 + time[2] / 1000
 local now = math.floor(exact)
-local wanted, rate, at_once, keep, probing = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local wanted, rate, at_once, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local kept = call('HMGET', state, 'until', 'probe', 'hold', 'next')
 local shut, probe, hold = tonumber(kept[1]), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
 if shut then
   if now < shut then return { 0, 2, 0, shut - now, 0 } end
   -- Half open: one call of the whole fleet finds out. The others come back every second, until it has told.
   if now < probe then return { 0, 2, 0, math.min(1000, probe - now), 0 } end
-  call('HSET', state, 'probe', now + probing)
+  call('HSET', state, 'probe', now + keep)
   return { 1, 1, 0, -1, 0 }
 end
 -- The provider told us to stay away for a while.
