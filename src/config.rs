@@ -392,6 +392,8 @@ pub struct CustomerTokenSettings {
     pub issuer: String,
     /// The `aud` that a token must name; empty asks for none.
     pub audience: String,
+    /// The only tenant that these keys sign for; empty is any.
+    pub tenant: String,
     /// How far the log-in's clock and ours may be apart.
     pub leeway_seconds: i64,
 }

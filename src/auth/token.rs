@@ -82,6 +82,7 @@ pub struct Tokens {
     public_keys: Vec<Vec<u8>>,
     issuer: String,
     audience: String,
+    tenant: String,
     leeway_seconds: i64,
 }
 
@@ -105,6 +106,8 @@ pub struct Trust<'a> {
     pub issuer: &'a str,
     /// For whom they have to be (`aud`); empty is for anybody.
     pub audience: &'a str,
+    /// The only tenant that the keys sign for; empty is any, which is for one log-in that serves several shops.
+    pub tenant: &'a str,
     /// How far clocks may be apart.
     pub leeway_seconds: i64,
 }
@@ -125,6 +128,7 @@ impl Tokens {
             public_keys: trust.public_keys.iter().enumerate().map(public_key).collect::<Result<_, _>>()?,
             issuer: trust.issuer.to_owned(),
             audience: trust.audience.to_owned(),
+            tenant: trust.tenant.to_owned(),
             leeway_seconds: trust.leeway_seconds,
         })
     }
@@ -184,6 +188,9 @@ impl Tokens {
             return Err(Refused::Malformed("its sub is no customer"));
         }
         let tenant = name(claims, "tenant").ok_or(Refused::Malformed("no tenant"))?;
+        if !self.tenant.is_empty() && tenant != self.tenant {
+            return Err(Refused::Foreign("tenant"));
+        }
         Ok(Principal { tenant, role: Role::Customer, subject: Some(subject), key: None })
     }
 }

@@ -147,9 +147,9 @@ pub fn explain(facts: &Facts) -> Answer {
 type Told = (&'static str, String, String);
 
 fn given_up(given: &Given) -> Told {
-    let Given { id, died_at, code, detail, replayed_at } = given;
-    match replayed_at {
-        Some(at) => (
+    let Given { id, died_at, code, detail, replayed_at, dropped } = given;
+    match (replayed_at, dropped) {
+        (Some(at), _) => (
             "replayed",
             format!(
                 "it was given up at {} ({code}), and replayed at {} under a new id",
@@ -158,7 +158,12 @@ fn given_up(given: &Given) -> Told {
             ),
             format!("ask for the new job: its `caused_by` is this one. The dead letter is {id}"),
         ),
-        None => (
+        (None, Some((at, reason))) => (
+            "dropped",
+            format!("it was given up at {} ({code}), and dropped at {}: {reason}", when(*died_at), when(*at)),
+            format!("nothing: nobody will run it. `orderfleet dead show {id}` tells what it was"),
+        ),
+        (None, None) => (
             "dead",
             format!("it was given up at {}: {code}: {detail}", when(*died_at)),
             format!("mend the cause, then `orderfleet dead replay {id}`"),

@@ -131,6 +131,7 @@ pub async fn start_intake(
         public_keys: &theirs.rs256_public_keys,
         issuer: &theirs.issuer,
         audience: &theirs.audience,
+        tenant: &theirs.tenant,
         leeway_seconds: theirs.leeway_seconds,
     };
     let parts = intake::Parts {

@@ -41,6 +41,8 @@ pub struct Given {
     pub detail: String,
     /// When it was replayed.
     pub replayed_at: Option<DateTime<Utc>>,
+    /// When it was dropped, and why.
+    pub dropped: Option<(DateTime<Utc>, String)>,
 }
 
 impl Store {
@@ -73,7 +75,7 @@ impl Store {
     pub async fn job_given_up(&self, job: JobId) -> Stored<Option<Given>> {
         let mut conn = self.pool().acquire().await?;
         let row = sqlx::query!(
-            "/* standing::job_given_up */ select id, died_at, code, detail, replayed_at from dead_letters where job_id = $1",
+            "/* standing::job_given_up */ select id, died_at, code, detail, replayed_at, dropped_at, drop_reason from dead_letters where job_id = $1",
             job.uuid()
         )
         .fetch_optional(&mut *conn)
@@ -84,6 +86,7 @@ impl Store {
             code: row.code,
             detail: row.detail,
             replayed_at: row.replayed_at,
+            dropped: row.dropped_at.zip(row.drop_reason),
         }))
     }
 

@@ -13,6 +13,7 @@ const SECRET: &str = "the log-in's secret of forty letters here";
 async fn open() -> House {
     let settings = |settings: &mut orderfleet::config::Settings| {
         settings.customer_tokens.hs256_secrets = vec![SECRET.into()];
+        settings.customer_tokens.tenant = "shop".to_owned();
         settings.orders.auto_fulfil = false;
     };
     house::plan().set(settings).open().await
@@ -67,6 +68,7 @@ async fn a_token_that_is_not_good_is_told_why_and_opens_nothing() {
         (of("cus-token", "shop", -600), "token_expired"),
         (format!("{signed}.{}", URL_SAFE_NO_PAD.encode([0_u8; 32])), "token_signature"),
         ("a.b.c".to_owned(), "token_malformed"),
+        (of("cus-token", "another", 600), "token_foreign"),
         (token(&json!({"sub": "cus-token", "exp": 9_999_999_999_i64})), "token_malformed"),
     ] {
         let refused = house.read(&token, "/v1/orders").await;

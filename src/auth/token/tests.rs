@@ -162,6 +162,19 @@ fn a_token_for_another_shop_is_refused_where_the_shop_says_who_it_is() {
 }
 
 #[test]
+fn keys_of_one_shop_open_no_other() {
+    let secrets = [SecretString::from(SECRET)];
+    let ours = Tokens::new(&Trust { secrets: &secrets, tenant: "main", ..Trust::default() }).unwrap();
+    let of = |tenant: &str| {
+        let mut claims = claims();
+        claims["tenant"] = json!(tenant);
+        ours.verify(&hs256(&claims), NOW).map(drop)
+    };
+    assert_eq!(of("main"), Ok(()));
+    assert_eq!(of("other"), Err(Refused::Foreign("tenant")));
+}
+
+#[test]
 fn keys_that_are_none_are_named() {
     let short = [SecretString::from(SECRET), SecretString::from("short")];
     let bad = |trust: Trust<'_>| Tokens::new(&trust).unwrap_err();

@@ -81,10 +81,14 @@ fn what_is_given_up_or_gone_is_told_so() {
         code: "refused".to_owned(),
         detail: "550".to_owned(),
         replayed_at,
+        dropped: None,
     };
     let dead = |replayed_at| Facts { given: Some(given(replayed_at)), ..Facts::default() };
     assert_eq!(explain(&dead(None)).code, "dead");
     assert_eq!(explain(&dead(Some(now))).code, "replayed");
+    let dropped = Given { dropped: Some((now, "a test order".to_owned())), ..given(None) };
+    let dropped = explain(&Facts { given: Some(dropped), ..Facts::default() });
+    assert!(dropped.code == "dropped" && dropped.because.contains("a test order"), "{dropped:?}");
     assert_eq!(explain(&Facts::default()).code, "gone");
     assert_eq!(explain(&Facts { postgres_silent: true, ..Facts::default() }).code, "unknown");
 }
