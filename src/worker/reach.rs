@@ -290,9 +290,11 @@ mod tests {
     }
 
     /// Lets `reach` say that it lives.
-    fn alive(reach: &Reach) -> (CancellationToken, tokio::task::JoinHandle<()>) {
-        let stop = CancellationToken::new();
-        (stop.clone(), tokio::spawn(reach.clone().keep(stop)))
+    fn alive(reach: &Reach) -> (CancellationToken, TaskTracker) {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(reach.clone().keep(stop.clone()));
+        tasks.close();
+        (stop, tasks)
     }
 
     #[tokio::test]
@@ -311,7 +313,7 @@ mod tests {
             "the calls take long, but their worker lives"
         );
         stop.cancel();
-        keeping.await.unwrap();
+        keeping.wait().await;
         tokio::time::sleep(lease).await;
         assert_eq!(other.permits(Dependency::Smtp, 2).await.0.len(), 2, "nobody lives who holds them");
         assert_eq!(calls.len(), 2);
@@ -333,7 +335,7 @@ mod tests {
         tokio::time::sleep(2 * lease).await;
         assert!(other.permit(Dependency::Smtp).await.is_err(), "one finds out, and it lives");
         stop.cancel();
-        keeping.await.unwrap();
+        keeping.wait().await;
         tokio::time::sleep(lease).await;
         other.permit(Dependency::Smtp).await.unwrap().tell(Ok(())).await;
         assert_eq!(other.opening(Lane::Mail), Opening::Open);

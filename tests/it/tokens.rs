@@ -13,7 +13,7 @@ const SECRET: &str = "the log-in's secret of forty letters here";
 async fn open() -> House {
     let settings = |settings: &mut orderfleet::config::Settings| {
         settings.customer_tokens.hs256_secrets = vec![SECRET.into()];
-        settings.customer_tokens.tenant = "shop".to_owned();
+        "shop".clone_into(&mut settings.customer_tokens.tenant);
         settings.orders.auto_fulfil = false;
     };
     house::plan().set(settings).open().await
