@@ -280,6 +280,9 @@ async fn expire(tx: &mut Tx, over: &[Over<'_>]) -> Result<(), Failure> {
         }
     }
     ending.end(tx, End::Expired).await?;
+    // A transaction that is repeated counts again: rare, and an alert looks at the rate.
+    metrics::counter!("orderfleet_holds_expired_total")
+        .increment(u64::try_from(over.len()).unwrap_or_default());
     Ok(())
 }
 

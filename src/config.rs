@@ -4,7 +4,7 @@
 //! wrapped, so that printing a setting can't show one. [`load`](load::load) names every fault of a configuration at once.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -191,8 +191,10 @@ pub struct CallSettings {
 pub struct IntakeSettings {
     /// Where the public routes are served.
     pub address: SocketAddr,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served, on loopback.
+    /// The port of `/healthz`, `/readyz` and `/metrics`.
     pub health_port: u16,
+    /// The address that they are served on.
+    pub health_host: IpAddr,
     /// The largest body of an order intent.
     pub max_body_bytes: usize,
     /// The largest body of a webhook.
@@ -218,8 +220,12 @@ pub struct IntakeSettings {
 pub struct WorkerSettings {
     /// The lanes that it works; empty is all.
     pub lanes: Vec<String>,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served, on loopback.
+    /// The port of `/healthz`, `/readyz` and `/metrics`.
     pub health_port: u16,
+    /// The address that they are served on.
+    pub health_host: IpAddr,
+    /// How soon a backlog should be worked off, for the number of workers that is wanted.
+    pub target_wait_seconds: u64,
     /// How long it may finish what it runs after SIGTERM.
     pub grace_ms: u64,
     /// How often unmarked job rows are looked for.

@@ -18,9 +18,10 @@ use crate::terminal::{say, say_json};
 pub(super) struct QueuesArguments {
     #[command(subcommand)]
     command: Option<QueuesCommand>,
-    /// How soon a backlog should be worked off, for the number of workers that is wanted.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    target: u64,
+    /// How soon a backlog should be worked off, for the number of workers that is wanted; `worker.target_wait_seconds`
+    /// where it is not given.
+    #[arg(long, value_name = "SECONDS")]
+    target: Option<u64>,
     #[arg(long)]
     json: bool,
 }
@@ -63,7 +64,8 @@ pub(super) async fn run(arguments: QueuesArguments, settings: &Settings) -> Resu
     let queue = Queue::connect(&redis, &settings.queue, &settings.lanes).await?;
     match arguments.command {
         None => {
-            let target = Duration::from_secs(arguments.target.max(1));
+            let target =
+                Duration::from_secs(arguments.target.unwrap_or(settings.worker.target_wait_seconds).max(1));
             let report =
                 queues::look(&queue, &Store::new(&settings.postgres)?, &settings.lanes, target).await?;
             if arguments.json {

@@ -27,7 +27,7 @@ mod watch;
 mod webhooks;
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,7 +163,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<Intake, IntakeError> {
     let (public, address) = listen(settings.address).await?;
-    let (private, health_address) = listen((Ipv4Addr::LOCALHOST, settings.health_port).into()).await?;
+    let (private, health_address) = listen((settings.health_host, settings.health_port).into()).await?;
     let metrics = parts.metrics.clone();
     let tasks = TaskTracker::new();
     let door = Arc::new(door(settings, parts, &tasks, stop.clone()));

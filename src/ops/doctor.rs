@@ -105,7 +105,7 @@ pub async fn examine(settings: &Settings, needs: &[Need]) -> Report {
         Box::pin(redis_server::examine(settings, needs)),
         Box::pin(providers::examine(settings, needs)),
     );
-    let mut checks = vec![configuration(settings, needs)];
+    let mut checks = vec![configuration(settings, needs), open_ports(settings)];
     checks.extend(postgres);
     checks.extend(redis);
     checks.extend(providers);
@@ -121,6 +121,23 @@ fn configuration(settings: &Settings, needs: &[Need]) -> Check {
     check.but_if(!country::exists(&settings.ship_from.country), Status::Fail, || {
         "ship_from.country: there is no such country in ISO 3166: carriers would refuse every label"
             .to_owned()
+    })
+}
+
+/// Metrics and readiness ask nobody's name: whoever reaches their port reads them.
+fn open_ports(settings: &Settings) -> Check {
+    let open = [
+        ("intake.health_host", settings.intake.health_host, settings.intake.health_port),
+        ("worker.health_host", settings.worker.health_host, settings.worker.health_port),
+    ];
+    let open: Vec<String> = open
+        .into_iter()
+        .filter(|(_, host, _)| !host.is_loopback())
+        .map(|(setting, host, port)| format!("{setting} {host}, port {port}"))
+        .collect();
+    let found = if open.is_empty() { "on this machine only".to_owned() } else { open.join("; ") };
+    Check::ok("health ports", found).but_if(!open.is_empty(), Status::Warn, || {
+        "let nobody but your probes and Prometheus reach it (a firewall, deploy/kubernetes/network.yaml): it asks for no key".to_owned()
     })
 }
 

@@ -3,6 +3,5 @@
 pub mod dead_letters;
 pub mod doctor;
 pub mod queues;
-pub mod scale;
 pub mod why;
 pub mod workers;

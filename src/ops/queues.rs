@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::scale::{Rates, wanted};
-use super::workers::LIVE;
 use crate::config::LaneSettings;
 use crate::job::{Dependency, Lane};
 use crate::jobs::needed_by;
+use crate::queue::scale::{Load, Pace, workers_of};
 use crate::queue::{Depth, FleetLimits, ProviderSeen, Queue, QueueError};
 use crate::store::Store;
 use crate::time::Stopwatch;
@@ -110,13 +109,7 @@ pub async fn look(
     }
     let mut lanes = Vec::new();
     for (lane, (before, after)) in Lane::ALL.into_iter().zip(first.into_iter().zip(second)) {
-        let working = workers.iter().filter(|worker| {
-            now.saturating_sub(worker.beat_at_ms) < LIVE
-                && worker.card.as_ref().is_some_and(|card| card.lanes.iter().any(|of| of == lane.name()))
-        });
-        let rates = Rates::between([before.pushed, after.pushed], [before.done, after.done], apart);
-        let seen =
-            Looked { lane, depth: after, rates, workers: u64::try_from(working.count()).unwrap_or_default() };
+        let load = Load::between([&before, &after], apart, workers_of(lane.name(), &workers, now));
         let limits = settings.get(lane.name()).map_or_else(FleetLimits::default, |lane| FleetLimits {
             concurrency: lane.fleet_concurrency,
             rate: lane.fleet_rate,
@@ -124,12 +117,9 @@ pub async fn look(
         let away = needed_by(lane).map(Dependency::name);
         let away =
             away.filter(|name| providers.iter().any(|provider| provider.provider == *name && provider.away));
-        let report = seen.report(limits, target);
+        let report = Looked { lane, depth: after, load }.report(limits, target, away);
         lanes.push(LaneReport {
-            // Nor one that waits for a provider.
-            wanted_workers: if away.is_some() { report.workers } else { report.wanted_workers },
             dead: dead.as_ref().map(|dead| dead.get(lane.name()).copied().unwrap_or_default()),
-            waits_for: away,
             ..report
         });
     }
@@ -143,14 +133,15 @@ async fn depths(queue: &Queue) -> Result<Vec<Depth>, QueueError> {
 struct Looked {
     lane: Lane,
     depth: Depth,
-    rates: Rates,
-    workers: u64,
+    load: Load,
 }
 
 impl Looked {
-    fn report(self, settings: FleetLimits, target: Duration) -> LaneReport {
-        let Self { lane, depth, rates, workers } = self;
+    fn report(self, settings: FleetLimits, target: Duration, away: Option<&'static str>) -> LaneReport {
+        let Self { lane, depth, load } = self;
         let limits = depth.set.over(settings);
+        let load = load.held(&depth, limits, away.is_some());
+        let Load { rates, workers, .. } = load;
         LaneReport {
             lane: lane.name(),
             waiting: depth.bands,
@@ -165,17 +156,12 @@ impl Looked {
             out_per_second: rates.done,
             drain_seconds: rates.drain(depth.waiting() + depth.leased).map(|time| time.as_secs()),
             paused: depth.paused,
-            waits_for: None,
+            waits_for: away,
             concurrency_limit: limits.concurrency,
             rate_limit: limits.rate,
             limits_set: depth.set.concurrency.is_some() || depth.set.rate.is_some(),
             workers,
-            // More workers would not help a lane that an operator holds.
-            wanted_workers: if depth.paused {
-                workers
-            } else {
-                wanted(rates, depth.waiting(), workers, target)
-            },
+            wanted_workers: Pace::default().learn(load).wanted(load, target).unwrap_or(workers),
         }
     }
 }
@@ -292,11 +278,14 @@ pub(super) fn span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::scale::Rates;
 
     fn looked(depth: Depth, workers: u64) -> LaneReport {
         let rates = Rates { pushed: 1.0, done: 11.0 };
-        let looked = Looked { lane: Lane::Mail, depth, rates, workers };
-        looked.report(FleetLimits { concurrency: 8, rate: 0 }, Duration::from_secs(30))
+        let (waiting, is_held) = (depth.waiting(), depth.paused);
+        let load = Load { rates, waiting, is_behind: true, is_held, workers };
+        let looked = Looked { lane: Lane::Mail, depth, load };
+        looked.report(FleetLimits { concurrency: 8, rate: 0 }, Duration::from_secs(30), None)
     }
 
     #[test]

@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::queues::span;
-use super::workers::LIVE;
 use crate::config::Settings;
 use crate::ids::JobId;
 use crate::job::{Dependency, Lane};
 use crate::jobs::needed_by;
+use crate::queue::scale::LIVE;
 use crate::queue::{FleetLimits, Place, Queue, QueueError, Standing};
 use crate::store::Store;
 use crate::store::standing::{Given, Row};

@@ -5,10 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::queues::span;
+use crate::queue::scale::LIVE;
 use crate::queue::{Queue, QueueError};
-
-/// A worker that was silent for longer is not counted among the living, in milliseconds: five heartbeats.
-pub(super) const LIVE: i64 = 5_000;
 
 /// One worker.
 #[derive(Clone, Debug, Serialize)]

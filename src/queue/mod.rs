@@ -39,6 +39,7 @@ mod permits;
 mod pulse;
 mod resplit;
 mod rule;
+pub mod scale;
 mod scripts;
 mod shorthand;
 mod slice;

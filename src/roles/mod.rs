@@ -2,7 +2,6 @@
 //!
 //! Settings are taken apart here: every role is handed its own, and knows no other.
 
-use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,7 +193,7 @@ pub async fn start_worker(
         rules: Arc::new(rules(settings)?),
         host,
         metrics,
-        health: (Ipv4Addr::LOCALHOST, settings.worker.health_port).into(),
+        health: (settings.worker.health_host, settings.worker.health_port).into(),
     };
     worker::run(parts, &settings.lanes, &settings.worker, &name, stop).await.map_err(|error| {
         CommandError::Refused(format!(

@@ -28,6 +28,21 @@ impl Level {
     }
 }
 
+impl Store {
+    /// Articles for sale of which nothing can be held any more.
+    pub async fn sold_out_articles(&self) -> Stored<u64> {
+        let mut conn = self.pool().acquire().await?;
+        let count = sqlx::query_scalar!(
+            r#"/* stock::sold_out_articles */
+            select count(*) as "count!" from stock s join skus a using (sku)
+             where a.is_sold and s.on_hand + s.backorder_limit <= s.reserved"#
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+}
+
 /// Locks these SKUs' rows in SKU order: all that a slice needs, in one go, as late as possible. `FOR NO KEY UPDATE`,
 /// because with `FOR UPDATE` and a foreign key 131 of 240 slices deadlocked.
 pub async fn lock(tx: &mut Tx, skus: &BTreeSet<String>) -> Stored<BTreeMap<String, Level>> {

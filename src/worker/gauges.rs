@@ -1,17 +1,23 @@
 //! What the lanes hold, for whoever reads `/metrics`: looked at when somebody reads, so that a fleet that nobody watches pays
 //! nothing for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use crate::config::LaneSettings;
 use crate::job::Lane;
-use crate::queue::{Depth, Queue};
-use crate::store::Store;
+use crate::jobs::needed_by;
+use crate::queue::scale::{Load, Pace, workers_of};
+use crate::queue::{Depth, FleetLimits, Queue, QueueError};
+use crate::store::{Store, Stored};
 use crate::time::Stopwatch;
 
 /// Readers within this time share a look.
 const FRESH: Duration = Duration::from_secs(5);
+/// Between two looks at what only a table tells: it changes slowly, and costs a scan.
+const SLOW: Duration = Duration::from_mins(1);
 /// A reader waits no longer for a silent Redis or Postgres: the other figures are worth having.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -19,32 +25,63 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Gauges {
     queue: Queue,
     store: Store,
-    lanes: Vec<Lane>,
-    looked: Mutex<Option<Stopwatch>>,
+    lanes: Vec<(Lane, FleetLimits)>,
+    target: Duration,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen before.
+#[derive(Default)]
+struct Seen {
+    looked: Option<Stopwatch>,
+    looked_slowly: Option<Stopwatch>,
+    lanes: BTreeMap<&'static str, (Stopwatch, Depth, Pace)>,
 }
 
 impl Gauges {
-    pub(super) fn new(queue: &Queue, store: &Store, lanes: Vec<Lane>) -> Self {
-        Self { queue: queue.clone(), store: store.clone(), lanes, looked: Mutex::default() }
+    /// Of these lanes; `target` is how soon a backlog should be worked off.
+    pub(super) fn new(
+        (queue, store): (&Queue, &Store),
+        lanes: &[Lane],
+        settings: &BTreeMap<String, LaneSettings>,
+        target: Duration,
+    ) -> Self {
+        let limits = |lane: &Lane| {
+            let set = settings.get(lane.name());
+            set.map_or_else(FleetLimits::default, |set| FleetLimits {
+                concurrency: set.fleet_concurrency,
+                rate: set.fleet_rate,
+            })
+        };
+        let lanes = lanes.iter().map(|lane| (*lane, limits(lane))).collect();
+        Self { queue: queue.clone(), store: store.clone(), lanes, target, seen: Mutex::default() }
     }
 
     /// Brings the gauges up to date, unless they are.
     pub(super) async fn refresh(&self) {
-        let mut looked = self.looked.lock().await;
-        if looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+        let mut seen = self.seen.lock().await;
+        let is_within = |watch: Option<Stopwatch>, time| watch.is_some_and(|watch| watch.elapsed() < time);
+        if is_within(seen.looked, FRESH) {
             return;
         }
-        *looked = Some(Stopwatch::start());
+        seen.looked = Some(Stopwatch::start());
+        let is_slow_due = !is_within(seen.looked_slowly, SLOW);
+        if is_slow_due {
+            seen.looked_slowly = Some(Stopwatch::start());
+        }
+        let slow = async {
+            if is_slow_due && let Err(error) = self.look_at_tables().await {
+                tracing::debug!(%error, "the gauges of tables keep their last figures");
+            }
+        };
         let look = async {
-            for lane in &self.lanes {
-                if let Ok(depth) = self.queue.depth(*lane).await {
-                    show(*lane, &depth);
-                }
+            if let Err(error) = self.look_at_lanes(&mut seen.lanes).await {
+                tracing::debug!(%error, "the gauges of lanes keep their last figures");
             }
         };
         let dead = async {
             if let Ok(dead) = self.store.dead_by_lane().await {
-                for lane in &self.lanes {
+                for (lane, _) in &self.lanes {
                     let letters = dead.get(lane.name()).copied().unwrap_or_default();
                     metrics::gauge!("orderfleet_lane_dead_letters", "lane" => lane.name())
                         .set(float(letters));
@@ -52,9 +89,46 @@ impl Gauges {
             }
         };
         let (look, dead) = (tokio::time::timeout(PATIENCE, look), tokio::time::timeout(PATIENCE, dead));
+        let slow = tokio::time::timeout(PATIENCE, slow);
         // Whoever is silent keeps the figures of the last look.
-        let _ = tokio::join!(look, dead);
+        let _ = tokio::join!(look, dead, slow);
         metrics::gauge!("orderfleet_process_resident_bytes").set(resident_bytes());
+    }
+
+    async fn look_at_lanes(
+        &self,
+        seen: &mut BTreeMap<&'static str, (Stopwatch, Depth, Pace)>,
+    ) -> Result<(), QueueError> {
+        let (workers, now) = (self.queue.workers().await?, self.queue.now_ms().await?);
+        for (lane, limits) in &self.lanes {
+            let depth = self.queue.depth(*lane).await?;
+            show(*lane, &depth);
+            let is_away = match needed_by(*lane) {
+                Some(provider) => self.queue.provider_seen(provider.name()).await?.probe_at_ms.is_some(),
+                None => false,
+            };
+            let living = workers_of(lane.name(), &workers, now);
+            metrics::gauge!("orderfleet_lane_workers", "lane" => lane.name()).set(float(living));
+            let mut pace = Pace::default();
+            if let Some((watch, before, learnt)) = seen.get(lane.name()) {
+                let load = Load::between([before, &depth], watch.elapsed(), living);
+                let load = load.held(&depth, depth.set.over(*limits), is_away);
+                pace = learnt.learn(load);
+                // Where nothing was ever behind nobody knows, and nothing is said.
+                if let Some(wanted) = pace.wanted(load, self.target) {
+                    metrics::gauge!("orderfleet_lane_wanted_workers", "lane" => lane.name())
+                        .set(float(wanted));
+                }
+            }
+            seen.insert(lane.name(), (Stopwatch::start(), depth, pace));
+        }
+        Ok(())
+    }
+
+    async fn look_at_tables(&self) -> Stored<()> {
+        metrics::gauge!("orderfleet_stock_sold_out_articles")
+            .set(float(self.store.sold_out_articles().await?));
+        Ok(())
     }
 }
 

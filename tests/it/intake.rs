@@ -70,6 +70,7 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
     let settings = IntakeSettings {
         address: "127.0.0.1:0".parse().unwrap(),
         health_port: 0,
+        health_host: "127.0.0.1".parse().unwrap(),
         max_body_bytes: 65_536,
         max_webhook_bytes: 1_048_576,
         max_wait_seconds: 30,
