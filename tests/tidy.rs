@@ -10,8 +10,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::Command;
 
+#[path = "tidy/deployed.rs"]
+mod deployed;
 #[path = "tidy/planted.rs"]
 mod planted;
+
+use deployed::{alerts, watched};
 
 /// Rooms from top to bottom. A room may use those below it, never those above or beside.
 const FLOORS: &[&[&str]] = &[
@@ -111,6 +115,19 @@ fn every_metric_is_told_and_every_told_one_is_there() {
 }
 
 #[test]
+fn what_is_deployed_watches_what_there_is() {
+    check(watched);
+    let board = std::fs::read_to_string("deploy/grafana/orderfleet.json").expect("the dashboard");
+    let board: serde_json::Value = serde_json::from_str(&board).expect("it is JSON");
+    assert!(board["panels"].as_array().is_some_and(|panels| panels.len() > 10));
+}
+
+#[test]
+fn every_alert_has_a_section_and_every_link_of_the_runbook_leads_somewhere() {
+    check(alerts);
+}
+
+#[test]
 fn the_longest_files_and_functions_are_shown() {
     let files = files();
     let mut lengths: Vec<_> =
@@ -158,7 +175,7 @@ fn files() -> Vec<File> {
     let wanted = |path: &&str| {
         path.ends_with(".rs")
             || *path == "README.md"
-            || ["scripts/", "jobs/", "migrations/"].iter().any(|at| path.starts_with(at))
+            || ["scripts/", "jobs/", "migrations/", "deploy/"].iter().any(|at| path.starts_with(at))
     };
     let read = |path: &str| Some(File { path: path.into(), text: std::fs::read_to_string(path).ok()? });
     let files: Vec<File> = listed.lines().filter(wanted).filter_map(read).collect();

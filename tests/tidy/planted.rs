@@ -47,6 +47,24 @@ fn a_library_in_the_wrong_room() {
 }
 
 #[test]
+fn an_alert_on_what_nobody_measures_or_without_its_section() {
+    let table = plant("README.md", "| `orderfleet_call_seconds` · `orderfleet_jobs_total` | counter |");
+    let rule = |expr: &str| vec![plant("README.md", &table.text), plant("deploy/alerts.yaml", expr)];
+    assert_eq!(
+        watched(&rule("expr: rate(orderfleet_jobs_total[1m]) / orderfleet_call_seconds_bucket")).len(),
+        0
+    );
+    assert_eq!(watched(&rule("expr: orderfleet_jobs_total + orderfleet_job_total")).len(), 1);
+
+    let book = || plant("deploy/RUNBOOK.md", "## LaneOld\n## A provider's key, rotated\n[see](#laneold)");
+    let found = |text: &str| alerts(&[book(), plant("deploy/alerts.yaml", text)]).len();
+    assert_eq!(found("- alert: LaneOld\n  runbook: deploy/RUNBOOK.md#a-providers-key-rotated"), 0);
+    assert_eq!(found("- alert: LaneYoung"), 1);
+    assert_eq!(found("  runbook: deploy/RUNBOOK.md#laneyoung"), 1);
+    assert_eq!(alerts(&[plant("deploy/RUNBOOK.md", "[see](#nothing)")]).len(), 1);
+}
+
+#[test]
 fn a_file_that_nobody_mounts() {
     finds(undeclared, "src/attic.rs", "");
     finds(undeclared, "tests/it/orders.rs", "");

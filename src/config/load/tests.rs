@@ -56,6 +56,31 @@ fn the_example_for_production_loads_and_sets_all_that_is_needed() {
 }
 
 #[test]
+fn the_settings_of_the_manifests_load_and_every_name_in_them_means_a_setting() {
+    let deployed = |name: &str| {
+        std::fs::read_to_string(format!("{}/deploy/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let manifest = deployed("kubernetes/orderfleet.yaml");
+    let (_, below) = manifest.split_once("production.toml: |\n").unwrap();
+    let inside = below.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    let text: Vec<&str> = inside.map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+    let settings = load_file(&text.join("\n")).unwrap();
+    assert!(settings.worker.health_host.is_unspecified() && settings.intake.health_host.is_unspecified());
+
+    // Values as they would be given; names are what is tried.
+    let compose = deployed("compose.yaml");
+    let names = compose.lines().filter_map(|line| line.trim_start().split_once(": "));
+    let names: Vec<&str> = names.map(|(name, _)| name).filter(|name| name.contains("__")).collect();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        let value = if name.ends_with("_HOST") { "0.0.0.0" } else { "0.0.0.0:8080" };
+        let value =
+            if name.ends_with("SECRET") { "a secret of at least thirty-two characters" } else { value };
+        load(&environment(&[(name, value)])).unwrap();
+    }
+}
+
+#[test]
 fn the_profiles_of_payment_providers_load_and_can_be_offered() {
     let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers.example.toml");
     let settings = load(&Sources { file: Some(profiles.into()), ..Sources::default() }).unwrap();
