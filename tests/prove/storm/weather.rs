@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use orderfleet::sandbox::POINTS;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
@@ -111,7 +111,9 @@ impl Weather {
         let mut random = StdRng::seed_from_u64(seed ^ 0x57EA_7ABE);
         let all = kinds();
         let turn = usize::try_from(seed % u64::try_from(all.len()).unwrap()).unwrap() * KINDS;
-        let mine: Vec<Kind> = (turn..turn + KINDS).map(|at| all[at % all.len()]).collect();
+        let mut mine: Vec<Kind> = (turn..turn + KINDS).map(|at| all[at % all.len()]).collect();
+        // Of the kinds of one place the first is met first: in each world another, or the last of a rare call never is.
+        mine.shuffle(&mut random);
         let (early, late) = mine.split_at(KINDS / 2);
         let mut rules = |kinds: &[Kind]| kinds.iter().map(|kind| kind.rule(&mut random)).collect::<Vec<_>>();
         // Both fronts have all kinds: what nobody asked for in the first is asked for in the second.
