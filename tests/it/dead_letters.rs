@@ -249,6 +249,7 @@ async fn a_selection_is_paged_and_narrowed() {
         (Selection { fingerprint: text("order-lapse:planted"), ..all() }, 6),
         (Selection { lane: text("expiry"), kind: text("order-lapse"), ..all() }, 7),
         (Selection { lane: text("mail"), ..all() }, 0),
+        (Selection { kind: text("email"), ..all() }, 0),
         (Selection { since: Some(now), ..all() }, 0),
         (Selection { until: Some(now), ..all() }, 7),
         (Selection { state: State::Dropped, ..all() }, 0),
