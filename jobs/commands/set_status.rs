@@ -35,6 +35,8 @@ pub struct Wish {
 pub struct Moved {
     /// Its status.
     pub status: Status,
+    /// Where it goes on, while it waits aside.
+    pub resumes: Option<Status>,
     /// Its version.
     pub version: i64,
 }
@@ -104,7 +106,9 @@ pub async fn set_status(
         follow(tx, settings, &order, wish.to, cause).await?;
     }
     let now = orders::lock(tx, &[id]).await?.remove(&id);
-    Ok(now.map(|order| Moved { status: order.status, version: order.version }).ok_or(Refused::Changed(0)))
+    let moved =
+        now.map(|order| Moved { status: order.status, resumes: order.resume_to, version: order.version });
+    Ok(moved.ok_or(Refused::Changed(0)))
 }
 
 /// Where this role may move the order by hand.

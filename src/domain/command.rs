@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fault::{Fault, FaultCode, Faults, Fields};
 use super::money::Currency;
-use super::order::{CancelReason, Status};
+use super::order::{CancelReason, Status, Vocabulary};
 
 /// An amount that no sum of an order's payments overflows.
 const MAX_AMOUNT: i64 = 1_000_000_000_000;
@@ -109,15 +109,16 @@ pub struct StatusBody {
 }
 
 impl StatusBody {
-    /// Reads a body, or names every fault of it.
-    pub fn read(value: &Value) -> Result<Self, Vec<Fault>> {
+    /// Reads a body in somebody's words, or names every fault of it. A word that tells several states means the first of
+    /// them in an order's life: from there on the order goes its own way.
+    pub fn read(value: &Value, words: Vocabulary) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         let mut status = None;
         if let Some(mut fields) = Fields::open(value, "", &mut faults) {
             if let Some(wanted) = fields.required("status", &mut faults) {
-                status = wanted.as_str().and_then(Status::named);
+                status = wanted.as_str().and_then(|word| words.states(word).into_iter().next());
                 if status.is_none() {
-                    let names = Status::ALL.map(Status::name).join(", ");
+                    let names = words.words().join(", ");
                     faults.note("status", FaultCode::UnknownValue, format!("must be one of {names}"));
                 }
             }
@@ -162,14 +163,20 @@ mod tests {
 
     #[test]
     fn a_status_is_one_of_ours() {
-        assert_eq!(StatusBody::read(&json!({"status": "on_hold"})).unwrap().status, Status::OnHold);
+        let status =
+            |word: &str, words| StatusBody::read(&json!({ "status": word }), words).map(|body| body.status);
+        assert_eq!(status("on_hold", Vocabulary::Canonical), Ok(Status::OnHold));
+        assert_eq!(status("paid", Vocabulary::Shop), Ok(Status::PaymentConfirmed));
+        assert_eq!(status("processing", Vocabulary::Shop), Ok(Status::Processing), "the first that it tells");
+        let faults = status("paid", Vocabulary::Canonical).unwrap_err();
+        assert!(faults[0].detail.contains("payment_confirmed"), "{faults:?}");
         for wrong in [
             json!({}),
             json!({"status": "lost"}),
             json!({"status": 7}),
             json!({"status": "on_hold", "why": 1}),
         ] {
-            assert_eq!(StatusBody::read(&wrong).unwrap_err().len(), 1, "{wrong}");
+            assert_eq!(StatusBody::read(&wrong, Vocabulary::Canonical).unwrap_err().len(), 1, "{wrong}");
         }
     }
 }

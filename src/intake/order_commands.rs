@@ -13,12 +13,13 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::order_views::pairs;
 use super::problem::{Code, Problem};
 use super::{Door, request};
 use crate::auth::{Action, Principal, Role};
 use crate::domain::command::{CancelBody, RefundBody, StatusBody};
 use crate::domain::key::IdempotencyKey;
-use crate::domain::order::CancelReason;
+use crate::domain::order::{CancelReason, search};
 use crate::domain::refund;
 use crate::ids::OrderId;
 use crate::jobs::commands::{cancel, give_back, set_status};
@@ -145,8 +146,9 @@ pub(super) async fn set_status(
     request: Request,
 ) -> Result<Response, Problem> {
     let seen = request.headers().get(IF_MATCH).cloned();
+    let words = search::vocabulary(&pairs(request.uri().query())).map_err(Problem::faults)?;
     let mut asked = door.command(id, request, Action::MoveOrder).await?;
-    let body = StatusBody::read(&asked.body).map_err(Problem::faults)?;
+    let body = StatusBody::read(&asked.body, words).map_err(Problem::faults)?;
     let wish = set_status::Wish {
         role: asked.caller.role,
         actor: asked.actor(),
@@ -157,7 +159,7 @@ pub(super) async fn set_status(
         set_status::set_status(&mut asked.tx, &door.orders, asked.order, &wish, &asked.cause).await?;
     let moved = became.map_err(|refused| not_moved(&refused))?;
     door.commit(asked.tx).await?;
-    let shown = json!({ "order_id": asked.order, "status": moved.status.name(), "version": moved.version });
+    let shown = json!({ "order_id": asked.order, "status": words.word(moved.status, moved.resumes), "version": moved.version });
     Ok(([(ETAG, format!("\"{}\"", moved.version))], Json(shown)).into_response())
 }
 

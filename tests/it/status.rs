@@ -41,6 +41,35 @@ async fn staff_moves_an_order_from_the_version_that_they_saw() {
 }
 
 #[tokio::test]
+async fn staff_moves_an_order_in_the_words_of_its_own_shop() {
+    let (house, bought) = with_a_paid_order("status-words").await;
+    let pia = house.key(Role::Processor, "pia").await;
+    let seen = Some(version(&house, &bought).await);
+    let unknown = house.put_status_in("shop", &pia, bought.order, (seen, "in_production")).await;
+    assert_eq!(
+        (unknown.status, &unknown.body["errors"][0]["field"]),
+        (422, &json!("status")),
+        "{}",
+        unknown.body
+    );
+    assert_eq!(house.put_status_in("pirates", &pia, bought.order, (seen, "processing")).await.status, 422);
+    let held = house.put_status_in("shop", &pia, bought.order, (seen, "on_hold")).await;
+    assert_eq!(held.status, 422, "this shop has no word for it");
+    let moved = house.put_status_in("shop", &pia, bought.order, (seen, "processing")).await;
+    assert_eq!((moved.status, &moved.body["status"]), (200, &json!("processing")), "{}", moved.body);
+    let now = house.value(&format!("select status from orders where id = '{}'", bought.order.uuid())).await;
+    assert_eq!(now, "processing");
+    let made = house.put_status_in(
+        "workshop",
+        &pia,
+        bought.order,
+        (moved.body["version"].as_i64(), "in_production"),
+    );
+    assert_eq!(made.await.body["status"], "in_production");
+    house.end().await;
+}
+
+#[tokio::test]
 async fn an_illegal_move_is_refused_with_the_legal_ones_of_the_role() {
     let (house, bought) = with_a_paid_order("status-illegal").await;
     let [pia, mia, viewer] = [

@@ -177,7 +177,18 @@ impl House {
         version: Option<i64>,
         to: &str,
     ) -> Answer {
-        let url = format!("{}/v1/orders/{order}/status", self.intake);
+        self.put_status_in("canonical", who, order, (version, to)).await
+    }
+
+    /// The same in somebody's words.
+    pub(crate) async fn put_status_in(
+        &self,
+        words: &str,
+        who: &str,
+        order: OrderId,
+        (version, to): (Option<i64>, &str),
+    ) -> Answer {
+        let url = format!("{}/v1/orders/{order}/status?vocabulary={words}", self.intake);
         let mut request = self.client.put(url).bearer_auth(who).json(&json!({ "status": to }));
         if let Some(version) = version {
             request = request.header("if-match", format!("\"{version}\""));
