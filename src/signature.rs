@@ -60,6 +60,21 @@ pub enum Refused {
     },
 }
 
+impl Refused {
+    /// The reason in one word; stable, for metrics and scripts.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed(_) => "malformed",
+            Self::NoScheme(_) => "no_scheme",
+            Self::Mismatch => "mismatch",
+            Self::TooOld { .. } => "too_old",
+            Self::TooNew { .. } => "too_new",
+        }
+    }
+}
+
 /// Why nothing can be verified with these settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSecret {

@@ -22,6 +22,7 @@ mod keys;
 mod orders;
 mod queues;
 mod stock;
+mod webhooks;
 mod workers;
 
 /// A queue-driven background worker fleet for shops.
@@ -77,6 +78,9 @@ enum Command {
     Dead(dead::DeadArguments),
     /// See the live workers, and ask one to drain.
     Workers(workers::WorkersArguments),
+    /// Find out why a webhook is refused.
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// Check every invariant; ends with 1 where one does not hold.
     Audit(checks::AuditArguments),
     /// Check configuration, servers and providers, and say what to change.
@@ -132,6 +136,10 @@ impl Cli {
             }
             Command::Dead(arguments) => Box::pin(dead::run(arguments, &settings(&[Need::Postgres])?)).await,
             Command::Workers(arguments) => workers::run(arguments, &settings(&[Need::Redis])?).await,
+            Command::Webhooks(command) => {
+                let settings = settings(webhooks::needs(&command))?;
+                webhooks::run(command, &settings)
+            }
             Command::Audit(arguments) => checks::audit(arguments, &settings(&[Need::Postgres])?).await,
             Command::Doctor(arguments) => checks::doctor(arguments, &settings(&[])?).await,
         }

@@ -17,24 +17,17 @@ use serde_json::{Value, json};
 use tracing::{debug, error, warn};
 
 use super::problem::{Code, Problem};
+use super::sender::{NotTaken, Sender, Sent};
 use super::{Door, request};
-use crate::domain::offer::Provider;
-use crate::domain::webhook::{NoEvent, WebhookPayload};
+use crate::domain::webhook::WebhookPayload;
 use crate::ids::JobId;
 use crate::job::{Band, Listed};
 use crate::jobs::payment_confirmation::PaymentConfirmation;
 use crate::jobs::tracking::Tracking;
 use crate::queue::{Copy, Origin, Pushed};
-use crate::signature::{Letter, Refused};
 
 pub(super) async fn stripe(State(door): State<Arc<Door>>, request: Request) -> Result<Json<Value>, Problem> {
-    let (head, body) = request.into_parts();
-    let bytes = request::body(&head.headers, body, door.settings.max_webhook_bytes).await?;
-    let signature = value(&head.headers, "stripe-signature");
-    door.stripe
-        .verify(signature, &bytes, door.clock.unix_seconds())
-        .map_err(|cause| refused("stripe", &cause))?;
-    let event = WebhookPayload::stripe(request::json(&bytes)?)?;
+    let (head, event) = proved(&door, Sender::Stripe(&door.stripe), request).await?;
     let (id, job) = (event.job_id(), PaymentConfirmation(event));
     take_in(&door, id, &job, &head.headers).await
 }
@@ -43,11 +36,7 @@ pub(super) async fn easypost(
     State(door): State<Arc<Door>>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let (head, body) = request.into_parts();
-    let bytes = request::body(&head.headers, body, door.settings.max_webhook_bytes).await?;
-    let signature = value(&head.headers, "x-hmac-signature");
-    door.easypost.verify(signature, &bytes).map_err(|cause| refused("easypost", &cause))?;
-    let event = WebhookPayload::easypost(request::json(&bytes)?)?;
+    let (head, event) = proved(&door, Sender::EasyPost(&door.easypost), request).await?;
     let (id, job) = (event.job_id(), Tracking(event));
     take_in(&door, id, &job, &head.headers).await
 }
@@ -61,27 +50,22 @@ pub(super) async fn configured(
     let unknown = || Problem::new(Code::NotFound, "no payment provider of this name is set up here");
     let Path(name) = name.map_err(|_| unknown())?;
     let provider = door.offers.configured(&name).ok_or_else(unknown)?;
-    let (head, body) = request.into_parts();
-    let bytes = request::body(&head.headers, body, door.settings.max_webhook_bytes).await?;
-    let message = message(provider, &head, &bytes, door.clock.unix_seconds())
-        .map_err(|cause| refused(&name, &cause))?;
-    let event = WebhookPayload::configured(&name, &message, &provider.event)
-        .map_err(|silent| Problem::new(Code::NoEvent, silent.to_string()))?;
+    let (head, event) = proved(&door, Sender::Payments(&name, provider), request).await?;
     let (id, job) = (event.job_id(), PaymentConfirmation(event));
     take_in(&door, id, &job, &head.headers).await
 }
 
-/// What a configured provider said, once that is proved.
-fn message(provider: &Provider, head: &Parts, body: &[u8], now: i64) -> Result<Value, Refused> {
-    let mut parts = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
-    let wanted = provider.signature.query();
-    let query = wanted.and_then(|wanted| parts.find(|(name, _)| name == wanted));
-    let letter = Letter {
-        header: &|name| value(&head.headers, name),
-        query: query.as_ref().map(|(_, message)| message.as_ref()),
-        body,
-    };
-    provider.signature.open(&letter, now)
+/// What this sender said, once that is proved.
+async fn proved(
+    door: &Door,
+    sender: Sender<'_>,
+    request: Request,
+) -> Result<(Parts, WebhookPayload), Problem> {
+    let (head, body) = request.into_parts();
+    let bytes = request::body(&head.headers, body, door.settings.max_webhook_bytes).await?;
+    let sent = Sent { headers: &head.headers, query: head.uri.query(), body: &bytes };
+    let event = sender.event(&sent, door.clock.unix_seconds()).map_err(|cause| refused(&sender, &cause))?;
+    Ok((head, event))
 }
 
 async fn take_in<J: Listed>(
@@ -115,27 +99,16 @@ async fn take_in<J: Listed>(
     Ok(Json(json!({ "received": true })))
 }
 
-impl From<NoEvent> for Problem {
-    fn from(none: NoEvent) -> Self {
-        Self::new(Code::NoEvent, none.to_string())
-    }
-}
-
-fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    headers.get(name).map(axum::http::HeaderValue::as_bytes)
-}
-
-fn refused(provider: &str, cause: &Refused) -> Problem {
-    let reason = match cause {
-        Refused::Missing => "missing",
-        Refused::Malformed(_) => "malformed",
-        Refused::NoScheme(_) => "no_scheme",
-        Refused::Mismatch => "mismatch",
-        Refused::TooOld { .. } => "too_old",
-        Refused::TooNew { .. } => "too_new",
+/// What its sender is told. One that is not believed is counted, and leaves nothing else.
+fn refused(sender: &Sender<'_>, cause: &NotTaken) -> Problem {
+    let code = match cause {
+        NotTaken::Refused(_) => Code::BadSignature,
+        NotTaken::NotJson(_) => return Problem::new(Code::MalformedJson, cause.to_string()),
+        NotTaken::NoEvent(_) => return Problem::new(Code::NoEvent, cause.to_string()),
     };
+    let (provider, reason) = (sender.name(), cause.code());
     metrics::counter!("orderfleet_webhook_refused_total", "provider" => provider.to_owned(), "reason" => reason)
         .increment(1);
     warn!(provider, reason, "webhook refused");
-    Problem::new(Code::BadSignature, cause.to_string()).because(reason)
+    Problem::new(code, cause.to_string()).because(reason)
 }

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::token::{Tokens, Trust};
 use crate::config::Settings;
-use crate::domain::offer::Offers;
 use crate::intake::{self, Intake};
 use crate::job::Dependency;
 use crate::jobs::Rules;
@@ -20,7 +19,6 @@ use crate::provider::Providers;
 use crate::queue::{CallLimits, Queue, QueueError};
 use crate::sandbox::{self, Sandbox, SandboxSecrets};
 use crate::seal::Seal;
-use crate::signature::{EasyPostSignature, StripeSignature};
 use crate::store::Store;
 use crate::terminal::complain;
 use crate::time::Clock;
@@ -29,6 +27,7 @@ use crate::worker::{self, Parts};
 
 mod error;
 mod examine;
+pub mod verifiers;
 
 pub use error::CommandError;
 pub use examine::examine;
@@ -118,12 +117,8 @@ pub async fn start_intake(
     metrics: PrometheusHandle,
     stop: CancellationToken,
 ) -> Result<Intake, CommandError> {
-    fn plain(secrets: &[SecretString]) -> impl Iterator<Item = &str> {
-        secrets.iter().map(ExposeSecret::expose_secret)
-    }
     let refused =
         |what: &str, error: &dyn std::fmt::Display| CommandError::Refused(format!("{what}: {error}"));
-    let stripe = &settings.stripe;
     let theirs = &settings.customer_tokens;
     let trust = Trust {
         secrets: &theirs.hs256_secrets,
@@ -139,13 +134,10 @@ pub async fn start_intake(
         clock: Clock::real(),
         secret: settings.security.secret.clone(),
         tokens: Tokens::new(&trust).map_err(|error| refused("customer_tokens", &error))?,
-        stripe: StripeSignature::new(plain(&stripe.webhook_secrets), stripe.tolerance_seconds)
-            .map_err(|error| refused("stripe.webhook_secrets", &error))?,
-        easypost: EasyPostSignature::new(plain(&settings.easypost.webhook_secrets))
-            .map_err(|error| refused("easypost.webhook_secrets", &error))?,
+        stripe: verifiers::stripe(settings)?,
+        easypost: verifiers::easypost(settings)?,
         orders: settings.orders.clone(),
-        offers: Offers::new(&settings.orders, &settings.payment_providers)
-            .map_err(|error| CommandError::Refused(error.to_string()))?,
+        offers: verifiers::offers(settings)?,
         snapshots: intake::Snapshots::default(),
         lanes: settings.lanes.clone(),
         metrics,
@@ -209,8 +201,7 @@ pub fn rules(settings: &Settings) -> Result<Rules, CommandError> {
         orders: settings.orders.clone(),
         ship_from: settings.ship_from.clone(),
         shop: settings.shop.clone(),
-        offers: Offers::new(&settings.orders, &settings.payment_providers)
-            .map_err(|error| CommandError::Refused(error.to_string()))?,
+        offers: verifiers::offers(settings)?,
         seal: Seal::new(&settings.security.secret),
         wording: Wording::new().map_err(|error| CommandError::Refused(error.to_string()))?,
     })

@@ -1,0 +1,35 @@
+//! What webhooks are verified with, made of the settings: by the intake, and by `webhooks verify`, which explains it.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::CommandError;
+use crate::config::Settings;
+use crate::domain::offer::Offers;
+use crate::signature::{BadSecret, EasyPostSignature, StripeSignature};
+
+/// Stripe's.
+pub fn stripe(settings: &Settings) -> Result<StripeSignature, CommandError> {
+    let stripe = &settings.stripe;
+    StripeSignature::new(plain(&stripe.webhook_secrets), stripe.tolerance_seconds)
+        .map_err(|error| refused("stripe.webhook_secrets", &error))
+}
+
+/// EasyPost's.
+pub fn easypost(settings: &Settings) -> Result<EasyPostSignature, CommandError> {
+    EasyPostSignature::new(plain(&settings.easypost.webhook_secrets))
+        .map_err(|error| refused("easypost.webhook_secrets", &error))
+}
+
+/// Everybody's who can take the money.
+pub fn offers(settings: &Settings) -> Result<Offers, CommandError> {
+    Offers::new(&settings.orders, &settings.payment_providers)
+        .map_err(|error| CommandError::Refused(error.to_string()))
+}
+
+fn plain(secrets: &[SecretString]) -> impl Iterator<Item = &str> {
+    secrets.iter().map(ExposeSecret::expose_secret)
+}
+
+fn refused(setting: &str, error: &BadSecret) -> CommandError {
+    CommandError::Refused(format!("{setting}: {error}"))
+}
