@@ -47,6 +47,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// What an order may take.
     pub orders: OrderSettings,
+    /// How long personal data is kept.
+    pub retention: RetentionSettings,
     /// The payment provider.
     pub stripe: StripeSettings,
     /// The payment providers that are known by their settings alone, by their names.
@@ -253,6 +255,8 @@ pub struct OrderSettings {
     pub order_ttl_seconds: u64,
     /// When an open payment is first looked at, counted from its opening; then after five and fifteen times as long.
     pub payment_sync_seconds: u64,
+    /// From when on a paid order that has no label counts as stuck.
+    pub late_label_seconds: u64,
     /// Whether a paid order goes on to its label by itself.
     pub auto_fulfil: bool,
     /// Whether staff may record money that they find, such as a bank transfer, for orders that ask for it.
@@ -261,6 +265,19 @@ pub struct OrderSettings {
     pub cash_on_delivery: bool,
     /// What becomes of money that is not the order's amount or currency.
     pub mismatch: Mismatch,
+}
+
+/// How many days personal data is kept; 0 is for ever. Orders keep theirs until their customer is erased.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RetentionSettings {
+    /// Fields of dead letters, from when they were replayed or dropped.
+    pub dead_letters_days: u64,
+    /// What outside events said, from when they came.
+    pub inbox_days: u64,
+    /// To whom mails went, and what they said.
+    pub communications_days: u64,
+    /// What intents wished.
+    pub intents_days: u64,
 }
 
 /// What becomes of money that is not the order's amount or currency. An exception shows it either way.

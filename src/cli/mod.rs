@@ -17,6 +17,7 @@ use crate::terminal::{complain, say};
 
 mod catalog;
 mod checks;
+mod customers;
 mod dead;
 mod keys;
 mod orders;
@@ -69,9 +70,12 @@ enum Command {
     /// Change an article's stock.
     #[command(subcommand)]
     Stock(stock::StockCommand),
-    /// Look at orders.
+    /// Look at orders, and at what is stuck.
     #[command(subcommand)]
     Orders(orders::OrdersCommand),
+    /// Erase a customer's personal data.
+    #[command(subcommand)]
+    Customers(customers::CustomersCommand),
     /// See every lane, pause and limit it, and ask why a job is not running.
     Queues(queues::QueuesArguments),
     /// Work with jobs that were given up: see, replay, edit, drop, carry them elsewhere.
@@ -130,7 +134,10 @@ impl Cli {
             Command::Keys(command) => keys::run(command, &store(&settings(&[Need::Postgres])?)?).await,
             Command::Catalog(command) => catalog::run(command, &store(&settings(&[Need::Postgres])?)?).await,
             Command::Stock(command) => stock::run(command, &store(&settings(&[Need::Postgres])?)?).await,
-            Command::Orders(command) => orders::run(command, &store(&settings(&[Need::Postgres])?)?).await,
+            Command::Orders(command) => orders::run(command, &settings(&[Need::Postgres])?).await,
+            Command::Customers(command) => {
+                customers::run(command, &store(&settings(&[Need::Postgres])?)?).await
+            }
             Command::Queues(arguments) => {
                 Box::pin(queues::run(arguments, &settings(&[Need::Postgres, Need::Redis])?)).await
             }

@@ -1,14 +1,17 @@
-//! `orderfleet orders show`: one order's whole timeline.
+//! `orderfleet orders`: one order's whole timeline, and what is stuck.
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::config::Settings;
 use crate::domain::money::Amount;
+use crate::ops::stuck;
 use crate::roles::CommandError;
 use crate::store::Store;
 use crate::store::timeline::{OrderName, Timeline};
 use crate::terminal::{say, say_json};
+use crate::time::Clock;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum OrdersCommand {
@@ -19,10 +22,30 @@ pub(super) enum OrdersCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List what does not go on by itself, why, and what can safely be done about each.
+    Stuck {
+        /// How many for each reason, the oldest first.
+        #[arg(long, value_name = "N", default_value_t = stuck::SHOWN, value_parser = clap::value_parser!(i64).range(1..=1_000))]
+        limit: i64,
+        #[arg(long)]
+        json: bool,
+    },
 }
 
-pub(super) async fn run(command: OrdersCommand, store: &Store) -> Result<ExitCode, CommandError> {
-    let OrdersCommand::Show { id, json } = command;
+pub(super) async fn run(command: OrdersCommand, settings: &Settings) -> Result<ExitCode, CommandError> {
+    let store = Store::new(&settings.postgres)?;
+    let (id, json) = match command {
+        OrdersCommand::Show { id, json } => (id, json),
+        OrdersCommand::Stuck { limit, json } => {
+            let lines = stuck::look(&store, &settings.orders, limit).await?;
+            if json {
+                say_json(&lines);
+            } else {
+                say(stuck::render(&lines, Clock::real().now()).trim_end());
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let Some(timeline) = store.timeline(&OrderName::read(&id)).await? else {
         return Err(CommandError::Refused(format!(
             "there is no order {id}. An intent that was rejected has none: \

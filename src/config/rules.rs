@@ -14,8 +14,8 @@ mod payments;
 
 pub(super) use payments::provider_name;
 
-/// Where 0 says something: no extension, no waiting, no limit, no grace, any free port.
-const ZERO_IS_MEANT: [&str; 9] = [
+/// Where 0 says something: no extension, no waiting, no limit, no grace, any free port, no end.
+const ZERO_IS_MEANT: [&str; 13] = [
     "redis.wait_replicas",
     "orders.max_extensions",
     "intake.max_wait_seconds",
@@ -25,6 +25,10 @@ const ZERO_IS_MEANT: [&str; 9] = [
     "worker.health_port",
     "worker.audit_hour",
     "intake.health_port",
+    "retention.dead_letters_days",
+    "retention.inbox_days",
+    "retention.communications_days",
+    "retention.intents_days",
 ];
 /// Limits of the whole fleet: 0 is none.
 const LIMITS: [&str; 4] = [".fleet_concurrency", ".fleet_rate", ".a_second", ".at_once"];

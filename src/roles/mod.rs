@@ -183,6 +183,7 @@ pub async fn start_worker(
         providers: Arc::new(providers.map_err(|error| refused(&error))?),
         call_limits: call_limits(settings),
         rules: Arc::new(rules(settings)?),
+        retention: settings.retention.clone(),
         host,
         metrics,
         health: (settings.worker.health_host, settings.worker.health_port).into(),

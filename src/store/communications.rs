@@ -58,9 +58,10 @@ struct Row {
 }
 
 impl Row {
-    /// None where there is no such order.
+    /// None where there is no such order, or nobody to be told: an erased customer.
     fn of(telling: Telling, customers: &HashMap<Uuid, (String, String)>) -> Option<Self> {
-        let (recipient, locale) = customers.get(&telling.order.uuid())?.clone();
+        let (recipient, locale) =
+            customers.get(&telling.order.uuid()).filter(|(recipient, _)| !recipient.is_empty())?.clone();
         Some(Self {
             order: telling.order.uuid(),
             kind: telling.notice.name(),

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::config::LaneSettings;
+use crate::config::{LaneSettings, OrderSettings};
 use crate::job::Lane;
 use crate::jobs::needed_by;
 use crate::queue::scale::{Load, Pace, workers_of};
 use crate::queue::{Depth, FleetLimits, Queue, QueueError};
+use crate::store::stuck::REASONS;
 use crate::store::{Store, Stored};
 use crate::time::Stopwatch;
 
@@ -27,6 +28,8 @@ pub(super) struct Gauges {
     store: Store,
     lanes: Vec<(Lane, FleetLimits)>,
     target: Duration,
+    late_label: Duration,
+    goes_on: bool,
     seen: Mutex<Seen>,
 }
 
@@ -39,12 +42,13 @@ struct Seen {
 }
 
 impl Gauges {
-    /// Of these lanes; `target` is how soon a backlog should be worked off.
+    /// Of these lanes; `target` is how soon a backlog should be worked off, and `orders` say when one is stuck.
     pub(super) fn new(
         (queue, store): (&Queue, &Store),
         lanes: &[Lane],
         settings: &BTreeMap<String, LaneSettings>,
         target: Duration,
+        orders: &OrderSettings,
     ) -> Self {
         let limits = |lane: &Lane| {
             let set = settings.get(lane.name());
@@ -54,7 +58,15 @@ impl Gauges {
             })
         };
         let lanes = lanes.iter().map(|lane| (*lane, limits(lane))).collect();
-        Self { queue: queue.clone(), store: store.clone(), lanes, target, seen: Mutex::default() }
+        Self {
+            queue: queue.clone(),
+            store: store.clone(),
+            lanes,
+            target,
+            late_label: Duration::from_secs(orders.late_label_seconds),
+            goes_on: orders.auto_fulfil,
+            seen: Mutex::default(),
+        }
     }
 
     /// Brings the gauges up to date, unless they are.
@@ -126,6 +138,12 @@ impl Gauges {
     }
 
     async fn look_at_tables(&self) -> Stored<()> {
+        let stuck = self.store.stuck(self.late_label, self.goes_on, 1).await?;
+        for reason in REASONS {
+            let of = stuck.iter().find(|stuck| stuck.reason == reason).map_or(0, |stuck| stuck.of);
+            metrics::gauge!("orderfleet_stuck", "reason" => reason)
+                .set(float(u64::try_from(of).unwrap_or_default()));
+        }
         metrics::gauge!("orderfleet_stock_sold_out_articles")
             .set(float(self.store.sold_out_articles().await?));
         Ok(())

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{LaneSettings, WorkerSettings, ms};
+use crate::config::{LaneSettings, RetentionSettings, WorkerSettings, ms};
 use crate::ids::random_hex;
 use crate::job::{Dependency, Lane};
 use crate::jobs::{Job, Kind, Rules, Visitor};
@@ -38,6 +38,7 @@ mod pace;
 mod permit;
 mod phase;
 mod reach;
+pub mod retention;
 mod settle;
 
 use gauges::Gauges;
@@ -57,6 +58,8 @@ pub struct Parts {
     pub call_limits: Vec<(Dependency, CallLimits)>,
     /// What jobs go by.
     pub rules: Arc<Rules>,
+    /// How long personal data is kept.
+    pub retention: RetentionSettings,
     /// The machine's name, for operators.
     pub host: String,
     /// What `/metrics` shows.
@@ -132,7 +135,7 @@ pub async fn run(
         |lane: &Lane| settings.lanes.is_empty() || settings.lanes.iter().any(|name| name == lane.name());
     let worked: Vec<Lane> = Lane::ALL.into_iter().filter(worked).collect();
     let target = Duration::from_secs(settings.target_wait_seconds);
-    let gauges = Gauges::new((&parts.queue, &kit.store), &worked, lanes, target);
+    let gauges = Gauges::new((&parts.queue, &kit.store), &worked, lanes, target, &kit.rules.orders);
     let ready = Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned(), gauges });
     tasks.spawn(health::upkeep(parts.metrics.clone(), relaying.clone()));
     let health = axum::serve(listener, health::router(ready, parts.metrics));
@@ -140,6 +143,7 @@ pub async fn run(
     tasks.spawn(burial::keep(kit.clone(), parts.queue.clone(), relaying.clone()));
     // It ends with the lanes: an audit that is under way must not use up the grace.
     tasks.spawn(nightly::keep(kit.store.clone(), settings.audit_hour, name.to_owned(), stop.clone()));
+    tasks.spawn(retention::keep(kit.store.clone(), parts.retention, stop.clone()));
     let queue = parts.queue.clone();
     tasks.spawn(relaying.clone().run_until_cancelled_owned(async move {
         queue.wedged().await;

@@ -1,0 +1,54 @@
+//! What is stuck is listed with its reason and its safe action; what only waits its turn is not.
+
+use std::time::Duration;
+
+use orderfleet::ops::stuck::look;
+use orderfleet::store::stuck::REASONS;
+
+use crate::house;
+
+#[tokio::test]
+async fn what_is_stuck_is_listed_with_its_reason_and_what_merely_waits_is_not() {
+    let house = house::plan().set(|settings| settings.orders.auto_fulfil = false).open().await;
+    let paid = house.buy("paid").await;
+    house.pay(&paid).await;
+    house.until_order(paid.order, "payment_confirmed").await;
+    let waits = house.buy("waits").await;
+    house.settled().await;
+    let orders = house.settings.orders.clone();
+    assert!(look(&house.store, &orders, 10).await.unwrap().is_empty(), "all of it waits its turn");
+
+    // Time passes, and nothing happens.
+    let (order, other) = (waits.order.uuid(), paid.order.uuid());
+    let late = format!(
+        "update reservations set expires_at = now() - interval '10 minutes' where order_id = '{order}';
+         insert into inbox (provider, event_id, type, object_id, payload, state, received_at)
+         values ('stripe', 'evt_early', 'x', '{}', '{{}}', 'parked', now() - interval '10 minutes');
+         insert into effects (name, id, request, state, job_id, created_at)
+         values ('mail:lost', gen_random_uuid(), '{{}}', 'unknown', gen_random_uuid(), now() - interval '1 hour');
+         insert into order_exceptions (id, order_id, type, severity, detail)
+         select gen_random_uuid(), '{other}', 'made_up_' || no, 'warning', 'x' from generate_series(1, 3) no",
+        waits.payment
+    );
+    house.execute(&late).await.unwrap();
+    let found = house.store.stuck(Duration::ZERO, true, 2).await.unwrap();
+    let mut reasons: Vec<&str> = found.iter().map(|stuck| stuck.reason.as_str()).collect();
+    reasons.dedup();
+    assert_eq!(reasons, REASONS, "{found:#?}");
+    let of = |reason: &str| found.iter().filter(|stuck| stuck.reason == reason).collect::<Vec<_>>();
+    assert_eq!((of("exception").len(), of("exception")[0].of), (2, 3), "two are shown, three there are");
+    assert_eq!(of("paid_without_label")[0].order, Some(paid.order));
+    assert_eq!(of("event_waits")[0].order, Some(waits.order));
+    assert_eq!(of("held_past_its_end")[0].order_number, of("event_waits")[0].order_number);
+
+    let lines = look(&house.store, &orders, 10).await.unwrap();
+    assert!(lines.iter().all(|line| !line.action.is_empty() && line.stuck.reason != "paid_without_label"));
+    let mended = format!(
+        "update reservations set expires_at = created_at + interval '15 minutes' where order_id = '{order}';
+         delete from inbox where event_id = 'evt_early'; delete from effects where name = 'mail:lost';
+         update order_exceptions set state = 'resolved', resolved_at = now()"
+    );
+    house.execute(&mended).await.unwrap();
+    assert!(look(&house.store, &orders, 10).await.unwrap().is_empty());
+    house.end().await;
+}
