@@ -196,7 +196,7 @@ mod tests {
         let at = |pushed| {
             pace.wanted(Load { is_behind: false, ..load(pushed, pushed, 0, 3) }, TARGET).unwrap_or_default()
         };
-        assert_eq!([at(160.0), at(140.0), at(110.0), at(70.0), at(60.0)], [4, 3, 3, 2, 2]);
+        assert_eq!([at(160.0), at(140.0), at(95.0), at(70.0), at(60.0)], [4, 3, 3, 2, 2]);
     }
 
     #[test]
