@@ -43,6 +43,8 @@ pub struct Settings {
     pub calls: BTreeMap<String, CallSettings>,
     /// The HTTP side.
     pub intake: IntakeSettings,
+    /// The operators' side.
+    pub ops: OpsSettings,
     /// One process of the fleet.
     pub worker: WorkerSettings,
     /// What an order may take.
@@ -215,6 +217,17 @@ pub struct IntakeSettings {
     pub address_attempts: u32,
     /// Proxies whose word on where a visitor comes from is believed.
     pub trusted_proxies: Vec<Network>,
+}
+
+/// The operators' side: the fleet's state as JSON, and what may be done about it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OpsSettings {
+    /// Where it is served.
+    pub address: SocketAddr,
+    /// Whether a proxy in front of it speaks TLS with the operators. An address that others can reach is refused without.
+    pub tls_in_front: bool,
+    /// Whose staff operates the fleet: lanes, workers and dead letters are those of all shops.
+    pub tenant: String,
 }
 
 /// One process of the fleet.

@@ -39,7 +39,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | commands | [`cli`]; [`demo`], a small web tier; [`dev`], everything on one machine; [`roles`], which hands each role its settings |
-//! | roles | [`intake`], HTTP in; [`worker`], the lanes; [`sandbox`], the counterparty; [`ops`], what operators ask |
+//! | roles | [`intake`], HTTP in; [`worker`], the lanes; [`sandbox`], the counterparty; [`ops`], what operators ask and do |
 //! | what it does | [`jobs`] |
 //! | carriers | [`relay`], rows to queue; [`audit`], what must be true of the tables |
 //! | the three outsides | [`queue`], all Redis; [`store`], all SQL; [`provider`], all calls. None knows another |
@@ -53,6 +53,9 @@
 //! A new kind of job: [`jobs`]. A new setting: `config/default.toml`, then [`config`]. A new table or column:
 //! `migrations/`, then [`store`]. A new route: [`intake`], and `config/openapi.json`, which is compared with it. A new
 //! invariant: [`audit`]. `scripts/test` is the judge of all of them.
+
+// The futures of three clients at once (`doctor`), as a handler's, lie deeper than the usual 128 types.
+#![recursion_limit = "256"]
 
 pub mod audit;
 pub mod auth;

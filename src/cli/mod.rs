@@ -1,6 +1,6 @@
 //! The commands of the one binary: what they take, and who carries them out.
 //!
-//! Roles (`intake`, `worker`, `sandbox`, `dev`) run until they are told to stop; the others answer and end. Every reading
+//! Roles (`intake`, `worker`, `ops`, `sandbox`, `dev`) run until they are told to stop; the others answer and end. Every reading
 //! command takes `--json`. Failures end with one message that says what happened, what it means and what to do next.
 
 use std::path::PathBuf;
@@ -57,6 +57,8 @@ enum Command {
         #[arg(long, value_name = "PORT")]
         health_port: Option<u16>,
     },
+    /// Serve what operators see and do as JSON: lanes, workers, dead letters, orders, the audit, doctor.
+    Ops,
     /// Run the stand-ins for Stripe, EasyPost and the mail server.
     Sandbox,
     /// Bring the database's schema to this version.
@@ -122,6 +124,10 @@ impl Cli {
                 narrow(&mut settings, lanes, concurrency, health_port)?;
                 Box::pin(roles::worker(settings)).await
             }
+            Command::Ops => {
+                Box::pin(roles::ops(settings(Need::OPS)?)).await?;
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Sandbox => {
                 roles::sandbox(settings(SANDBOX)?).await?;
                 Ok(ExitCode::SUCCESS)
@@ -142,7 +148,9 @@ impl Cli {
                 Box::pin(queues::run(arguments, &settings(&[Need::Postgres, Need::Redis])?)).await
             }
             Command::Dead(arguments) => Box::pin(dead::run(arguments, &settings(&[Need::Postgres])?)).await,
-            Command::Workers(arguments) => workers::run(arguments, &settings(&[Need::Redis])?).await,
+            Command::Workers(arguments) => {
+                Box::pin(workers::run(arguments, &settings(&[Need::Postgres, Need::Redis])?)).await
+            }
             Command::Webhooks(command) => {
                 let settings = settings(webhooks::needs(&command))?;
                 webhooks::run(command, &settings)

@@ -46,7 +46,7 @@ pub(super) async fn run(command: OrdersCommand, settings: &Settings) -> Result<E
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let Some(timeline) = store.timeline(&OrderName::read(&id)).await? else {
+    let Some(timeline) = store.timeline(&OrderName::read(&id), None).await? else {
         return Err(CommandError::Refused(format!(
             "there is no order {id}. An intent that was rejected has none: \
              `GET /v1/order-intents/{{id}}` says why; one that is still queued has none yet"

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{Settings, operator};
 use crate::ids::JobId;
-use crate::job::Lane;
+use crate::ops::controls::{self, ControlRefused, Controls};
 use crate::ops::{queues, why};
 use crate::queue::{Change, Queue};
 use crate::roles::CommandError;
@@ -62,12 +62,13 @@ pub(super) async fn run(arguments: QueuesArguments, settings: &Settings) -> Resu
     let mut redis = settings.redis.clone();
     redis.require_durable = false;
     let queue = Queue::connect(&redis, &settings.queue, &settings.lanes).await?;
+    let (store, actor) = (Store::new(&settings.postgres)?, format!("operator {}", operator()));
+    let controls = Controls { queue: &queue, store: &store, actor: &actor };
     match arguments.command {
         None => {
             let target =
                 Duration::from_secs(arguments.target.unwrap_or(settings.worker.target_wait_seconds).max(1));
-            let report =
-                queues::look(&queue, &Store::new(&settings.postgres)?, &settings.lanes, target).await?;
+            let report = queues::look(&queue, &store, &settings.lanes, target).await?;
             if arguments.json {
                 say_json(&report);
             } else {
@@ -75,20 +76,20 @@ pub(super) async fn run(arguments: QueuesArguments, settings: &Settings) -> Resu
             }
         }
         Some(QueuesCommand::Pause { lane }) => {
-            let lane = named(&lane)?;
-            queue.pause(lane).await?;
+            let lane = controls::lane(&lane).map_err(refused)?;
+            controls.pause(lane).await.map_err(refused)?;
             say(&format!(
                 "{lane} is paused in the whole fleet. `orderfleet queues resume {lane}` ends that."
             ));
         }
         Some(QueuesCommand::Resume { lane }) => {
-            let lane = named(&lane)?;
-            queue.resume(lane).await?;
+            let lane = controls::lane(&lane).map_err(refused)?;
+            controls.resume(lane).await.map_err(refused)?;
             say(&format!("{lane} is handed over again."));
         }
-        Some(QueuesCommand::Set { lane, limits }) => set(&queue, settings, &lane, &limits).await?,
+        Some(QueuesCommand::Set { lane, limits }) => set(&controls, settings, &lane, &limits).await?,
         Some(QueuesCommand::Why { job, json }) => {
-            let facts = why::gather(&queue, &Store::new(&settings.postgres)?, settings, job).await?;
+            let facts = why::gather(&queue, &store, settings, job).await?;
             let answer = why::explain(&facts);
             if json || arguments.json {
                 say_json(&answer);
@@ -100,8 +101,13 @@ pub(super) async fn run(arguments: QueuesArguments, settings: &Settings) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-async fn set(queue: &Queue, settings: &Settings, lane: &str, limits: &[String]) -> Result<(), CommandError> {
-    let lane = named(lane)?;
+async fn set(
+    controls: &Controls<'_>,
+    settings: &Settings,
+    lane: &str,
+    limits: &[String],
+) -> Result<(), CommandError> {
+    let lane = controls::lane(lane).map_err(refused)?;
     let (mut concurrency, mut rate) = (None, None);
     for limit in limits {
         match read(limit)? {
@@ -109,16 +115,7 @@ async fn set(queue: &Queue, settings: &Settings, lane: &str, limits: &[String]) 
             (Limit::Rate, change) => rate = Some(change),
         }
     }
-    let partitions = settings.lanes.get(lane.name()).map_or(1, |set| set.partitions);
-    if let Some(Change::To(most @ 1..)) = concurrency
-        && usize::try_from(most).is_ok_and(|most| most < partitions)
-    {
-        return Err(CommandError::Refused(format!(
-            "{lane} has {partitions} partitions, and each needs a share of the limit: say concurrency={partitions} or more, \
-             or 0 for no limit. Nothing was changed"
-        )));
-    }
-    queue.limit(lane, concurrency, rate).await?;
+    controls.limit(lane, settings.lanes.get(lane.name()), (concurrency, rate)).await.map_err(refused)?;
     let said = |name: &str, change: Option<Change>| match change {
         Some(Change::To(0)) => format!(" {name}: no limit."),
         Some(Change::To(most)) => format!(" {name}: {most}."),
@@ -162,13 +159,13 @@ fn job_id(text: &str) -> Result<JobId, String> {
     in_database.map_or_else(|| text.parse().map_err(|error| format!("{error}")), Ok)
 }
 
-fn named(lane: &str) -> Result<Lane, CommandError> {
-    Lane::named(lane).ok_or_else(|| {
-        let known = Lane::ALL.map(Lane::name).join(", ");
-        CommandError::Refused(format!(
-            "there is no lane {lane:?}; the lanes are {known}. Nothing was changed"
-        ))
-    })
+fn refused(refused: ControlRefused) -> CommandError {
+    match refused {
+        ControlRefused::Queue(error) => CommandError::Queue(error),
+        ControlRefused::UnknownLane(_) | ControlRefused::TooFew(..) => {
+            CommandError::Refused(refused.to_string())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{Settings, operator};
+use crate::ops::controls::Controls;
 use crate::ops::workers::{self, DrainError};
 use crate::queue::Queue;
 use crate::roles::CommandError;
+use crate::store::Store;
 use crate::terminal::{say, say_json};
 
 #[derive(Debug, Args)]
@@ -33,7 +35,9 @@ pub(super) async fn run(arguments: WorkersArguments, settings: &Settings) -> Res
     redis.require_durable = false;
     let queue = Queue::connect(&redis, &settings.queue, &settings.lanes).await?;
     if let Some(WorkersCommand::Drain { id }) = arguments.command {
-        workers::drain(&queue, &id).await.map_err(|error| match error {
+        let (store, actor) = (Store::new(&settings.postgres)?, format!("operator {}", operator()));
+        let controls = Controls { queue: &queue, store: &store, actor: &actor };
+        controls.drain(&id).await.map_err(|error| match error {
             DrainError::Queue(error) => CommandError::Queue(error),
             unknown @ DrainError::Unknown(..) => CommandError::Refused(unknown.to_string()),
         })?;

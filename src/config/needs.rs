@@ -48,8 +48,8 @@ impl Need {
     /// A worker: it asks the providers, and verifies nothing.
     pub const WORKER: &[Self] =
         &[Self::Postgres, Self::Redis, Self::StripeApi, Self::EasyPostApi, Self::Smtp, Self::Secret];
-    /// Operators' commands and pages.
-    pub const OPS: &[Self] = &[Self::Postgres, Self::Redis];
+    /// The operators' side: it looks, and rehearses what a worker would do, without asking a provider.
+    pub const OPS: &[Self] = &[Self::Postgres, Self::Redis, Self::Secret];
 
     /// The setting, and what it looks like.
     const fn setting(self) -> (&'static str, &'static str) {

@@ -67,6 +67,7 @@ pub(super) fn faults(settings: &Settings, values: &Values) -> Vec<Fault> {
     secrets(settings, &mut faults);
     customer_tokens(settings, &mut faults);
     payments::faults(settings, &mut faults);
+    ops(settings, &mut faults);
     shop(settings, &mut faults);
     faults
 }
@@ -235,6 +236,19 @@ fn addresses(settings: &Settings, faults: &mut Vec<Fault>) {
             "redis.prefix",
             "must be of ASCII letters, digits and -_.: (it stands inside { })",
         ));
+    }
+}
+
+/// Keys and what they open must not cross a network in the clear.
+fn ops(settings: &Settings, faults: &mut Vec<Fault>) {
+    let ops = &settings.ops;
+    if !ops.address.ip().is_loopback() && !ops.tls_in_front {
+        let what = "others can reach it, and keys would come in the clear: serve it on 127.0.0.1, or put a proxy that speaks TLS \
+                    before it and say so with ops.tls_in_front = true";
+        faults.push(Fault::new("ops.address", what));
+    }
+    if ops.tenant.is_empty() {
+        faults.push(Fault::new("ops.tenant", "must be the tenant of the keys that operate the fleet"));
     }
 }
 

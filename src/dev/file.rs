@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use toml::{Table, Value};
 
 use super::DevArguments;
+use super::samples;
 use super::servers::Servers;
 use crate::config::{Need, Settings, Sources, load, load_for};
 use crate::ids::random_hex;
@@ -65,6 +66,9 @@ fn chosen(before: &Table, asked: &Settings, sources: &Sources, folder: &Path) ->
     let sandbox = asked.sandbox.address;
     let mut table = Table::new();
     table.insert("intake".into(), section([("address", text(asked.intake.address.to_string()))]));
+    let ops =
+        [("address", text(asked.ops.address.to_string())), ("tenant", text(samples::TENANT.to_owned()))];
+    table.insert("ops".into(), section(ops));
     table.insert("security".into(), section([("secret", kept("security", "secret", ""))]));
     table.insert(
         "sandbox".into(),
@@ -123,20 +127,25 @@ fn section<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-/// Where the API key of this folder's fleet lies.
-fn key_path(folder: &Path) -> PathBuf {
-    folder.join("api-key")
-}
+/// The file of the web tier's key.
+pub(super) const WEB_KEY: &str = "api-key";
+/// The file of the staff's key.
+pub(super) const STAFF_KEY: &str = "ops-key";
 
 /// The API key of this folder's fleet, if it has one.
 #[must_use]
 pub fn read_key(folder: &Path) -> Option<String> {
-    let key = fs::read_to_string(key_path(folder)).ok()?;
+    kept_key(folder, WEB_KEY)
+}
+
+/// The key in one of these files.
+pub(super) fn kept_key(folder: &Path, name: &str) -> Option<String> {
+    let key = fs::read_to_string(folder.join(name)).ok()?;
     Some(key.trim().to_owned()).filter(|key| !key.is_empty())
 }
 
-pub(super) fn write_key(folder: &Path, key: &str) -> Result<(), CommandError> {
-    write(&key_path(folder), key)
+pub(super) fn keep_key(folder: &Path, name: &str, key: &str) -> Result<(), CommandError> {
+    write(&folder.join(name), key)
 }
 
 /// Writes a file that only its owner can read.

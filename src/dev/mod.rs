@@ -16,6 +16,7 @@ use crate::config::{Need, Settings, Sources, load_for};
 use crate::roles::{self, CommandError};
 use crate::store::Store;
 use crate::terminal::{complain, say};
+use samples::Keys;
 use servers::{Durability, Servers};
 
 mod file;
@@ -60,8 +61,8 @@ pub async fn run(arguments: DevArguments, config: Option<PathBuf>) -> Result<Exi
     let settings = file::settings(&arguments, config, servers.as_ref())?;
     let store = Store::new(&settings.postgres)?;
     store.migrate().await?;
-    let key = if arguments.adopt { None } else { Some(samples::bring_in(&store, &arguments.folder).await?) };
-    let status = serve(&settings, metrics, key.as_deref(), &stop, servers.as_mut()).await;
+    let keys = if arguments.adopt { None } else { Some(samples::bring_in(&store, &arguments.folder).await?) };
+    let status = serve(&settings, metrics, keys.as_ref(), &stop, servers.as_mut()).await;
     stop.cancel();
     store.close().await;
     if let Some(servers) = servers {
@@ -75,7 +76,7 @@ pub async fn run(arguments: DevArguments, config: Option<PathBuf>) -> Result<Exi
 async fn serve(
     settings: &Settings,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
-    key: Option<&str>,
+    keys: Option<&Keys>,
     stop: &CancellationToken,
     servers: Option<&mut Servers>,
 ) -> Result<ExitCode, CommandError> {
@@ -84,6 +85,7 @@ async fn serve(
     let (intake_stop, sandbox_stop) = (CancellationToken::new(), CancellationToken::new());
     let sandbox = roles::start_sandbox(settings, sandbox_stop.clone()).await?;
     let intake = roles::start_intake(settings, queue.clone(), metrics.clone(), intake_stop.clone()).await?;
+    let ops = roles::start_ops(settings, queue.clone(), intake_stop.clone()).await?;
     let working = CancellationToken::new();
     let tasks = TaskTracker::new();
     let fleet = {
@@ -91,11 +93,12 @@ async fn serve(
         tasks.spawn(async move { Box::pin(roles::start_worker(&settings, queue, metrics, working)).await })
     };
     intake.ready().await;
-    say(&welcome(settings, key));
+    say(&welcome(settings, keys));
     let faulty = watch(servers, stop, &fleet).await;
     say("\nStopping: nothing new is taken, what runs is finished …");
     intake_stop.cancel();
     intake.finished().await;
+    ops.finished().await;
     working.cancel();
     let worked = fleet.await.map_err(|error| CommandError::Refused(error.to_string()))?;
     queue.close().await;
@@ -125,14 +128,16 @@ async fn watch<T>(
 }
 
 /// What a stranger reads first.
-fn welcome(settings: &Settings, key: Option<&str>) -> String {
+fn welcome(settings: &Settings, keys: Option<&Keys>) -> String {
     let address = settings.intake.address;
-    let key = key.unwrap_or("$ORDERFLEET_API_KEY");
+    let key = keys.map_or("$ORDERFLEET_API_KEY", |keys| keys.web.as_str());
+    let staff = keys.map_or("that you gave it", |keys| keys.staff.as_str());
     format!(
         r#"
 Orderfleet is ready.
 
   intake    http://{address}        (routes: http://{address}/docs)
+  ops       http://{ops}/ops/v1/queues, /dead, /workers …    (the staff's key: {staff})
   health    http://127.0.0.1:{intake}/readyz and /metrics (intake), http://127.0.0.1:{worker}/readyz and /metrics (worker)
   sandbox   http://{sandbox}/_sandbox/truth    (stands in for Stripe and EasyPost; mail: {smtp})
   API key   {key}
@@ -159,6 +164,7 @@ A second later, see its whole life; or that of a hundred orders:
   target/release/orderfleet demo --orders 100
 
 Ctrl-C stops everything."#,
+        ops = settings.ops.address,
         intake = settings.intake.health_port,
         worker = settings.worker.health_port,
         sandbox = settings.sandbox.address,

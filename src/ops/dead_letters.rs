@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use crate::ids::DeadLetterId;
 use crate::job::{Class, Dependency, Failure};
 use crate::store::dead_letters::{Attempt, Group, Head, Letter, Selection};
 use crate::store::{Store, StoreError};
@@ -36,7 +37,7 @@ const TRIES: usize = 5;
 pub(super) struct Walk<'a> {
     store: &'a Store,
     of: Selection,
-    after: Option<crate::ids::DeadLetterId>,
+    after: Option<DeadLetterId>,
 }
 
 impl<'a> Walk<'a> {
@@ -54,8 +55,11 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Does it again while Postgres asks for that.
-pub(super) async fn patiently<T>(mut step: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+/// Does it again while Postgres asks for that. Not `AsyncFnMut`: its futures could not be handed to another task.
+pub(super) async fn patiently<T, F>(mut step: impl FnMut() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
     for _ in 1..TRIES {
         match step().await {
             Err(failure) if failure.class == Class::Unavailable(Dependency::Postgres) => {
@@ -76,19 +80,20 @@ pub async fn drop_all(store: &Store, of: &Selection, actor: &str, reason: &str) 
         if page.is_empty() {
             return Ok(dropped);
         }
-        let ids: Vec<_> = page.iter().map(|head| head.id).collect();
-        dropped += patiently(async || {
-            let mut tx = store.begin().await?;
-            let letters = crate::store::dead_letters::drop_all(&mut tx, &ids, actor, reason).await?;
-            if letters > 0 {
-                let detail = serde_json::json!({ "letters": letters, "reason": reason, "last": ids.first(), "first": ids.last() });
-                crate::store::dead_letters::note(&mut tx, actor, "dead.drop", &detail).await?;
-            }
-            tx.commit().await?;
-            Ok(letters)
-        })
-        .await?;
+        let ids: Vec<DeadLetterId> = page.iter().map(|head| head.id).collect();
+        dropped += patiently(|| drop_batch(store, &ids, actor, reason)).await?;
     }
+}
+
+async fn drop_batch(store: &Store, ids: &[DeadLetterId], actor: &str, reason: &str) -> Result<u64, Failure> {
+    let mut tx = store.begin().await?;
+    let letters = crate::store::dead_letters::drop_all(&mut tx, ids, actor, reason).await?;
+    if letters > 0 {
+        let detail = serde_json::json!({ "letters": letters, "reason": reason, "last": ids.first(), "first": ids.last() });
+        crate::store::dead_letters::note(&mut tx, actor, "dead.drop", &detail).await?;
+    }
+    tx.commit().await?;
+    Ok(letters)
 }
 
 /// A page as a table.

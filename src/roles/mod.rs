@@ -1,4 +1,4 @@
-//! Starting the roles of a process: intake, worker, sandbox. A command runs one of them, `dev` all in one process.
+//! Starting the roles of a process: intake, worker, ops, sandbox. A command runs one of them, `dev` all in one process.
 //!
 //! Settings are taken apart here: every role is handed its own, and knows no other.
 
@@ -15,6 +15,7 @@ use crate::config::Settings;
 use crate::intake::{self, Intake};
 use crate::job::Dependency;
 use crate::jobs::Rules;
+use crate::ops::desk;
 use crate::provider::Providers;
 use crate::queue::{CallLimits, Queue, QueueError};
 use crate::sandbox::{self, Sandbox, SandboxSecrets};
@@ -192,6 +193,40 @@ pub async fn start_worker(
         CommandError::Refused(format!(
             "{error}. Another worker on this machine may use that port: give \
             this one `--health-port`"
+        ))
+    })
+}
+
+/// `orderfleet ops`.
+pub async fn ops(settings: Settings) -> Result<(), CommandError> {
+    let _metrics = shared();
+    let stop = stop_signal();
+    // One that is not durable can be looked at all the same.
+    let mut looked_at = settings.clone();
+    looked_at.redis.require_durable = false;
+    let Some(queue) = queue(&looked_at, &stop).await? else { return Ok(()) };
+    let running = start_ops(&settings, queue.clone(), stop).await?;
+    tracing::info!(address = %running.address, "the operators' side listens");
+    running.finished().await;
+    queue.close().await;
+    Ok(())
+}
+
+/// Starts the operators' side: when this returns, it listens.
+pub async fn start_ops(
+    settings: &Settings,
+    queue: Queue,
+    stop: CancellationToken,
+) -> Result<desk::Running, CommandError> {
+    let parts = desk::Parts {
+        store: Store::new(&settings.postgres)?,
+        queue,
+        rules: rules(settings)?,
+        settings: settings.clone(),
+    };
+    desk::serve(parts, stop).await.map_err(|error| {
+        CommandError::Refused(format!(
+            "{error}. Another process may use that port: stop it, or set ORDERFLEET__OPS__ADDRESS"
         ))
     })
 }

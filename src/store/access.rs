@@ -126,6 +126,21 @@ impl Store {
         .collect()
     }
 
+    /// The key of this hash, where it is neither revoked nor expired by the database's clock.
+    pub async fn live_key(&self, hash: KeyHash) -> Stored<Option<StoredKey>> {
+        sqlx::query_as!(
+            Row,
+            r#"/* access::live_key */
+            select id, tenant, name, role, hash, created_at, expires_at, revoked_at from api_keys
+             where hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())"#,
+            hash.0.as_slice()
+        )
+        .fetch_optional(self.pool())
+        .await?
+        .map(StoredKey::try_from)
+        .transpose()
+    }
+
     /// Revokes a key; every intake refuses it one snapshot later. Tells whether it was live: twice is once.
     pub async fn revoke_key(&self, id: ApiKeyId) -> Stored<bool> {
         let done = sqlx::query!(

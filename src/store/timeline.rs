@@ -75,8 +75,8 @@ impl OrderName {
 }
 
 impl Store {
-    /// The timeline of an order; none where there is no such order.
-    pub async fn timeline(&self, name: &OrderName) -> Stored<Option<Timeline>> {
+    /// The timeline of an order; none where there is no such order, or where it is another shop's than this `tenant`'s.
+    pub async fn timeline(&self, name: &OrderName, tenant: Option<&str>) -> Stored<Option<Timeline>> {
         let (id, intent, number) = match name {
             OrderName::Id(id) => (Some(id.uuid()), None, None),
             OrderName::Intent(intent) => (None, Some(intent.uuid()), None),
@@ -86,10 +86,11 @@ impl Store {
         let order = sqlx::query!(
             r#"/* timeline::order */
             select id, order_number, intent_id, status, customer_id, currency, total_minor, captured_minor, refunded_minor
-              from orders where id = $1 or intent_id = $2 or order_number = $3"#,
+              from orders where (id = $1 or intent_id = $2 or order_number = $3) and ($4::text is null or tenant = $4)"#,
             id,
             intent,
-            number
+            number,
+            tenant
         )
         .fetch_optional(&mut *conn)
         .await?;

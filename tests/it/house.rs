@@ -25,6 +25,7 @@ use crate::shared::{Shared, servers};
 use post::Post;
 
 mod books;
+mod desk;
 mod outside;
 mod post;
 mod shop;
@@ -62,6 +63,8 @@ pub(crate) struct House {
     is_over: bool,
 }
 
+pub(crate) use desk::Desk;
+
 /// The usual house: plenty of each article, one worker.
 pub(crate) async fn open() -> House {
     plan().open().await
@@ -87,6 +90,8 @@ pub(crate) fn plan() -> Plan {
     settings.worker.audit_hour = 24;
     settings.intake.address = "127.0.0.1:0".parse().unwrap();
     settings.intake.health_port = 0;
+    settings.ops.address = "127.0.0.1:0".parse().unwrap();
+    settings.ops.tenant = "shop".to_owned();
     settings.intake.snapshot_ms = 100;
     settings.sandbox.address = "127.0.0.1:0".parse().unwrap();
     settings.sandbox.smtp_address = "127.0.0.1:0".parse().unwrap();

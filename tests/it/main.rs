@@ -16,6 +16,7 @@ mod coupons;
 mod currencies;
 mod database;
 mod dead_letters;
+mod desk;
 mod disputes;
 mod doctor;
 mod expiry;

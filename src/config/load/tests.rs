@@ -191,6 +191,9 @@ fn each_rule_is_kept() {
         ("[lanes.mail]\npartitions = 0", "lanes.mail.partitions", "1 or more"),
         ("[lanes.mail]\npartitions = 17", "lanes.mail.partitions", "at most 16"),
         ("[lanes.mail]\npartitions = 3\nfleet_concurrency = 2", "lanes.mail.fleet_concurrency", "share"),
+        ("[ops]\naddress = \"0.0.0.0:9090\"", "ops.address", "ops.tls_in_front = true"),
+        ("[ops]\naddress = \"[::]:9090\"", "ops.address", "ops.tls_in_front = true"),
+        ("[ops]\ntenant = \"\"", "ops.tenant", "the tenant of the keys"),
         ("[worker]\nlanes = [\"mial\"]", "worker.lanes", "Did you mean mail?"),
         ("[worker]\nlanes = [\"everything\"]", "worker.lanes", "payments-out"),
         ("[stripe]\napi_base = \"api.stripe.com\"", "stripe.api_base", "must be a URL"),
@@ -268,7 +271,7 @@ fn what_is_missing_is_told_with_how_to_set_it() {
     blank.stripe.webhook_secrets = vec![" ".into()];
     blank.require(&[Need::StripeWebhook]).unwrap_err();
     let missing = |needs| settings.require(needs).unwrap_err().faults().len();
-    assert_eq!((missing(Need::INTAKE), missing(Need::WORKER), missing(Need::OPS)), (5, 6, 2));
+    assert_eq!((missing(Need::INTAKE), missing(Need::WORKER), missing(Need::OPS)), (5, 6, 3));
     for blank in ["", " ", ",", "[]", "[\"\"]"] {
         let sources = environment(&[("STRIPE_WEBHOOK_SECRET", blank)]);
         let error = load_for(&sources, &[Need::StripeWebhook]).unwrap_err();

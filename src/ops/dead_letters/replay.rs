@@ -58,8 +58,7 @@ pub async fn replay(
                 sum.unreadable.extend(letters);
                 continue;
             };
-            let batch = async || kind.visit(Batch { store, letters: &letters, actor }).await;
-            sum.add(patiently(batch).await?);
+            sum.add(patiently(|| kind.visit(Batch { store, letters: &letters, actor })).await?);
         }
         told(&sum);
     }

@@ -15,7 +15,7 @@ use stage::process::{Process, orderfleet, run, until, with};
 /// A folder and the ports of its fleet.
 struct Place {
     folder: TempDir,
-    ports: [SocketAddr; 5],
+    ports: [SocketAddr; 6],
 }
 
 impl Place {
@@ -27,12 +27,13 @@ impl Place {
     }
 
     fn dev(&self) -> Process {
-        let [intake, intake_health, worker_health, sandbox, smtp] = self.ports;
+        let [intake, intake_health, worker_health, ops, sandbox, smtp] = self.ports;
         let mut command = with(orderfleet(self.folder.path()), ["dev"]);
         command
             .env("ORDERFLEET__INTAKE__ADDRESS", intake.to_string())
             .env("ORDERFLEET__INTAKE__HEALTH_PORT", intake_health.port().to_string())
             .env("ORDERFLEET__WORKER__HEALTH_PORT", worker_health.port().to_string())
+            .env("ORDERFLEET__OPS__ADDRESS", ops.to_string())
             .env("ORDERFLEET__SANDBOX__ADDRESS", sandbox.to_string())
             .env("ORDERFLEET__SANDBOX__SMTP_ADDRESS", smtp.to_string());
         Process::start("dev", self.folder.path(), command)

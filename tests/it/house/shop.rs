@@ -230,7 +230,7 @@ impl House {
 
     /// An order's whole life.
     pub(crate) async fn timeline(&self, order: OrderId) -> Timeline {
-        self.store.timeline(&OrderName::Id(order)).await.unwrap().unwrap()
+        self.store.timeline(&OrderName::Id(order), None).await.unwrap().unwrap()
     }
 
     /// Waits until an order has this status.

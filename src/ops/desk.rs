@@ -1,0 +1,161 @@
+//! The desk: what the operators' commands show and do, served to whoever is not at a terminal. The role `ops`.
+//!
+//! It has no eyes and no hands of its own: every answer and every change comes from the function that the command of the
+//! same name uses. Staff of the one tenant that operates the fleet is let in, by the rights of its role; what it changes
+//! is written down with its key. Addresses that others can reach are refused by the settings' rules, unless a proxy in
+//! front speaks TLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodRouter, get, post, put};
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+use super::doctor;
+use crate::config::Settings;
+use crate::jobs::Rules;
+use crate::queue::Queue;
+use crate::store::Store;
+use crate::telemetry::health::{self, Readiness};
+use crate::time::Stopwatch;
+use problem::{Code, Problem};
+
+mod answer;
+mod dead;
+mod fleet;
+mod guard;
+mod orders;
+mod problem;
+
+/// How long requests that are being answered may take after the stop: under the 30 s that supervisors wait. A replay that
+/// is cut off is whole up to its last batch, and the same request goes on from there.
+const GRACE: Duration = Duration::from_secs(20);
+/// The longest body: a payload to be edited in, with room.
+const LONGEST_BODY: usize = 1024 * 1024;
+
+/// What the desk is made of.
+pub struct Parts {
+    /// All of them: what is in force is shown, and `doctor` judges it.
+    pub settings: Settings,
+    /// Where the truth is.
+    pub store: Store,
+    /// Where lanes and workers are.
+    pub queue: Queue,
+    /// What jobs go by: a rehearsal loads them.
+    pub rules: Rules,
+}
+
+/// Why the desk did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// An address is taken, or not ours.
+    #[error("the operators' side can not listen on {0}: {1}")]
+    Bind(SocketAddr, #[source] std::io::Error),
+}
+
+/// A running desk.
+pub struct Running {
+    /// Where it is.
+    pub address: SocketAddr,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    /// Waits until everything has ended after the stop.
+    pub async fn finished(self) {
+        self.tasks.wait().await;
+    }
+}
+
+/// What every request sees.
+struct Desk {
+    settings: Settings,
+    store: Store,
+    queue: Queue,
+    rules: Rules,
+    /// The last examination, and since when: `doctor` asks providers, who must not feel how often somebody looks.
+    examined: Mutex<Option<(Stopwatch, doctor::Report)>>,
+    /// Work that goes on where its client hangs up.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Listens, then serves until `stop`: when this returns, requests are answered. Port 0 takes any free one.
+pub async fn serve(parts: Parts, stop: CancellationToken) -> Result<Running, DeskError> {
+    let address = parts.settings.ops.address;
+    let refused = |error| DeskError::Bind(address, error);
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let Parts { settings, store, queue, rules } = parts;
+    let tasks = TaskTracker::new();
+    let examined = Mutex::new(None);
+    let desk =
+        Arc::new(Desk { settings, store, queue, rules, examined, tasks: tasks.clone(), stop: stop.clone() });
+    tasks.spawn(listen(listener, router(desk), stop.clone()));
+    tasks.close();
+    Ok(Running { address, tasks })
+}
+
+async fn listen(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        ended = served => if let Err(fault) = ended {
+            error!(%fault, "the operators' side stopped serving");
+        },
+        () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => {
+            warn!("operators' connections were still open when the grace was over");
+        }
+    }
+}
+
+/// The commands' routes.
+fn routes() -> [(&'static str, MethodRouter<Arc<Desk>>); 16] {
+    [
+        ("/ops/v1/queues", get(fleet::queues)),
+        ("/ops/v1/queues/why/{job}", get(fleet::why)),
+        ("/ops/v1/queues/{lane}/pause", post(fleet::pause)),
+        ("/ops/v1/queues/{lane}/resume", post(fleet::resume)),
+        ("/ops/v1/queues/{lane}/limits", put(fleet::limit)),
+        ("/ops/v1/workers", get(fleet::workers)),
+        ("/ops/v1/workers/{id}/drain", post(fleet::drain)),
+        ("/ops/v1/dead", get(dead::list)),
+        ("/ops/v1/dead/groups", get(dead::groups)),
+        ("/ops/v1/dead/replay", post(dead::replay)),
+        ("/ops/v1/dead/drop", post(dead::drop_them)),
+        ("/ops/v1/dead/{id}", get(dead::show)),
+        ("/ops/v1/dead/{id}/payload", put(dead::edit)),
+        ("/ops/v1/orders/{id}", get(orders::show)),
+        ("/ops/v1/audit", get(fleet::audit)),
+        ("/ops/v1/doctor", get(fleet::examine)),
+    ]
+}
+
+fn router(desk: Arc<Desk>) -> Router {
+    let ready: Arc<dyn Readiness> = desk.clone();
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, handler)| router.route(path, handler))
+        .merge(health::public(ready))
+        .method_not_allowed_fallback(async || {
+            Problem::new(Code::MethodNotAllowed, "the header Allow names the methods of this route")
+        })
+        .fallback(async || Problem::new(Code::NotFound, "the README lists the routes below /ops/v1"))
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(axum::middleware::from_fn(answer::observe))
+        .with_state(desk)
+}
+
+impl Readiness for Desk {
+    fn obstacles(&self) -> Vec<&'static str> {
+        // What is away is what operators come to look at: the desk is ready without it.
+        if self.stop.is_cancelled() { vec!["stopping"] } else { Vec::new() }
+    }
+}
