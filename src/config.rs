@@ -17,6 +17,7 @@ pub mod needs;
 mod network;
 mod payments;
 mod rules;
+pub mod shown;
 
 pub use environment::operator;
 pub use faults::ConfigError;

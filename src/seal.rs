@@ -1,5 +1,5 @@
-//! Encrypts what must not lie readable in a database or an address: the secrets that browsers pay with, and the tickets
-//! that they follow an intent with.
+//! Encrypts what must not lie readable in a database or an address: the secrets that browsers pay with, the tickets
+//! that they follow an intent with, and the sessions of operators.
 //!
 //! AES-256-GCM under a key derived from the installation's secret. The output is `nonce ‖ ciphertext ‖ tag`. Nonces are
 //! random: at 2^32 sealed values the chance of a repeated one passes 2^-32, and no shop seals that many.
@@ -13,6 +13,7 @@ use crate::ids;
 /// Names of the keys among all that are derived from the installation's secret: what one seals, no other opens.
 const CLIENT_SECRETS: &[u8] = b"client-secret";
 const TICKETS: &[u8] = b"stream-token";
+const SESSIONS: &[u8] = b"ops-session";
 
 /// A value that did not open: another secret, another context, or changed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +41,12 @@ impl Seal {
     #[must_use]
     pub fn of_tickets(secret: &SecretString) -> Self {
         Self::derived(secret, TICKETS)
+    }
+
+    /// For the sessions of operators, under a key of their own.
+    #[must_use]
+    pub fn of_sessions(secret: &SecretString) -> Self {
+        Self::derived(secret, SESSIONS)
     }
 
     #[expect(clippy::expect_used, reason = "the lengths are constants of the two algorithms")]

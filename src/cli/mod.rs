@@ -57,7 +57,7 @@ enum Command {
         #[arg(long, value_name = "PORT")]
         health_port: Option<u16>,
     },
-    /// Serve what operators see and do as JSON: lanes, workers, dead letters, orders, the audit, doctor.
+    /// Serve what operators see and do: the web console, and the same as JSON below /ops/v1.
     Ops,
     /// Run the stand-ins for Stripe, EasyPost and the mail server.
     Sandbox,

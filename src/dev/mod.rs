@@ -137,7 +137,7 @@ fn welcome(settings: &Settings, keys: Option<&Keys>) -> String {
 Orderfleet is ready.
 
   intake    http://{address}        (routes: http://{address}/docs)
-  ops       http://{ops}/ops/v1/queues, /dead, /workers …    (the staff's key: {staff})
+  ops       http://{ops}        (the console; sign in with the staff's key {staff})
   health    http://127.0.0.1:{intake}/readyz and /metrics (intake), http://127.0.0.1:{worker}/readyz and /metrics (worker)
   sandbox   http://{sandbox}/_sandbox/truth    (stands in for Stripe and EasyPost; mail: {smtp})
   API key   {key}

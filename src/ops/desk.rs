@@ -1,6 +1,6 @@
 //! The desk: what the operators' commands show and do, served to whoever is not at a terminal. The role `ops`.
 //!
-//! It has no eyes and no hands of its own: every answer and every change comes from the function that the command of the
+//! As JSON below `/ops/v1`, and as pages ([`console`]). It has no eyes and no hands of its own: every answer and every change comes from the function that the command of the
 //! same name uses. Staff of the one tenant that operates the fleet is let in, by the rights of its role; what it changes
 //! is written down with its key. Addresses that others can reach are refused by the settings' rules, unless a proxy in
 //! front speaks TLS.
@@ -22,17 +22,22 @@ use super::doctor;
 use crate::config::Settings;
 use crate::jobs::Rules;
 use crate::queue::Queue;
+use crate::seal::Seal;
 use crate::store::Store;
 use crate::telemetry::health::{self, Readiness};
 use crate::time::Stopwatch;
+use console::Pages;
 use problem::{Code, Problem};
+use watch::Looks;
 
 mod answer;
+mod console;
 mod dead;
 mod fleet;
 mod guard;
 mod orders;
 mod problem;
+mod watch;
 
 /// How long requests that are being answered may take after the stop: under the 30 s that supervisors wait. A replay that
 /// is cut off is whole up to its last batch, and the same request goes on from there.
@@ -58,6 +63,9 @@ pub enum DeskError {
     /// An address is taken, or not ours.
     #[error("the operators' side can not listen on {0}: {1}")]
     Bind(SocketAddr, #[source] std::io::Error),
+    /// A template of the console is none: a bug of ours.
+    #[error("a page of the console is at fault: {0}")]
+    Page(#[from] minijinja::Error),
 }
 
 /// A running desk.
@@ -82,6 +90,11 @@ struct Desk {
     rules: Rules,
     /// The last examination, and since when: `doctor` asks providers, who must not feel how often somebody looks.
     examined: Mutex<Option<(Stopwatch, doctor::Report)>>,
+    /// What the overview shows.
+    looks: Looks,
+    pages: Pages,
+    /// Seals sessions.
+    seal: Seal,
     /// Work that goes on where its client hangs up.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -95,9 +108,19 @@ pub async fn serve(parts: Parts, stop: CancellationToken) -> Result<Running, Des
     let address = listener.local_addr().map_err(refused)?;
     let Parts { settings, store, queue, rules } = parts;
     let tasks = TaskTracker::new();
-    let examined = Mutex::new(None);
-    let desk =
-        Arc::new(Desk { settings, store, queue, rules, examined, tasks: tasks.clone(), stop: stop.clone() });
+    let desk = Arc::new(Desk {
+        seal: Seal::of_sessions(&settings.security.secret),
+        pages: Pages::new()?,
+        looks: Looks::default(),
+        examined: Mutex::new(None),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+        settings,
+        store,
+        queue,
+        rules,
+    });
+    tasks.spawn(watch::run(desk.clone(), stop.clone()));
     tasks.spawn(listen(listener, router(desk), stop.clone()));
     tasks.close();
     Ok(Running { address, tasks })
@@ -143,6 +166,7 @@ fn router(desk: Arc<Desk>) -> Router {
     routes()
         .into_iter()
         .fold(Router::new(), |router, (path, handler)| router.route(path, handler))
+        .merge(console::router(&desk))
         .merge(health::public(ready))
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "the header Allow names the methods of this route")

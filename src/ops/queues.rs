@@ -89,6 +89,33 @@ pub struct ProviderReport {
     pub calls: u64,
 }
 
+impl LaneReport {
+    /// All that waits, under suspicion or not.
+    #[must_use]
+    pub fn all_waiting(&self) -> u64 {
+        self.waiting.iter().sum::<u64>() + self.suspects
+    }
+
+    /// Whether it works, and what stands in its way.
+    #[must_use]
+    pub fn state(&self) -> String {
+        if self.paused {
+            "PAUSED by an operator".to_owned()
+        } else if let Some(provider) = self.waits_for {
+            format!("WAITS for {provider}")
+        } else if self.workers == 0 {
+            "NO WORKER".to_owned()
+        } else if self.all_waiting() > 0
+            && self.concurrency_limit > 0
+            && self.in_flight >= u64::from(self.concurrency_limit)
+        {
+            "at its limit".to_owned()
+        } else {
+            "works".to_owned()
+        }
+    }
+}
+
 /// Looks twice, a second apart. `target` is how soon a backlog should be worked off.
 pub async fn look(
     queue: &Queue,
@@ -198,7 +225,7 @@ pub fn render(report: &Report) -> String {
         "state"
     );
     for lane in &report.lanes {
-        let waiting = lane.waiting.iter().sum::<u64>() + lane.suspects;
+        let waiting = lane.all_waiting();
         let dead = lane.dead.map_or_else(|| "?".to_owned(), |dead| (dead + lane.buried).to_string());
         // Writing into a text can't fail.
         let _ = writeln!(
@@ -218,7 +245,7 @@ pub fn render(report: &Report) -> String {
             },
             format!("{}/{}", lane.workers, lane.wanted_workers),
             limits(lane),
-            state(lane),
+            lane.state(),
         );
     }
     text.push_str("\nworkers: live/wanted; rates: of the last second; limits: jobs at once, jobs a second, in the whole fleet (* set by an operator)\n");
@@ -249,22 +276,6 @@ fn limits(lane: &LaneReport) -> String {
     format!("{} {}{mark}", limit(lane.concurrency_limit, ""), limit(lane.rate_limit, "/s"))
 }
 
-fn state(lane: &LaneReport) -> String {
-    let waiting = lane.waiting.iter().sum::<u64>() + lane.suspects;
-    if lane.paused {
-        "PAUSED by an operator".to_owned()
-    } else if let Some(provider) = lane.waits_for {
-        format!("WAITS for {provider}")
-    } else if lane.workers == 0 {
-        "NO WORKER".to_owned()
-    } else if waiting > 0 && lane.concurrency_limit > 0 && lane.in_flight >= u64::from(lane.concurrency_limit)
-    {
-        "at its limit".to_owned()
-    } else {
-        "works".to_owned()
-    }
-}
-
 /// Seconds for a narrow column.
 pub(super) fn span(seconds: u64) -> String {
     match seconds {
@@ -293,12 +304,12 @@ mod tests {
         let depth = Depth { bands: [1, 2, 3, 4], leased: 8, oldest_seconds: Some(75), ..Depth::default() };
         let lane = looked(depth.clone(), 2);
         assert_eq!((lane.drain_seconds, lane.concurrency_limit), (Some(1), 8));
-        assert_eq!(state(&lane), "at its limit");
-        assert_eq!(state(&looked(depth.clone(), 0)), "NO WORKER");
+        assert_eq!(lane.state(), "at its limit");
+        assert_eq!(looked(depth.clone(), 0).state(), "NO WORKER");
         let paused = looked(Depth { paused: true, ..depth.clone() }, 0);
-        assert_eq!((state(&paused).as_str(), paused.wanted_workers), ("PAUSED by an operator", 0));
+        assert_eq!((paused.state().as_str(), paused.wanted_workers), ("PAUSED by an operator", 0));
         let waits = LaneReport { waits_for: Some("smtp"), ..looked(depth, 1) };
-        assert_eq!(state(&waits), "WAITS for smtp");
+        assert_eq!(waits.state(), "WAITS for smtp");
         let text = render(&Report { lanes: vec![waits], providers: Vec::new() });
         let columns: Vec<usize> = text.lines().take(2).map(|line| line.chars().count()).collect();
         assert!(columns[1] >= columns[0], "the columns stand below their names:\n{text}");

@@ -141,6 +141,21 @@ impl Store {
         .transpose()
     }
 
+    /// The key of this id, where it is neither revoked nor expired by the database's clock.
+    pub async fn live_key_of(&self, id: ApiKeyId) -> Stored<Option<StoredKey>> {
+        sqlx::query_as!(
+            Row,
+            r#"/* access::live_key_of */
+            select id, tenant, name, role, hash, created_at, expires_at, revoked_at from api_keys
+             where id = $1 and revoked_at is null and (expires_at is null or expires_at > now())"#,
+            id.uuid()
+        )
+        .fetch_optional(self.pool())
+        .await?
+        .map(StoredKey::try_from)
+        .transpose()
+    }
+
     /// Revokes a key; every intake refuses it one snapshot later. Tells whether it was live: twice is once.
     pub async fn revoke_key(&self, id: ApiKeyId) -> Stored<bool> {
         let done = sqlx::query!(

@@ -42,8 +42,8 @@ async fn a_dead_letter_is_found_rehearsed_mended_and_replayed_by_whoever_may() {
         (list["letters"][0]["order"].as_str(), list["next"].as_str()),
         (Some(bought.order.to_string().as_str()), Some(id.as_str()))
     );
-    let (_, last) = desk.get(&viewer, &format!("/ops/v1/dead?after={id}")).await;
-    assert_eq!(last, json!({"letters": [], "next": null}));
+    let (_, rest) = desk.get(&viewer, &format!("/ops/v1/dead?after={id}")).await;
+    assert_eq!(rest, json!({"letters": [], "next": null}));
     let one = format!("/ops/v1/dead/{id}");
     let (_, letter) = desk.get(&viewer, &one).await;
     assert!(!letter["tried"].as_array().unwrap().is_empty(), "{letter}");

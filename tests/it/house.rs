@@ -25,6 +25,7 @@ use crate::shared::{Shared, servers};
 use post::Post;
 
 mod books;
+mod browser;
 mod desk;
 mod outside;
 mod post;
@@ -63,6 +64,7 @@ pub(crate) struct House {
     is_over: bool,
 }
 
+pub(crate) use browser::Browser;
 pub(crate) use desk::Desk;
 
 /// The usual house: plenty of each article, one worker.
@@ -91,7 +93,7 @@ pub(crate) fn plan() -> Plan {
     settings.intake.address = "127.0.0.1:0".parse().unwrap();
     settings.intake.health_port = 0;
     settings.ops.address = "127.0.0.1:0".parse().unwrap();
-    settings.ops.tenant = "shop".to_owned();
+    settings.ops.tenant = "shop".into();
     settings.intake.snapshot_ms = 100;
     settings.sandbox.address = "127.0.0.1:0".parse().unwrap();
     settings.sandbox.smtp_address = "127.0.0.1:0".parse().unwrap();

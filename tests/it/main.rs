@@ -11,6 +11,7 @@ mod audit;
 mod buried;
 mod cancellations;
 mod configured_payments;
+mod console;
 mod counterparty;
 mod coupons;
 mod currencies;

@@ -237,7 +237,7 @@ pub(super) async fn edit(
     Ok(fresh(json!({ "id": id, "edited": true })))
 }
 
-fn letter_id(text: &str) -> Result<DeadLetterId, Problem> {
+pub(super) fn letter_id(text: &str) -> Result<DeadLetterId, Problem> {
     let unreadable =
         |_| Problem::new(Code::UnknownDeadLetter, "a dead letter's id is dead_ and 26 letters or digits");
     text.parse().map_err(unreadable)

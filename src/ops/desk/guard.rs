@@ -18,6 +18,8 @@ use crate::store::access::StoredKey;
 /// Somebody of the staff.
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
+    /// What their key is called.
+    pub(super) name: String,
     /// What they may do.
     pub(super) role: Role,
     /// Their key.
@@ -49,13 +51,13 @@ impl Operator {
 impl Desk {
     /// Lets a key's holder in, where it is one of the staff that operates the fleet.
     pub(super) fn admit(&self, key: Option<StoredKey>) -> Result<Operator, Problem> {
-        let Some(StoredKey { id, tenant, role, .. }) = key else {
+        let Some(StoredKey { id, tenant, name, role, .. }) = key else {
             return Err(Problem::new(
                 Code::Unauthenticated,
                 "this key is not known, has expired or was revoked",
             ));
         };
-        let operator = Operator { role, key: id, tenant };
+        let operator = Operator { name, role, key: id, tenant };
         operator.require(Action::ReadFleet)?;
         if operator.tenant != self.settings.ops.tenant {
             let detail =

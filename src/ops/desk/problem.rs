@@ -91,11 +91,20 @@ impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into() }
     }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.code.facts().1
+    }
+
+    pub(super) fn title(&self) -> &'static str {
+        self.code.facts().2
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (code, status, title) = self.code.facts();
+        let told = self.clone();
         let is_away = status == StatusCode::SERVICE_UNAVAILABLE;
         let body = json!({
             "type": format!("about:blank#{code}"), "title": title, "status": status.as_u16(), "code": code,
@@ -111,6 +120,8 @@ impl IntoResponse for Problem {
         if is_away {
             headers.insert(RETRY_AFTER, HeaderValue::from(AWAY.as_secs()));
         }
+        // The console makes a page of it.
+        response.extensions_mut().insert(told);
         response
     }
 }

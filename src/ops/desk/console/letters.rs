@@ -1,0 +1,116 @@
+//! The pages of dead letters: groups by what they died of, lists, one with all that is known of it; and what is done about
+//! them.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Redirect;
+use serde_json::{Value, json};
+
+use super::pages::Page;
+use super::session::{Posted, Visitor};
+use crate::ids::DeadLetterId;
+use crate::ops::dead_letters as letters;
+use crate::ops::desk::Desk;
+use crate::ops::desk::answer;
+use crate::ops::desk::dead::{Chosen, Filter, Listed, REHEARSED, letter_id};
+use crate::ops::desk::problem::{Code, Problem};
+
+pub(super) async fn groups(
+    State(desk): State<Arc<Desk>>,
+    visitor: Visitor,
+    RawQuery(query): RawQuery,
+) -> Result<Page, Problem> {
+    let listed: Listed = answer::query(query.as_deref())?;
+    let of = listed.shown()?.of;
+    let groups = desk.store.within(desk.store.dead_groups(&of, letters::GROUPS)).await?;
+    let facts = json!({ "groups": groups, "most": letters::GROUPS, "lane": of.lane });
+    Ok(desk.page("dead.html", &visitor, facts))
+}
+
+pub(super) async fn list(
+    State(desk): State<Arc<Desk>>,
+    visitor: Visitor,
+    RawQuery(query): RawQuery,
+) -> Result<Page, Problem> {
+    let shown = answer::query::<Listed>(query.as_deref())?.shown()?;
+    let found = desk.store.within(desk.store.dead_letters(&shown.of, shown.after, shown.limit)).await?;
+    let is_full = i64::try_from(found.len()) == Ok(shown.limit);
+    let next = found.last().filter(|_| is_full).map(|last| following(query.as_deref(), last.id));
+    let facts =
+        json!({ "letters": found, "next": next, "fingerprint": shown.of.fingerprint, "lane": shown.of.lane });
+    Ok(desk.page("letters.html", &visitor, facts))
+}
+
+/// The same list, after this letter.
+fn following(query: Option<&str>, after: DeadLetterId) -> String {
+    let kept =
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(name, _)| name != "after");
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(kept)
+        .append_pair("after", &after.to_string())
+        .finish()
+}
+
+pub(super) async fn show(
+    State(desk): State<Arc<Desk>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Page, Problem> {
+    let is_whole = query.as_deref() == Some("personal_data=true");
+    let letter = desk.letter(&visitor.operator, &id, is_whole).await?;
+    let payload = pretty(&letter.payload);
+    let is_open = letter.replayed_at.is_none() && letter.dropped_at.is_none();
+    let facts = json!({ "letter": letter, "payload": payload, "is_whole": is_whole, "is_open": is_open });
+    Ok(desk.page("letter.html", &visitor, facts))
+}
+
+fn pretty(payload: &Value) -> String {
+    serde_json::to_string_pretty(payload).unwrap_or_default()
+}
+
+/// Rehearses, replays or drops what a form names: letters by their ids, or all that died of the same.
+pub(super) async fn act(State(desk): State<Arc<Desk>>, posted: Posted) -> Result<Page, Problem> {
+    let ids: Result<Vec<DeadLetterId>, Problem> = posted.fields("id").map(letter_id).collect();
+    let chosen = Chosen {
+        ids: Some(ids?),
+        having: Filter { fingerprint: posted.field("fingerprint").map(str::to_owned), ..Filter::default() },
+        why: posted.field("why").unwrap_or_default().to_owned(),
+        ..Chosen::default()
+    };
+    let operator = &posted.visitor.operator;
+    let mut facts = match posted.field("do") {
+        Some("rehearse") => {
+            let tried = desk.rehearse(operator, &chosen).await?;
+            let tried: Vec<Value> = tried.iter().map(|one| json!({ "letter": one.letter, "kind": one.kind, "order": one.order, "brief": one.would.brief(), "would": one.would })).collect();
+            json!({ "did": "rehearse", "most": REHEARSED, "tried": tried })
+        }
+        Some("replay") => json!({ "did": "replay", "became": desk.replay(operator, &chosen).await? }),
+        Some("drop") => json!({ "did": "drop", "dropped": desk.drop_letters(operator, &chosen).await? }),
+        Some(_) | None => {
+            return Err(Problem::new(
+                Code::NothingChosen,
+                "the form does not say what to do. Nothing was changed",
+            ));
+        }
+    };
+    facts["ids"] = json!(chosen.ids);
+    facts["fingerprint"] = json!(chosen.having.fingerprint);
+    Ok(desk.page("done.html", &posted.visitor, facts))
+}
+
+/// Changes a letter's payload, and shows it again.
+pub(super) async fn edit(
+    State(desk): State<Arc<Desk>>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Redirect, Problem> {
+    let id = letter_id(&id)?;
+    let no_json =
+        |error| Problem::new(Code::InvalidBody, format!("that is no JSON: {error}. Nothing was changed"));
+    let payload: Value =
+        serde_json::from_str(posted.field("payload").unwrap_or_default()).map_err(no_json)?;
+    desk.mend(&posted.visitor.operator, id, &payload, posted.field("why").unwrap_or_default()).await?;
+    Ok(Redirect::to(&format!("/dead/{id}")))
+}

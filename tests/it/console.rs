@@ -1,0 +1,228 @@
+//! The web console in the place of a browser: signing in and out, forms of others refused, each role its own, what goes
+//! with every answer, and a dead letter replayed with a few clicks.
+
+use orderfleet::auth::Role;
+use serde_json::json;
+
+use crate::house::{self, Browser, House};
+
+/// A label that its provider refused for good: one dead letter.
+async fn buried(house: &House) -> house::Bought {
+    house.fault("easypost.buy", json!({"fail": {"status": 400}})).await;
+    let bought = house.buy("console").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "exception").await;
+    house.settled().await;
+    bought
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_found_rehearsed_and_replayed_in_a_browser() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    let bought = buried(&house).await;
+    let manager = house.staff(Role::Manager, "shop").await;
+    let mut browser = Browser::signed_in(&desk, &manager).await;
+
+    let groups = browser.page("/dead").await;
+    assert!(groups.contains("shipping-label") && groups.contains("Replay all"), "{groups}");
+    let fingerprint = Browser::hidden(&groups, "fingerprint");
+    let list = browser.page(&format!("/dead/list?fingerprint={fingerprint}")).await;
+    let letter = Browser::between(&list, "href=\"/dead/dead_", "\"");
+    let one = browser.page(&format!("/dead/dead_{letter}")).await;
+    assert!(one.contains("Attempts") && !one.contains("<textarea"), "masked, it can not be edited");
+    let order = browser.page(&format!("/orders/{}", bought.order)).await;
+    assert!(order.contains("A job was given up"), "{order}");
+
+    let before = house.dump().await;
+    let (status, dry) =
+        browser.send("/dead/act", &groups, &[("fingerprint", &fingerprint), ("do", "rehearse")]).await;
+    assert!(status == 200 && dry.contains("look at easypost"), "{status} {dry}");
+    assert_eq!(house.dump().await, before, "a rehearsal leaves no trace");
+    for replayed in ["1 replayed", "0 replayed"] {
+        let (_, done) =
+            browser.send("/dead/act", &groups, &[("fingerprint", &fingerprint), ("do", "replay")]).await;
+        assert!(done.contains(replayed), "{done}");
+    }
+    house.until_order(bought.order, "shipped").await;
+    assert_eq!(
+        house.count("operator_actions where action = 'dead.replay' and actor like 'manager:key_%'").await,
+        1
+    );
+    assert!(browser.page("/dead").await.contains("No dead letter is open"));
+    house.end_with_dead(&["shipping-label"]).await;
+}
+
+#[tokio::test]
+async fn a_letter_is_mended_and_dropped_by_those_who_may() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    buried(&house).await;
+    let admin = house.staff(Role::Administrator, "shop").await;
+    let mut browser = Browser::signed_in(&desk, &admin).await;
+    let list = browser.page("/dead/list").await;
+    let letter = format!("dead_{}", Browser::between(&list, "href=\"/dead/dead_", "\""));
+    let whole = browser.page(&format!("/dead/{letter}?personal_data=true")).await;
+    assert!(whole.contains("<textarea"), "{whole}");
+    assert_eq!(house.count("operator_actions where action = 'dead.show'").await, 1);
+    let payload = house.value("select payload::text from dead_letters").await;
+    let mend = [("payload", payload.as_str().unwrap()), ("why", "as it was")];
+    assert_eq!(browser.send(&format!("/dead/{letter}"), &whole, &mend).await.0, 303);
+    let torn = [("payload", "{"), ("why", "a slip")];
+    assert_eq!(browser.send(&format!("/dead/{letter}"), &whole, &torn).await.0, 422);
+    for (why, status) in [("", 422), ("bought by hand", 200)] {
+        assert_eq!(
+            browser.send("/dead/act", &list, &[("id", &letter), ("do", "drop"), ("why", why)]).await.0,
+            status
+        );
+    }
+    assert_eq!(
+        browser.send("/dead/act", &list, &[("do", "replay")]).await.0,
+        422,
+        "nothing chosen is nothing done"
+    );
+    house.end_with_dead(&["shipping-label"]).await;
+}
+
+#[tokio::test]
+async fn each_role_sees_and_does_its_own() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    buried(&house).await;
+    let [viewer, admin] =
+        [house.staff(Role::Viewer, "shop").await, house.staff(Role::Administrator, "shop").await];
+    let mut browser = Browser::signed_in(&desk, &viewer).await;
+    let dead = browser.page("/dead").await;
+    assert!(!dead.contains("Replay"), "no button that would be refused");
+    let lane = browser.page("/lanes/mail").await;
+    for (path, fields) in [
+        ("/dead/act", vec![("fingerprint", "shipping-label:x"), ("do", "replay")]),
+        ("/lanes/mail", vec![("do", "pause")]),
+        ("/workers/drain", vec![("worker", "any")]),
+    ] {
+        assert_eq!(browser.send(path, &lane, &fields).await.0, 403, "{path}");
+    }
+    let orders = browser.page("/orders?text=console").await;
+    assert!(orders.contains("OF-"), "{orders}");
+    let order = browser.page(&format!("/orders/OF-{}", Browser::between(&orders, ">OF-", "<"))).await;
+    assert!(!order.contains("console@example.com"), "a viewer is not shown the person");
+    assert!(browser.page("/orders?status=lost").await.contains("must be one of"));
+
+    let mut browser = Browser::signed_in(&desk, &admin).await;
+    assert!(
+        browser
+            .page(&format!("/orders/OF-{}", Browser::between(&orders, ">OF-", "<")))
+            .await
+            .contains("console@example.com")
+    );
+    let mail = browser.page("/lanes/mail").await;
+    for (act, paused) in [("pause", true), ("resume", false)] {
+        assert_eq!(browser.send("/lanes/mail", &mail, &[("do", act)]).await.0, 303);
+        assert_eq!(house.queue.depth(orderfleet::job::Lane::Mail).await.unwrap().paused, paused);
+    }
+    let limits = [("do", "limit"), ("concurrency", "8"), ("rate", "")];
+    assert_eq!(browser.send("/lanes/mail", &mail, &limits).await.0, 303);
+    let settings = browser.page("/settings").await;
+    assert!(
+        settings.contains("lease_ms")
+            && !settings.contains("sk_test_house")
+            && !settings.contains("whsec_house")
+    );
+    for page in ["/", "/doctor", "/lanes/intents"] {
+        assert!(browser.page(page).await.contains("<h1>"), "{page}");
+    }
+    house.end_with_dead(&["shipping-label"]).await;
+}
+
+#[tokio::test]
+async fn a_sign_in_is_one_key_s_and_ends_with_it() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    let viewer = house.staff(Role::Viewer, "shop").await;
+    let mut browser = Browser::new(&desk);
+    let (status, to) = browser.open("/dead/list?state=any").await;
+    assert_eq!((status, to.as_str()), (303, "/sign-in?to=%2Fdead%2Flist%3Fstate%3Dany"));
+    for wrong in [
+        "",
+        "of_live_nobody",
+        &house.staff(Role::Service, "shop").await,
+        &house.staff(Role::Viewer, "other").await,
+    ] {
+        let (status, page) = browser.post("/sign-in", &[("key", wrong)], &[]).await;
+        assert!(status == 401 && page.contains("Not signed in"), "{status} {page}");
+    }
+    let (status, to) = browser.post("/sign-in", &[("key", &viewer), ("to", "//evil.example")], &[]).await;
+    assert_eq!((status, to.as_str()), (303, "/"), "it leads nowhere but here");
+    let cookie = browser.given();
+    for flag in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=28800"] {
+        assert!(cookie.contains(flag), "{cookie}");
+    }
+    assert!(
+        !cookie.contains("Secure") && !cookie.contains(&viewer),
+        "no TLS in front here, and no key in it"
+    );
+    let page = browser.page("/").await;
+    let token = Browser::hidden(&page, "csrf");
+    for (fields, headers) in [
+        (vec![("do", "pause")], vec![]),
+        (vec![("csrf", "x"), ("do", "pause")], vec![]),
+        (vec![("csrf", token.as_str()), ("do", "pause")], vec![("sec-fetch-site", "cross-site")]),
+        (vec![("csrf", token.as_str()), ("do", "pause")], vec![("origin", "https://evil.example")]),
+    ] {
+        let (status, page) = browser.post("/sign-out", &fields, &headers).await;
+        assert!(status == 403 && page.contains("Nothing was changed"), "{fields:?} {headers:?} {status}");
+    }
+    let before = browser.cookie.clone();
+    assert_eq!(browser.send("/sign-out", &page, &[]).await.0, 303);
+    assert_eq!(browser.open("/").await.0, 303, "signed out");
+    browser.cookie = before;
+    house.execute("update api_keys set revoked_at = now() where role = 'viewer'").await.unwrap();
+    assert_eq!(browser.open("/").await.0, 303, "a revoked key opens nothing");
+    browser.cookie = Some("orderfleet=forged".to_owned());
+    assert_eq!(browser.open("/").await.0, 303);
+    let mut tries = 0;
+    while browser.post("/sign-in", &[("key", "of_live_nobody")], &[]).await.0 != 429 {
+        tries += 1;
+        assert!(tries < 20, "nobody counts");
+    }
+    house.end().await;
+}
+
+#[tokio::test]
+async fn every_answer_lets_a_browser_load_nothing_but_our_own() {
+    let house = house::plan().set(|settings| settings.ops.tls_in_front = true).open().await;
+    let desk = house.open_desk().await;
+    let viewer = house.staff(Role::Viewer, "shop").await;
+    let mut browser = Browser::signed_in(&desk, &viewer).await;
+    let cookie = browser.given();
+    assert!(cookie.starts_with("__Host-orderfleet=") && cookie.contains("; Secure"), "{cookie}");
+    for path in [
+        "/",
+        "/sign-in",
+        "/dead",
+        "/orders",
+        "/settings",
+        "/dead/nobody",
+        "/assets/console.css",
+        "/assets/console.js",
+    ] {
+        let headers = browser.headers(path).await;
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
+        let told = [&headers["x-content-type-options"], &headers["x-frame-options"]];
+        assert_eq!(told, ["nosniff", "DENY"], "{path}");
+    }
+    // What the policy would refuse is not there: the pages need no more than they may load.
+    for path in ["/", "/dead", "/orders", "/settings", "/doctor", "/lanes/mail"] {
+        let page = browser.page(path).await;
+        assert!(
+            !page.contains(" style=") && !page.contains("<style") && !page.contains(" onclick"),
+            "{path}"
+        );
+        assert!(!page.contains("=\"http") && !page.contains("=\"//"), "{path}");
+        assert!(page.len() < 100_000, "{path} has {} bytes", page.len());
+    }
+    let unknown = browser.post("/dead/act", &[], &[]).await;
+    assert!(unknown.0 == 403 && unknown.1.contains("<main"), "a problem is a page");
+    house.end().await;
+}
