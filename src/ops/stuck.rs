@@ -130,7 +130,7 @@ mod tests {
             line("exception", "x (warning)"),
             line("event_waits", "s e (t, failed)"),
         ];
-        let text = render(&lines, DateTime::UNIX_EPOCH + Duration::from_secs(120));
+        let text = render(&lines, DateTime::UNIX_EPOCH + Duration::from_mins(2));
         assert_eq!(text.matches(": 7\n").count(), 2, "{text}");
         assert!(text.contains("  OF-100001       2m  disputed (critical)\n"), "{text}");
         assert_eq!(render(&[], DateTime::UNIX_EPOCH), "Nothing is stuck.\n");
