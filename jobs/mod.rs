@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{AddressSettings, OrderSettings, ShopSettings};
+use crate::config::{AddressSettings, OrderSettings, ShippingSettings, ShopSettings};
 use crate::domain::offer::Offers;
 use crate::ids::{JobId, OrderId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, Listed, Payload, Step, Verdict};
@@ -24,6 +24,7 @@ mod giveback;
 mod handover;
 mod parcel;
 mod settlement;
+pub mod sweeps;
 mod taken;
 
 /// What a job does.
@@ -134,6 +135,8 @@ pub struct Rules {
     pub orders: OrderSettings,
     /// Where parcels leave from.
     pub ship_from: AddressSettings,
+    /// How parcels are sent.
+    pub shipping: ShippingSettings,
     /// What mails say of the shop.
     pub shop: ShopSettings,
     /// Who can take the money.
@@ -218,11 +221,13 @@ jobs! {
     payment_confirmation::PaymentConfirmation,
     payment_sync::PaymentSync,
     payment_status::PaymentStatus,
+    event_sweep::EventSweep,
     reservation_expiry::ReservationExpiry,
     order_lapse::OrderLapse,
     shipping_label::ShippingLabel,
     label_void::LabelVoid,
     tracking::Tracking,
+    parcel_look::ParcelLook,
     email::Email,
     #[cfg(feature = "proof")]
     probe::Probe,

@@ -1,8 +1,10 @@
-//! A parcel in the provider's terms: what it is packed in, where it goes, and what customs want to know.
+//! A parcel in the provider's terms: what it is packed in, where it goes, what customs want to know, and what the shop wants
+//! of whoever carries it.
 
 use super::Rules;
-use crate::domain::money::Amount;
-use crate::domain::shipment::{self, Item, Package, Parcel};
+use crate::config::{Choose, ShippingSettings, Verify};
+use crate::domain::money::{Amount, Currency};
+use crate::domain::shipment::{self, Item, Package, Parcel, RatePolicy};
 use crate::job::Failure;
 use crate::provider::easypost::{Address, CreateShipment, Customs, CustomsItem};
 use crate::store::orders::{self, Order};
@@ -74,6 +76,28 @@ pub(super) fn request(
         customs,
         invoice_number: order.number.clone(),
     })
+}
+
+/// Which offers may be taken, and which of them is.
+pub(super) fn policy(settings: &ShippingSettings) -> RatePolicy {
+    RatePolicy { services: settings.services.clone(), prefers_fast: settings.choose == Choose::Fastest }
+}
+
+/// Whether it is asked first whether the address exists.
+pub(super) fn is_to_be_verified(rules: &Rules, to: &Address) -> bool {
+    match rules.shipping.verify_addresses {
+        Verify::Home => to.country == rules.ship_from.country,
+        Verify::All => true,
+        Verify::None => false,
+    }
+}
+
+/// For how much the parcel is insured: what its goods cost, where the order is worth it. Insurance is sold in dollars.
+pub(super) fn insurance(rules: &Rules, order: &Order, items: &[orders::Item]) -> Option<Amount> {
+    let from = rules.shipping.insure_from_cents;
+    let goods: i64 = items.iter().map(|item| item.total_minor).sum();
+    let is_worth_it = from > 0 && order.currency == Currency::USD.code() && order.total_minor >= from;
+    (is_worth_it && goods > 0).then(|| Amount::new(goods, Currency::USD))
 }
 
 fn declared(order: &Order, items: &[orders::Item]) -> Result<Vec<CustomsItem>, Failure> {

@@ -3,7 +3,8 @@
 //! Create the shipment, keep its id, then buy that id and no other: an unbought shipment is free, so a crash between the
 //! two costs nothing. A buy whose answer was lost is looked up before anything else is done: a label that is there is
 //! adopted, and only where there is provably none is the same shipment bought again. Never a second shipment to ask for
-//! new rates while the first is unresolved.
+//! new rates while the first is unresolved: where the chosen rate has expired the same shipment is rated again, and the
+//! same service is bought, or a person decides.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Called, Job, Loaded, Rules, cancellation, parcel, settlement};
+use crate::domain::money::Amount;
 use crate::domain::order::Status;
-use crate::domain::shipment;
+use crate::domain::shipment::{self, Rate};
 use crate::ids::{JobId, OrderId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
@@ -27,6 +29,11 @@ use crate::store::shipments::{self, NewLabel, Shipment};
 
 /// The exception of an order whose label could not be bought.
 const LABEL_NOT_BOUGHT: &str = "label_not_bought";
+
+/// The exception of an order whose address nobody can deliver to. Once a person has looked at it, the address is taken.
+const ADDRESS_INVALID: &str = "address_invalid";
+/// The exception of an order whose service is not offered any more. Once a person has looked at it, any other is taken.
+const RATE_CHANGED: &str = "rate_changed";
 
 /// Which parcel of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,8 +52,8 @@ impl Payload for ShippingLabel {
     const CALLS: Calls = Calls::Always(Dependency::EasyPost);
     const LIMITS: Limits = Limits {
         attempts: 12,
-        // Three calls of 15 s in one attempt, with room for their transactions.
-        deadline: Duration::from_mins(1),
+        // Four calls of 15 s in one attempt (verify, create, buy, rate again), with room for their transactions.
+        deadline: Duration::from_secs(75),
         // A parcel that could not be labelled for a day needs a person.
         max_age: Duration::from_hours(24),
         slice: 16,
@@ -69,10 +76,12 @@ pub struct Recipe {
 
 #[derive(Clone, Debug)]
 enum Ask {
-    /// Make the parcel known and see what carriers ask.
-    Create { effect: String, request: Box<CreateShipment> },
+    /// Make the parcel known and see what carriers ask; before that, where `verifies`, whether its address exists.
+    Create { effect: String, request: Box<CreateShipment>, verifies: bool },
+    /// See what carriers ask for the shipment that is stored.
+    Rerate { shipment: String },
     /// Buy this rate of the shipment that is stored.
-    Buy { effect: String, shipment: String, rate: String },
+    Buy { effect: String, shipment: String, rate: String, insurance: Option<Amount> },
     /// See whether an earlier buy worked.
     Look { effect: String, shipment: String },
 }
@@ -103,20 +112,31 @@ impl Job for ShippingLabel {
 
     async fn call(&self, plan: &Recipe, to: &Providers) -> Result<ShipmentSeen, Failure> {
         let seen = match &plan.step {
-            Ask::Create { request, .. } => to.easypost.create(request).await,
-            Ask::Buy { shipment, rate, .. } => to.easypost.buy(shipment, rate).await,
+            Ask::Create { request, verifies, .. } => {
+                if *verifies {
+                    exists(to, request).await?;
+                }
+                to.easypost.create(request).await
+            }
+            Ask::Rerate { shipment } => to.easypost.rerate(shipment).await,
+            Ask::Buy { shipment, rate, insurance, .. } => {
+                match to.easypost.buy(shipment, rate, *insurance).await {
+                    Err(error) if error.says_rate_gone() => to.easypost.rerate(shipment).await,
+                    other => other,
+                }
+            }
             Ask::Look { shipment, .. } => to.easypost.retrieve(shipment).await,
         };
         Ok(seen?)
     }
 
-    async fn settle(back: &[Called<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Verdict>, Failure> {
+    async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
         let ids: Vec<OrderId> = back.iter().map(|called| called.loaded.job.order).collect();
         let orders = orders::lock(tx, &ids).await?;
         let mut verdicts = Vec::with_capacity(back.len());
         for called in back {
             let status = orders.get(&called.loaded.job.order).map(|order| order.status);
-            verdicts.push(answered(tx, called, status).await?);
+            verdicts.push(answered(tx, rules, called, status).await?);
         }
         Ok(verdicts)
     }
@@ -137,14 +157,21 @@ impl Job for ShippingLabel {
         }
         let detail = format!("{id} could not buy the label of parcel {}: {}", self.parcel, failure.code);
         exceptions::open(tx, self.order, LABEL_NOT_BOUGHT, Severity::Critical, &detail).await?;
+        if [ADDRESS_INVALID, RATE_CHANGED].contains(&failure.code) {
+            exceptions::open(tx, self.order, failure.code, Severity::Warning, &failure.detail).await?;
+        }
         Ok(())
     }
 
-    /// Orders that wait for nothing but their label go on.
+    /// Orders that wait for nothing but their label go on, also with an address or a service that a person takes as it is.
     async fn replayed(jobs: &[Loaded<Self>], tx: &mut Tx) -> Result<(), Failure> {
         let ids: BTreeSet<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
         let ids: Vec<OrderId> = ids.into_iter().collect();
         let orders = orders::lock(tx, &ids).await?;
+        for order in &ids {
+            exceptions::resolve_kind(tx, *order, ADDRESS_INVALID).await?;
+            exceptions::resolve_kind(tx, *order, RATE_CHANGED).await?;
+        }
         let waiting = exceptions::waits_only_for(tx, &ids, LABEL_NOT_BOUGHT).await?;
         let goes_on = |order: &&Order| {
             order.status == Status::Exception
@@ -167,7 +194,7 @@ impl Job for ShippingLabel {
     fn effect(plan: &Recipe) -> Option<&str> {
         match &plan.step {
             Ask::Create { effect, .. } | Ask::Buy { effect, .. } => Some(effect),
-            Ask::Look { .. } => None,
+            Ask::Rerate { .. } | Ask::Look { .. } => None,
         }
     }
 
@@ -177,6 +204,7 @@ impl Job for ShippingLabel {
             Ask::Create { effect, .. } => {
                 Some(Proof { effect: effect.clone(), provider_ref: seen.id.clone(), receipt: receipt() })
             }
+            Ask::Rerate { .. } => None,
             Ask::Buy { effect, .. } | Ask::Look { effect, .. } => seen.label.as_ref().map(|label| Proof {
                 effect: effect.clone(),
                 provider_ref: label.tracking_code.clone(),
@@ -204,24 +232,42 @@ async fn plan(
     let shipment =
         shipments::ensure(tx, order.id, (job.parcel, job.epoch), &parcel.package, weight_g).await?;
     let name = format!("label:{}:{}:{}", order.id, job.parcel, job.epoch);
-    let step = if let (Some(provider_id), Some(rate_id)) = (&shipment.provider_id, &shipment.rate_id) {
-        let request = json!({ "shipment": provider_id, "rate": rate_id });
-        let effect = begin(tx, format!("{name}:buy"), request, loaded.id).await?;
-        if effect.before == EffectState::Pending {
-            shipments::set_state(tx, shipment.id, "purchasing").await?;
-            Ask::Buy { effect: effect.name, shipment: provider_id.clone(), rate: rate_id.clone() }
-        } else {
-            Ask::Look { effect: effect.name, shipment: provider_id.clone() }
+    let step = match (shipment.provider_id.clone(), shipment.rate_id.clone()) {
+        (Some(provider_id), Some(rate)) => {
+            let insurance = parcel::insurance(rules, &order, &items);
+            let request = purchase(&provider_id, &rate, insurance);
+            let effect = begin(tx, format!("{name}:buy"), request, loaded.id).await?;
+            if effect.before == EffectState::Pending {
+                shipments::set_state(tx, shipment.id, "purchasing").await?;
+                Ask::Buy { effect: effect.name, shipment: provider_id, rate, insurance }
+            } else {
+                Ask::Look { effect: effect.name, shipment: provider_id }
+            }
         }
-    } else {
-        let request = parcel::request(rules, &order, &items, parcel, &name)?;
-        let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
-        let effect = begin(tx, format!("{name}:create"), frozen, loaded.id).await?;
-        let request = serde_json::from_value(effect.request)
-            .map_err(|error| Failure::permanent("unreadable_request", error))?;
-        Ask::Create { effect: effect.name, request: Box::new(request) }
+        (Some(provider_id), None) => Ask::Rerate { shipment: provider_id },
+        (None, _) => {
+            let request = parcel::request(rules, &order, &items, parcel, &name)?;
+            let verifies = parcel::is_to_be_verified(rules, &request.to)
+                && !exceptions::was_resolved(tx, order.id, ADDRESS_INVALID).await?;
+            let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
+            let effect = begin(tx, format!("{name}:create"), frozen, loaded.id).await?;
+            let request = serde_json::from_value(effect.request)
+                .map_err(|error| Failure::permanent("unreadable_request", error))?;
+            Ask::Create { effect: effect.name, request: Box::new(request), verifies }
+        }
     };
     Ok(Step::Call(Recipe { shipment, order: Box::new(order), step }))
+}
+
+/// The purchase, as it is frozen.
+fn purchase(shipment: &str, rate: &str, insurance: Option<Amount>) -> Value {
+    json!({ "shipment": shipment, "rate": rate, "insurance": insurance })
+}
+
+/// Asks whether a parcel's address exists: one that does not is the customer's to mend, and nothing is bought for it.
+async fn exists(to: &Providers, request: &CreateShipment) -> Result<(), Failure> {
+    let faults = to.easypost.verify(&request.to).await?;
+    if faults.is_empty() { Ok(()) } else { Err(Failure::permanent(ADDRESS_INVALID, faults.join("; "))) }
 }
 
 /// An order that is labelled, shipped or over has nothing to buy; but a purchase that was sent and whose answer nobody
@@ -254,6 +300,7 @@ async fn begin(tx: &mut Tx, name: String, request: Value, job: JobId) -> Result<
 /// What an answer leads to.
 async fn answered(
     tx: &mut Tx,
+    rules: &Rules,
     called: &Called<ShippingLabel>,
     status: Option<Status>,
 ) -> Result<Verdict, Failure> {
@@ -262,7 +309,7 @@ async fn answered(
         return bought(tx, called, label, status).await;
     }
     match &plan.step {
-        Ask::Create { .. } => rated(tx, plan, seen).await,
+        Ask::Create { .. } | Ask::Rerate { .. } => rated(tx, rules, called).await,
         // A look-up proved that there is no label: the same shipment may be bought again, if it is still wanted.
         Ask::Look { effect, .. } if status == Some(Status::Packaging) => {
             effects::renew_key(tx, effect).await?;
@@ -272,6 +319,10 @@ async fn answered(
             effects::mark(tx, effect, EffectState::Failed).await?;
             Ok(Verdict::Done)
         }
+        Ask::Buy { effect, .. } if seen.is_rerated => {
+            effects::mark(tx, effect, EffectState::Failed).await?;
+            rated_again(tx, rules, called).await
+        }
         Ask::Buy { effect, .. } => {
             effects::mark(tx, effect, EffectState::Unknown).await?;
             Ok(Verdict::Refused(Failure::retry("no_label", "the purchase came back without a label")))
@@ -279,19 +330,50 @@ async fn answered(
     }
 }
 
-/// The parcel is known: the cheapest rate that is fast enough is chosen, and kept before it is bought.
-async fn rated(tx: &mut Tx, plan: &Recipe, seen: &ShipmentSeen) -> Result<Verdict, Failure> {
+/// The parcel is known: the rate that the shop's policy takes is chosen, and kept before it is bought.
+async fn rated(tx: &mut Tx, rules: &Rules, called: &Called<ShippingLabel>) -> Result<Verdict, Failure> {
+    let (plan, seen) = (&called.plan, &called.receipt);
     let country = plan.order.shipping_address["country"].as_str().unwrap_or_default();
     let days = shipments::max_days(tx, &plan.order.shipping_method, country).await?;
     let days = days.and_then(|days| u32::try_from(days).ok());
-    let Some(rate) = shipment::choose_rate(&seen.rates, None, days) else {
+    let Some(rate) = shipment::choose_rate(&seen.rates, &parcel::policy(&rules.shipping), days) else {
         let offers = seen.rates.len();
         return Ok(Verdict::Refused(Failure::permanent(
             "no_rate",
-            format!("none of {offers} offers arrives within {days:?} days"),
+            format!("none of {offers} offers is one that may be bought and arrives within {days:?} days"),
         )));
     };
-    shipments::rated(tx, plan.shipment.id, &seen.id, &rate.id).await?;
+    keep(tx, rules, called, rate).await
+}
+
+/// The chosen rate has expired: the same service is bought at its new one. What is dearer or slower under another name
+/// is not what the shop chose, so that a person decides.
+async fn rated_again(tx: &mut Tx, rules: &Rules, called: &Called<ShippingLabel>) -> Result<Verdict, Failure> {
+    let (plan, seen) = (&called.plan, &called.receipt);
+    let Some((carrier, service)) = &plan.shipment.chosen else { return rated(tx, rules, called).await };
+    let same = |rate: &&Rate| rate.carrier == *carrier && rate.service == *service;
+    if let Some(rate) = seen.rates.iter().find(same) {
+        return keep(tx, rules, called, rate).await;
+    }
+    shipments::unrated(tx, plan.shipment.id).await?;
+    let offers = seen.rates.len();
+    let detail = format!("{carrier} {service} is not offered any more; {offers} others are");
+    Ok(Verdict::Refused(Failure::permanent(RATE_CHANGED, detail)))
+}
+
+/// Keeps a rate: a purchase that was refused is asked for in its words.
+async fn keep(
+    tx: &mut Tx,
+    rules: &Rules,
+    called: &Called<ShippingLabel>,
+    rate: &Rate,
+) -> Result<Verdict, Failure> {
+    let (plan, job) = (&called.plan, &called.loaded.job);
+    shipments::rated(tx, plan.shipment.id, &called.receipt.id, rate).await?;
+    let items = orders::items(tx, plan.order.id).await?;
+    let insurance = parcel::insurance(rules, &plan.order, &items);
+    let effect = format!("label:{}:{}:{}:buy", plan.order.id, job.parcel, job.epoch);
+    effects::reword(tx, &effect, &purchase(&called.receipt.id, &rate.id, insurance)).await?;
     Ok(Verdict::Again)
 }
 
@@ -312,6 +394,7 @@ async fn bought(
         label_url: label.label_url.clone(),
         cost_minor: cost.map_or(0, |cost| cost.minor),
         currency: cost.map_or_else(|| plan.order.currency.clone(), |cost| cost.currency.to_string()),
+        insured_minor: label.insured.map(|insured| insured.minor),
     };
     shipments::label_bought(tx, &plan.shipment, &new).await?;
     match status {

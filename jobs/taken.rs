@@ -40,6 +40,13 @@ fn remembered(webhook: &WebhookPayload) -> Event {
     }
 }
 
+/// Those that nobody has taken in.
+pub(super) async fn missed(tx: &mut Tx, told: Vec<WebhookPayload>) -> Result<Vec<WebhookPayload>, Failure> {
+    let names: Vec<EventName> = told.iter().map(name).collect();
+    let known = inbox::known(tx, &names).await?;
+    Ok(told.into_iter().filter(|event| !known.contains(&name(event))).collect())
+}
+
 fn name(webhook: &WebhookPayload) -> EventName {
     EventName {
         provider: webhook.provider.clone(),

@@ -1,7 +1,7 @@
 //! Follows parcels: what carriers tell us moves the order forward, never back.
 //!
 //! A scan that comes before our own label is written (the provider is that fast) is parked. Trouble on the way opens an
-//! exception and leaves the order's status as it is.
+//! exception, of which the customer is told once, and leaves the order's status as it is.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -105,35 +105,46 @@ fn tracker(loaded: &Loaded<Tracking>) -> Result<Option<TrackerSeen>, Failure> {
     Ok(event.tracker)
 }
 
-/// Keeps a scan, and moves parcel and order where it is news.
+/// Applies what an event says of a parcel.
 async fn scanned(
     tx: &mut Tx,
     loaded: &Loaded<Tracking>,
     seen: &TrackerSeen,
-    (shipment, order): (ShipmentId, OrderId),
+    parcel: (ShipmentId, OrderId),
 ) -> Result<(), Failure> {
     let webhook = &loaded.job.0;
+    heard(tx, seen, parcel, &webhook.event_id).await?;
+    taken::resolve(tx, webhook, Fate::Applied, Scan::named(&seen.status).name()).await
+}
+
+/// Keeps what was heard of a parcel, under the name of the event that told it, and moves parcel and order where it is news.
+pub(super) async fn heard(
+    tx: &mut Tx,
+    seen: &TrackerSeen,
+    (shipment, order): (ShipmentId, OrderId),
+    event_id: &str,
+) -> Result<(), Failure> {
     let status = Scan::named(&seen.status);
     let orders = orders::lock(tx, &[order]).await?;
     let scan = shipments::Scan {
-        event_id: webhook.event_id.clone(),
+        event_id: event_id.to_owned(),
         shipment,
         status: status.name().to_owned(),
         rank: status.rank().unwrap_or(0),
         occurred_at: seen.occurred,
     };
     let (before, _) = shipments::scanned(tx, &scan).await?;
-    if let Some(order) = orders.get(&order) {
-        match status.news(before) {
-            News::Forward(rank) => forward(tx, order, shipment, rank, &webhook.event_id).await?,
-            News::Trouble => {
-                let detail = format!("the carrier says {} of {shipment}", status.name());
-                exceptions::open(tx, order.id, status.name(), Severity::Critical, &detail).await?;
-            }
-            News::Stale => {}
+    let Some(order) = orders.get(&order) else { return Ok(()) };
+    match status.news(before) {
+        News::Forward(rank) => forward(tx, order, shipment, rank, event_id).await,
+        News::Trouble => {
+            let detail = format!("the carrier says {} of {shipment}", status.name());
+            let opened = exceptions::open(tx, order.id, status.name(), Severity::Critical, &detail).await?;
+            let once = Once::Exception(opened.uuid());
+            settlement::tell(tx, order.id, Notice::DelayOrException, once, event_id).await
         }
+        News::Stale => Ok(()),
     }
-    taken::resolve(tx, webhook, Fate::Applied, status.name()).await
 }
 
 /// The order follows its parcel, unless it was called off; the customer is told of the first scan and of the delivery.

@@ -17,6 +17,7 @@ pub mod needs;
 mod network;
 mod payments;
 mod rules;
+mod shipping;
 pub mod shown;
 
 pub use environment::operator;
@@ -28,6 +29,7 @@ pub use payments::{
     Algorithm, ConfirmBy, Encoding, Message, PageSettings, PaymentProviderSettings, Place, ReadingSettings,
     SignatureSettings, StatusSettings, Unit,
 };
+pub use shipping::{Choose, ShippingSettings, Verify};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -60,6 +62,8 @@ pub struct Settings {
     pub easypost: EasyPostSettings,
     /// Where parcels leave from.
     pub ship_from: AddressSettings,
+    /// How they are sent.
+    pub shipping: ShippingSettings,
     /// The mail server.
     pub smtp: SmtpSettings,
     /// What mails say of the shop.
@@ -271,6 +275,10 @@ pub struct OrderSettings {
     pub payment_sync_seconds: u64,
     /// From when on a paid order that has no label counts as stuck.
     pub late_label_seconds: u64,
+    /// How old Stripe's events are when they are compared with those that came; the same time passes between two comparisons.
+    pub event_sync_seconds: u64,
+    /// How long nobody may have said anything of a parcel that is under way, until its carrier is asked.
+    pub parcel_silence_seconds: u64,
     /// Whether a paid order goes on to its label by itself.
     pub auto_fulfil: bool,
     /// Whether staff may record money that they find, such as a bank transfer, for orders that ask for it.

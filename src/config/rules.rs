@@ -15,7 +15,8 @@ mod payments;
 pub(super) use payments::provider_name;
 
 /// Where 0 says something: no extension, no waiting, no limit, no grace, any free port, no end.
-const ZERO_IS_MEANT: [&str; 13] = [
+const ZERO_IS_MEANT: [&str; 14] = [
+    "shipping.insure_from_cents",
     "redis.wait_replicas",
     "orders.max_extensions",
     "intake.max_wait_seconds",
@@ -48,7 +49,7 @@ const LONGEST_GRACE: u64 = 840;
 /// The longest calls that fit into the deadlines of the kinds that make them, and why.
 const LONGEST_CALLS: [(&str, u64, &str); 3] = [
     ("stripe.timeout_ms", 8_000, "a payment has 20 s for two calls and its transactions"),
-    ("easypost.timeout_ms", 15_000, "a label has 60 s for three calls and its transactions"),
+    ("easypost.timeout_ms", 15_000, "a label has 75 s for four calls and its transactions"),
     (
         "smtp.timeout_ms",
         8_000,

@@ -158,6 +158,13 @@ impl EasyPostEvent {
     }
 }
 
+impl TrackerSeen {
+    /// Reads a tracker that was asked for.
+    pub fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        tracker(&json(body)?)
+    }
+}
+
 fn tracker(result: &Value) -> Result<TrackerSeen, Unreadable> {
     let details = result.get("tracking_details").and_then(Value::as_array);
     let scans = details.into_iter().flatten().filter_map(|detail| text(detail, "/datetime")?.parse().ok());

@@ -297,11 +297,30 @@ pub struct Rate {
     pub delivery_days: Option<u32>,
 }
 
-/// The cheapest rate of the wanted service (any, where none is wanted) that arrives in time; the faster, then the first by
-/// name among equals, so that every worker chooses the same. Prices of two currencies can't be compared: only rates in
-/// the most frequent one are looked at.
+/// Which offers may be taken, and which of them is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RatePolicy {
+    /// Services that may be bought, each as `Service` or `Carrier Service`; an empty list is every one.
+    pub services: Vec<String>,
+    /// The fastest of those that arrive in time, and not the cheapest.
+    pub prefers_fast: bool,
+}
+
+impl RatePolicy {
+    fn allows(&self, rate: &Rate) -> bool {
+        let names = |wanted: &String| {
+            wanted.eq_ignore_ascii_case(&rate.service)
+                || wanted.eq_ignore_ascii_case(&format!("{} {}", rate.carrier, rate.service))
+        };
+        self.services.is_empty() || self.services.iter().any(names)
+    }
+}
+
+/// The rate that is taken: of those that the policy allows and that arrive in time the cheapest, or the fastest; among equals
+/// the better by the other, then the first by name, so that every worker chooses the same. Prices of two currencies
+/// can't be compared: only rates in the most frequent one are looked at.
 #[must_use]
-pub fn choose_rate<'a>(rates: &'a [Rate], service: Option<&str>, max_days: Option<u32>) -> Option<&'a Rate> {
+pub fn choose_rate<'a>(rates: &'a [Rate], policy: &RatePolicy, max_days: Option<u32>) -> Option<&'a Rate> {
     let offers =
         |rate: &Rate| rates.iter().filter(|other| other.price.currency == rate.price.currency).count();
     let currency =
@@ -309,11 +328,12 @@ pub fn choose_rate<'a>(rates: &'a [Rate], service: Option<&str>, max_days: Optio
     rates
         .iter()
         .filter(|rate| rate.price.currency == currency)
-        .filter(|rate| service.is_none_or(|wanted| rate.service.eq_ignore_ascii_case(wanted)))
+        .filter(|rate| policy.allows(rate))
         .filter(|rate| max_days.is_none_or(|most| rate.delivery_days.is_some_and(|days| days <= most)))
         .min_by_key(|rate| {
-            let days = rate.delivery_days.unwrap_or(u32::MAX);
-            (rate.price.minor, days, rate.carrier.as_str(), rate.service.as_str(), rate.id.as_str())
+            let (price, days) = (rate.price.minor, i64::from(rate.delivery_days.unwrap_or(u32::MAX)));
+            let worth = if policy.prefers_fast { (days, price) } else { (price, days) };
+            (worth, rate.carrier.as_str(), rate.service.as_str(), rate.id.as_str())
         })
 }
 

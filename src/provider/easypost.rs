@@ -1,4 +1,4 @@
-//! EasyPost: rating a parcel, buying its label, looking at it, and asking for the money back.
+//! EasyPost: rating a parcel, buying its label, looking at it and where it is, and asking for the money back.
 //!
 //! EasyPost knows no idempotency key. What keeps a label from being bought twice is the order of calls: a shipment is
 //! created (free, harmless), its id is stored, and only that id is ever bought; whoever does not know whether it was,
@@ -13,21 +13,29 @@ use serde_json::{Value, json};
 use super::http::{Answer, Http};
 use super::{BadSettings, Call, CallError, Cause, known_here};
 use crate::config::EasyPostSettings;
+use crate::domain::event::TrackerSeen;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::shipment::Rate;
 use crate::job::Dependency;
 
+mod address;
 mod request;
 
 pub use request::{Address, CreateShipment, Customs, CustomsItem};
 
 /// What EasyPost answers to a purchase that may have happened, and our word for it. Their HTTP status is not documented,
 /// so the code alone is looked at.
-const LOOK_FIRST: [(&str, &str); 3] = [
+const LOOK_FIRST: [(&str, &str); 4] = [
     ("SHIPMENT.POSTAGE.EXISTS", "postage_exists"),
     ("SHIPMENT.PURCHASE.IN_PROGRESS", "purchase_in_progress"),
     ("SHIPMENT.POSTAGE.NO_RESPONSE", "carrier_silent"),
+    ("SHIPMENT.POSTAGE.TIMED_OUT", "carrier_silent"),
 ];
+/// How the codes of a rate that is offered no more end, and our word for them.
+const NO_SUCH_RATE: &str = "RATE.UNAVAILABLE";
+pub(super) const RATE_GONE: &str = "rate_gone";
+/// The code of an address that does not exist.
+const NO_SUCH_ADDRESS: &str = "ADDRESS.VERIFY.FAILURE";
 
 /// EasyPost's API, for shipments.
 #[derive(Clone, Debug)]
@@ -49,6 +57,9 @@ pub struct ShipmentSeen {
     pub refund_status: Option<String>,
     /// Why some carriers made no offer.
     pub messages: Vec<CarrierMessage>,
+    /// Whether these are new rates instead of one that had expired: nothing was bought.
+    #[serde(default)]
+    pub is_rerated: bool,
 }
 
 /// A bought label.
@@ -66,6 +77,9 @@ pub struct LabelSeen {
     pub cost: Option<Amount>,
     /// `trk_…`, once EasyPost follows it.
     pub tracker_id: Option<String>,
+    /// For how much it is insured, where it is.
+    #[serde(default)]
+    pub insured: Option<Amount>,
 }
 
 /// What a carrier had to say instead of a rate.
@@ -95,15 +109,52 @@ impl EasyPost {
         self.ask(Call::Harmless, self.post(["shipments"], &body)).await
     }
 
-    /// Buys the label of a shipment at one of its rates.
-    pub async fn buy(&self, shipment_id: &str, rate_id: &str) -> Result<ShipmentSeen, CallError> {
-        let body = json!({ "rate": { "id": rate_id } });
+    /// Asks for the rates of a shipment anew: old ones expire. Costs nothing.
+    pub async fn rerate(&self, shipment_id: &str) -> Result<ShipmentSeen, CallError> {
+        let asked = self.post(["shipments", shipment_id, "rerate"], &json!({}));
+        self.ask_for(Call::Harmless, asked, |body| rerated(shipment_id, body)).await
+    }
+
+    /// What is wrong with an address, by EasyPost's codes and the fields concerned; nothing where it can be delivered to.
+    pub async fn verify(&self, address: &Address) -> Result<Vec<String>, CallError> {
+        let asked = self.post(["addresses"], &json!({ "address": address, "verify": true }));
+        match self.ask_for(Call::Harmless, asked, |body| address::faults(address, body)).await {
+            Err(CallError { cause: Cause::Refused(about), .. }) if about.contains(NO_SUCH_ADDRESS) => {
+                Ok(vec![about])
+            }
+            other => other,
+        }
+    }
+
+    /// Buys the label of a shipment at one of its rates, insured for so many dollars where that is wanted.
+    pub async fn buy(
+        &self,
+        shipment_id: &str,
+        rate_id: &str,
+        insurance: Option<Amount>,
+    ) -> Result<ShipmentSeen, CallError> {
+        let mut body = json!({ "rate": { "id": rate_id } });
+        if let Some(insurance) = insurance {
+            body["insurance"] = json!(insurance.decimal());
+        }
         self.ask(Call::Counts, self.post(["shipments", shipment_id, "buy"], &body)).await
     }
 
     /// Looks at a shipment.
     pub async fn retrieve(&self, shipment_id: &str) -> Result<ShipmentSeen, CallError> {
         self.ask(Call::Look, self.signed(self.http.client().get(self.url(["shipments", shipment_id])))).await
+    }
+
+    /// Looks at a parcel by its tracker.
+    pub async fn tracker(&self, tracker_id: &str) -> Result<TrackerSeen, CallError> {
+        let request = self.signed(self.http.client().get(self.url(["trackers", tracker_id])));
+        self.ask_for(Call::Look, request, tracker).await
+    }
+
+    /// Has a parcel followed. One that is followed already keeps its tracker, which is the answer.
+    pub async fn follow(&self, tracking_code: &str, carrier: &str) -> Result<TrackerSeen, CallError> {
+        let body = json!({ "tracker": { "tracking_code": tracking_code, "carrier": carrier } });
+        self.ask_for(Call::Harmless, self.post(["trackers"], &body), tracker).await
     }
 
     /// Whether EasyPost is there and knows our key.
@@ -129,9 +180,18 @@ impl EasyPost {
     }
 
     async fn ask(&self, call: Call, request: RequestBuilder) -> Result<ShipmentSeen, CallError> {
+        self.ask_for(call, request, seen).await
+    }
+
+    async fn ask_for<T>(
+        &self,
+        call: Call,
+        request: RequestBuilder,
+        read: impl FnOnce(&[u8]) -> Result<T, Cause> + Send,
+    ) -> Result<T, CallError> {
         let answer = self.http.send(request).await;
         answer
-            .and_then(|answer| if answer.is_success() { seen(&answer.body) } else { Err(refusal(&answer)) })
+            .and_then(|answer| if answer.is_success() { read(&answer.body) } else { Err(refusal(&answer)) })
             .map_err(|cause| CallError { to: Dependency::EasyPost, call, cause })
     }
 }
@@ -144,11 +204,14 @@ fn refusal(answer: &Answer) -> Cause {
     // The list holds objects, or plain sentences.
     let faults = body.pointer("/error/errors").and_then(Value::as_array).into_iter().flatten();
     let fields: Vec<&str> = faults.filter_map(|fault| text(fault, "/field")).collect();
-    let about = format!("{code} {}", fields.join(","));
+    let about = format!("{code} {}", fields.join(",")).trim().to_owned();
+    if code.ends_with(NO_SUCH_RATE) {
+        return Cause::LookFirst { code: RATE_GONE, about };
+    }
     let look_first = LOOK_FIRST.iter().find(|(theirs, _)| *theirs == code);
     look_first.map_or_else(
-        || answer.cause(about.trim()),
-        |(_, ours)| Cause::LookFirst { code: ours, about: about.trim().to_owned() },
+        || answer.cause(&about),
+        |(_, ours)| Cause::LookFirst { code: ours, about: about.clone() },
     )
 }
 
@@ -162,7 +225,26 @@ fn seen(body: &[u8]) -> Result<ShipmentSeen, Cause> {
         label: label(&shipment)?,
         refund_status: text(&shipment, "/refund_status").map(str::to_owned),
         messages: list("messages").map(message).collect(),
+        is_rerated: false,
     })
+}
+
+/// The answer to a request for new rates names neither the shipment nor a label: there is none.
+fn rerated(shipment_id: &str, body: &[u8]) -> Result<ShipmentSeen, Cause> {
+    let answer: Value = serde_json::from_slice(body).map_err(|_| Cause::Unreadable("not JSON".to_owned()))?;
+    let rates = answer.get("rates").and_then(Value::as_array).into_iter().flatten();
+    Ok(ShipmentSeen {
+        id: shipment_id.to_owned(),
+        rates: rates.filter_map(rate).collect(),
+        label: None,
+        refund_status: None,
+        messages: Vec::new(),
+        is_rerated: true,
+    })
+}
+
+fn tracker(body: &[u8]) -> Result<TrackerSeen, Cause> {
+    TrackerSeen::read(body).map_err(|error| Cause::Unreadable(error.to_string()))
 }
 
 /// An offer; one that can't be read is none.
@@ -197,6 +279,7 @@ fn label(shipment: &Value) -> Result<Option<LabelSeen>, Cause> {
         service: needed(shipment, "/selected_rate/service")?,
         cost: shipment.get("selected_rate").and_then(price),
         tracker_id: text(shipment, "/tracker/id").map(str::to_owned),
+        insured: text(shipment, "/insurance").and_then(|sum| Amount::from_decimal(sum, Currency::USD).ok()),
     }))
 }
 

@@ -151,6 +151,12 @@ impl CallError {
     pub fn says_look_first(&self) -> bool {
         matches!(self.cause, Cause::LookFirst { .. })
     }
+
+    /// Whether they answered that what was to be bought is not offered any more: nothing was bought.
+    #[must_use]
+    pub fn says_rate_gone(&self) -> bool {
+        matches!(self.cause, Cause::LookFirst { code: easypost::RATE_GONE, .. })
+    }
 }
 
 /// Whether a look at something that there is not was answered as they answer it: then they are there and know our key.

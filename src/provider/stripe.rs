@@ -1,6 +1,5 @@
 //! Stripe: opening, looking at and cancelling a payment; giving money back is in [`refund`], what banks want
-//! back in [`dispute`]. The only room that knows the
-//! Stripe crates.
+//! back in [`dispute`], what happened in [`event`]. The only room that knows the Stripe crates.
 //!
 //! Requests and answers are the crates' own; the connection is ours. Their client opens a TCP and TLS connection for each
 //! call, has no time-out by default, loses the HTTP status of an answer that is not JSON, and can't tell a call that
@@ -11,6 +10,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -31,9 +31,11 @@ use crate::ids::{OrderId, PaymentId};
 use crate::job::Dependency;
 
 mod dispute;
+mod event;
 mod refund;
 
 pub use dispute::DisputeSeen;
+pub use event::{EventPage, EventSpan};
 pub use refund::{CreateRefund, RefundSeen};
 
 /// What Stripe calls a payment that is no longer in a state for the request.
@@ -247,6 +249,13 @@ struct Wire {
     version: HeaderValue,
 }
 
+impl Wire {
+    /// A request in our name, for answers in the words of this version.
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        request.header("authorization", &self.bearer).header("stripe-version", &self.version)
+    }
+}
+
 impl StripeClient for Wire {
     type Err = Cause;
 
@@ -260,7 +269,7 @@ impl StripeClient for Wire {
             StripeMethod::Post => client.post(url),
             StripeMethod::Delete => client.delete(url),
         };
-        outgoing = outgoing.header("authorization", &self.bearer).header("stripe-version", &self.version);
+        outgoing = self.signed(outgoing);
         if let Some(key) = config.request_strategy.and_then(|strategy| strategy.get_key()) {
             outgoing = outgoing.header("idempotency-key", key.as_str());
         }

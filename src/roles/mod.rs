@@ -236,6 +236,7 @@ pub fn rules(settings: &Settings) -> Result<Rules, CommandError> {
     Ok(Rules {
         orders: settings.orders.clone(),
         ship_from: settings.ship_from.clone(),
+        shipping: settings.shipping.clone(),
         shop: settings.shop.clone(),
         offers: verifiers::offers(settings)?,
         seal: Seal::new(&settings.security.secret),

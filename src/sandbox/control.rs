@@ -131,6 +131,7 @@ fn label(shipment: &super::easypost::shipment::Shipment) -> Option<Value> {
         "shipment_id": shipment.id, "label_id": purchase.label, "reference": shipment.reference,
         "tracking_code": purchase.tracking_code, "rate_id": rate.id, "carrier": rate.carrier, "service": rate.service,
         "amount_cents": rate.cents, "currency": "USD", "refund_status": shipment.refund,
+        "insurance": purchase.insurance,
     }))
 }
 

@@ -223,6 +223,20 @@ pub async fn take_up(tx: &mut Tx, names: &[String]) -> Stored<()> {
     Ok(())
 }
 
+/// It provably never happened, and is to be asked for in other words: under a new key, which an effect that was never begun
+/// does not need.
+pub async fn reword(tx: &mut Tx, name: &str, request: &Value) -> Stored<()> {
+    sqlx::query!(
+        r#"/* effects::reword */
+        update effects set request = $2, n = n + 1, state = 'pending' where name = $1 and state <> 'done'"#,
+        name,
+        request
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// A look-up proved that nothing happened under the last key: the next call gets a new one. A settled effect stays as it
 /// is: another job of the same payment may have been faster.
 pub async fn renew_key(tx: &mut Tx, name: &str) -> Stored<()> {

@@ -53,6 +53,18 @@ pub async fn open(
     Ok(row.id.into())
 }
 
+/// Whether somebody has looked at an exception of this type, and let the order go on.
+pub async fn was_resolved(tx: &mut Tx, order: OrderId, kind: &str) -> Stored<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"/* exceptions::was_resolved */
+        select exists (select from order_exceptions where order_id = $1 and type = $2 and state = 'resolved') as "was!""#,
+        order.uuid(),
+        kind
+    )
+    .fetch_one(tx.conn())
+    .await?)
+}
+
 /// Resolves what was open of one type: it is over by itself.
 pub async fn resolve_kind(tx: &mut Tx, order: OrderId, kind: &str) -> Stored<()> {
     sqlx::query!(

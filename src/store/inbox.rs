@@ -1,6 +1,6 @@
 //! Events of providers that were taken in. That a row exists never means that the event was applied.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -97,6 +97,26 @@ pub async fn take(tx: &mut Tx, events: &[Event]) -> Stored<HashMap<EventName, bo
         (name, row.settled)
     });
     Ok(named.collect())
+}
+
+/// Which of these events were taken in, whatever became of them.
+pub async fn known(tx: &mut Tx, names: &[EventName]) -> Stored<HashSet<EventName>> {
+    let providers: Vec<String> = names.iter().map(|name| name.provider.clone()).collect();
+    let accounts: Vec<String> = names.iter().map(|name| name.account.clone()).collect();
+    let ids: Vec<String> = names.iter().map(|name| name.event_id.clone()).collect();
+    let rows = sqlx::query_as!(
+        EventName,
+        r#"/* inbox::known */
+        select i.provider, i.account, i.event_id
+          from inbox i join unnest($1::text[], $2::text[], $3::text[]) as n(provider, account, event_id)
+            on i.provider = n.provider and i.account = n.account and i.event_id = n.event_id"#,
+        &providers,
+        &accounts,
+        &ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// How much an event says that somebody recorded, in minor units; none where there is no such event.

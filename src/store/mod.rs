@@ -25,6 +25,7 @@ pub mod dead_letters;
 pub mod disputes;
 pub mod effects;
 pub mod erasure;
+pub mod event_windows;
 pub mod exceptions;
 pub mod health;
 pub mod inbox;

@@ -1,8 +1,11 @@
 //! Parcels and labels: at most one live label for a parcel, whatever happens.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::{Stored, Tx, exactly};
+use super::{Stored, Tx, exactly, millis};
+use crate::domain::shipment::Rate;
 use crate::ids::{LabelId, OrderId, ShipmentId};
 
 /// A parcel's journey, locked.
@@ -20,6 +23,8 @@ pub struct Shipment {
     pub provider_id: Option<String>,
     /// The rate that was chosen.
     pub rate_id: Option<String>,
+    /// Whose it is, carrier and service: also where the rate itself has expired.
+    pub chosen: Option<(String, String)>,
     /// Where it stands.
     pub state: String,
     /// How far it is, by rank.
@@ -51,7 +56,7 @@ pub async fn ensure(
     .await?;
     let row = sqlx::query!(
         r#"/* shipments::ensure */
-        select id, provider_shipment_id, rate_id, state, tracking_rank from shipments
+        select id, provider_shipment_id, rate_id, rate_carrier, rate_service, state, tracking_rank from shipments
          where order_id = $1 and parcel_no = $2 and epoch = $3 for update"#,
         order.uuid(),
         parcel.0,
@@ -66,23 +71,40 @@ pub async fn ensure(
         epoch: parcel.1,
         provider_id: row.provider_shipment_id,
         rate_id: row.rate_id,
+        chosen: row.rate_carrier.zip(row.rate_service),
         state: row.state,
         tracking_rank: row.tracking_rank,
     })
 }
 
 /// The provider knows the parcel, and this rate was chosen.
-pub async fn rated(tx: &mut Tx, id: ShipmentId, provider_id: &str, rate_id: &str) -> Stored<()> {
+pub async fn rated(tx: &mut Tx, id: ShipmentId, provider_id: &str, rate: &Rate) -> Stored<()> {
     let done = sqlx::query!(
         r#"/* shipments::rated */
-        update shipments set provider_shipment_id = $2, rate_id = $3, state = 'rated' where id = $1 and state = 'draft'"#,
+        update shipments set provider_shipment_id = $2, rate_id = $3, rate_carrier = $4, rate_service = $5, state = 'rated'
+         where id = $1 and state <> 'label_purchased' and coalesce(provider_shipment_id, $2) = $2"#,
         id.uuid(),
         provider_id,
-        rate_id
+        rate.id,
+        rate.carrier,
+        rate.service
     )
     .execute(tx.conn())
     .await?;
     exactly("shipments::rated", 1, done.rows_affected())
+}
+
+/// The rate that was chosen is offered no more, nor is its service: what is bought instead is chosen anew.
+pub async fn unrated(tx: &mut Tx, id: ShipmentId) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* shipments::unrated */
+        update shipments set rate_id = null, rate_carrier = null, rate_service = null, state = 'rate_failed'
+         where id = $1 and state <> 'label_purchased'"#,
+        id.uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("shipments::unrated", 1, done.rows_affected())
 }
 
 /// The parcel stands elsewhere now.
@@ -114,14 +136,16 @@ pub struct NewLabel {
     pub cost_minor: i64,
     /// ISO 4217 code.
     pub currency: String,
+    /// For how much it is insured, in US cents.
+    pub insured_minor: Option<i64>,
 }
 
 /// Writes the parcel's label. False where it is there already.
 pub async fn label_bought(tx: &mut Tx, shipment: &Shipment, label: &NewLabel) -> Stored<bool> {
     let done = sqlx::query!(
         r#"/* shipments::label_bought */
-        insert into labels (id, shipment_id, order_id, parcel_no, carrier, service, tracking_code, tracker_id, label_url, cost_minor, currency)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (carrier, tracking_code) do nothing"#,
+        insert into labels (id, shipment_id, order_id, parcel_no, carrier, service, tracking_code, tracker_id, label_url, cost_minor, currency, insured_minor)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (carrier, tracking_code) do nothing"#,
         LabelId::new().uuid(),
         shipment.id.uuid(),
         shipment.order.uuid(),
@@ -132,7 +156,8 @@ pub async fn label_bought(tx: &mut Tx, shipment: &Shipment, label: &NewLabel) ->
         label.tracker_id,
         label.label_url,
         label.cost_minor,
-        label.currency
+        label.currency,
+        label.insured_minor
     )
     .execute(tx.conn())
     .await?;
@@ -259,6 +284,62 @@ pub async fn scanned(tx: &mut Tx, scan: &Scan) -> Stored<(i16, i16)> {
         .await?;
     }
     Ok((before, before.max(scan.rank)))
+}
+
+/// Silent parcels that one sweep takes: their looks are a minute's work, and the next sweep follows within one.
+const SILENT: i64 = 200;
+
+/// Takes parcels that are under way, and that neither the carrier nor a look has told anything of for this long. Those
+/// whose label is older than `at_most` are given up: a carrier that still has them will not find them any more.
+pub async fn take_silent(
+    tx: &mut Tx,
+    silence: Duration,
+    at_most: Duration,
+) -> Stored<Vec<(OrderId, ShipmentId)>> {
+    let rows = sqlx::query!(
+        r#"/* shipments::take_silent */
+        update shipments set looked_at = clock_timestamp() where id in
+          (select s.id from shipments s
+            where s.state = 'label_purchased' and s.tracking_rank < 40
+              and (s.looked_at is null or s.looked_at < now() - $1::bigint * interval '1 ms')
+              and exists (select from labels l where l.shipment_id = s.id and l.void_state is null
+                             and l.purchased_at between now() - $2::bigint * interval '1 ms'
+                                                    and now() - $1::bigint * interval '1 ms')
+              and not exists (select from tracking_events t where t.shipment_id = s.id
+                                 and t.received_at > now() - $1::bigint * interval '1 ms')
+            order by s.id limit $3 for update skip locked)
+        returning order_id, id"#,
+        millis(silence),
+        millis(at_most),
+        SILENT
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.order_id.into(), row.id.into())).collect())
+}
+
+/// What a parcel that is under way is followed by.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// Who carries it.
+    pub carrier: String,
+    /// The carrier's number.
+    pub tracking_code: String,
+    /// The provider's tracker, where it has told of one.
+    pub tracker_id: Option<String>,
+}
+
+/// What to ask about a parcel; none where it has arrived, or its label was given back.
+pub async fn followed(tx: &mut Tx, shipment: ShipmentId) -> Stored<Option<Followed>> {
+    Ok(sqlx::query_as!(
+        Followed,
+        r#"/* shipments::followed */
+        select l.carrier, l.tracking_code, l.tracker_id from labels l join shipments s on s.id = l.shipment_id
+         where s.id = $1 and s.tracking_rank < 40 and l.void_state is null"#,
+        shipment.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?)
 }
 
 /// A package that parcels go in.

@@ -40,6 +40,7 @@ mod phase;
 mod reach;
 pub mod retention;
 mod settle;
+mod sweeps;
 
 use gauges::Gauges;
 use kit::Kit;
@@ -144,6 +145,7 @@ pub async fn run(
     // It ends with the lanes: an audit that is under way must not use up the grace.
     tasks.spawn(nightly::keep(kit.store.clone(), settings.audit_hour, name.to_owned(), stop.clone()));
     tasks.spawn(retention::keep(kit.store.clone(), parts.retention, stop.clone()));
+    tasks.spawn(sweeps::keep(kit.clone(), stop.clone()));
     let queue = parts.queue.clone();
     tasks.spawn(relaying.clone().run_until_cancelled_owned(async move {
         queue.wedged().await;

@@ -65,6 +65,21 @@ async fn give_up(house: &House, kind: Kind) {
         }
         Kind::Refund => give_up_a_refund(house).await,
         Kind::PaymentStatus => not_looked_at(house).await,
+        // Its window stays open: the next sweep goes on with it.
+        Kind::EventSweep => {
+            never("stripe.events").await;
+            house.execute("update event_windows set compared_to = now() - interval '1 hour'").await.unwrap();
+            house.sweep().await;
+            house.until_count("dead_letters where kind = 'event-sweep'", 1).await;
+            house.sweep().await;
+            house.until_count("event_windows where compares_to is null", 1).await;
+        }
+        Kind::ParcelLook => {
+            never("easypost.tracker").await;
+            house.silence().await;
+            house.sweep().await;
+            house.until_count("dead_letters where kind = 'parcel-look'", 1).await;
+        }
         Kind::RefundSync => {
             let bought = house.buy("refund-not-seen").await;
             house.pay(&bought).await;

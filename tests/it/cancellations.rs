@@ -109,6 +109,28 @@ async fn f10_an_order_whose_payment_is_open_is_called_off_once_that_is_cancelled
     house.end().await;
 }
 
+/// Nobody has taken the money yet: it is let go, and nothing has to go back.
+#[tokio::test]
+async fn f10_an_authorised_payment_is_let_go_and_no_refund_is_asked_for() {
+    let house = house::open().await;
+    let bought = house.buy("cart-f10-authorised").await;
+    let mia = house.key(Role::Manager, "mia").await;
+    house.post.keep();
+    house.becomes(&bought.payment, "authorised").await;
+    house.letter("payment_intent.amount_capturable_updated", &bought.payment).await;
+    assert_eq!(cancel(&house, &mia, &bought).await, (202, json!("cancel_requested")));
+    house.until(bought.intent, "cancelled").await;
+    house.post.pass_on();
+    for letter in house.post.letters() {
+        house.deliver(&letter).await;
+    }
+    house.settled().await;
+    assert_eq!(house.truth("payments").await[0]["status"], "canceled");
+    assert_eq!((house.calls("POST", "/v1/refunds").await, house.calls("POST", "/capture").await), (0, 0));
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
+    house.end().await;
+}
+
 #[tokio::test]
 async fn money_that_was_faster_than_the_cancellation_goes_back() {
     let house = house::open().await;

@@ -1,9 +1,15 @@
 //! Labels that are bought once whatever happens to the answer, and parcels that are followed.
 
 use orderfleet::auth::Role;
+use orderfleet::job::NewJob;
+use orderfleet::jobs::shipping_label::ShippingLabel;
+use orderfleet::ops::dead_letters as letters;
+use orderfleet::store::dead_letters::Selection;
+use orderfleet::store::jobs;
 use serde_json::{Value, json};
 
-use crate::house::{self, Bought, House};
+use crate::house::{self, Bought, House, signed_text_by_easypost, wish};
+use crate::twice::KEEP_ROWS;
 
 /// An order whose label is bought while this goes wrong at the carriers' broker, once each.
 async fn labelled_despite(faults: &[(&str, Value)]) -> (House, Bought) {
@@ -46,10 +52,64 @@ async fn scans(house: &House, count: i64) {
     panic!("{} scans", house.count("tracking_events").await);
 }
 
+/// Twelve jobs for one parcel: a person, a replay and a repeated event may all want it at once.
+#[tokio::test]
+async fn s01_twelve_requests_for_one_parcel_at_once_buy_one_label() {
+    let house = house::plan()
+        .workers(2)
+        .set(|settings| {
+            settings.orders.auto_fulfil = false;
+            settings.lanes.get_mut("shipping").unwrap().concurrency = 4;
+        })
+        .open()
+        .await;
+    let bought = house.buy("cart-s01").await;
+    house.pay(&bought).await;
+    house.until(bought.intent, "paid").await;
+    house.settled().await;
+    let packed = format!(
+        "update orders set status = 'processing', actor = 'test', cause = 'test' where id = '{0}';
+         update orders set status = 'packaging', actor = 'test', cause = 'test' where id = '{0}'",
+        bought.order.uuid()
+    );
+    house.execute(&packed).await.unwrap();
+    let label = ShippingLabel { order: bought.order, parcel: 1, epoch: 1 };
+    let requests = (0..12).map(|at| NewJob::of(&label, format!("request {at}")));
+    let mut tx = house.store.begin().await.unwrap();
+    jobs::insert(&mut tx, requests.collect()).await.unwrap();
+    tx.commit().await.unwrap();
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    assert_eq!((house.truth("labels").await.len(), house.count("labels").await), (1, 1));
+    assert_eq!(house.calls("POST", "/buy").await, 1, "asked for once");
+    house.end().await;
+}
+
 #[tokio::test]
 async fn s02_a_label_that_was_bought_though_the_answer_was_lost_is_adopted() {
     let (house, _) = labelled_despite(&[("easypost.buy", json!("drop_after"))]).await;
     assert_eq!(house.calls("POST", "/buy").await, 1, "looked up, never bought again");
+    house.end().await;
+}
+
+/// As if a worker had died between each purchase and its commit: nobody knows what became of any.
+#[tokio::test]
+async fn s02_twenty_purchases_of_which_no_answer_came_are_twenty_labels() {
+    let house = house::open().await;
+    house.faults(json!([{"at": "easypost.buy", "what": "drop_after", "next": 20}])).await;
+    let mut all = Vec::new();
+    for at in 0..20 {
+        let bought = house.buy(&format!("cart-s02-{at}")).await;
+        house.pay(&bought).await;
+        all.push(bought);
+    }
+    for bought in &all {
+        house.until_order(bought.order, "shipped").await;
+    }
+    house.settled().await;
+    assert_eq!((house.truth("labels").await.len(), house.count("labels").await), (20, 20));
+    assert_eq!(house.calls("POST", "/buy").await, 20, "none was bought again");
+    assert_eq!(house.truth("shipments").await.len(), 20);
     house.end().await;
 }
 
@@ -112,12 +172,170 @@ async fn s08_a_parcel_that_comes_back_is_shown_to_a_person_and_rewrites_nothing(
     let (house, bought, code) = shipped().await;
     let before = house.count("tracking_events").await;
     house.scan(&code, "return_to_sender").await;
-    scans(&house, before + 1).await;
+    house.scan(&code, "return_to_sender").await;
+    scans(&house, before + 2).await;
+    assert_eq!(
+        house.count("communications where kind = 'delay_or_exception' and state = 'sent'").await,
+        1,
+        "the customer is told once"
+    );
     assert_eq!(
         house.value("select type from order_exceptions where state = 'open'").await,
         "return_to_sender"
     );
     assert_eq!(house.timeline(bought.order).await.status, "shipped");
+    house.end().await;
+}
+
+/// A wish whose parcel goes to this street.
+fn to_street(cart: &str, street: &str) -> Value {
+    let mut wish = wish(cart, "SUIT", 1);
+    wish["shipping_address"]["address_line1"] = json!(street);
+    wish
+}
+
+/// A person takes what is wrong as it is, and has the label bought all the same.
+async fn replayed(house: &House, bought: &Bought) {
+    let all = Selection::default();
+    assert_eq!(letters::replay(&house.store, &all, "operator mia", |_| ()).await.unwrap().replayed, 1);
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    assert_eq!(house.count("order_exceptions where state <> 'resolved'").await, 0);
+    assert_eq!(house.truth("labels").await.len(), 1);
+}
+
+#[tokio::test]
+async fn s04_a_rate_that_expired_is_bought_anew_of_the_same_shipment_and_service() {
+    let gone = json!({"fail": {"status": 422, "code": "SHIPMENT.RATE.UNAVAILABLE"}});
+    let (house, _) = labelled_despite(&[("easypost.buy", gone)]).await;
+    assert_eq!((house.calls("POST", "/rerate").await, house.calls("POST", "/buy").await), (1, 2));
+    assert_eq!(house.truth("shipments").await.len(), 1);
+    assert_eq!(house.value("select service from labels").await, "GroundAdvantage");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn s04_a_service_that_is_offered_no_more_is_not_replaced_in_silence() {
+    let house = house::open().await;
+    house.fault("easypost.buy", json!({"fail": {"status": 422, "code": "SHIPMENT.RATE.UNAVAILABLE"}})).await;
+    let bought = house.buy_as(&to_street("cart-s04", "1 Service Ends Road")).await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "exception").await;
+    house.settled().await;
+    assert_eq!(house.count("order_exceptions where type = 'rate_changed' and state = 'open'").await, 1);
+    assert_eq!(house.truth("labels").await.len(), 0, "nothing was bought");
+    replayed(&house, &bought).await;
+    assert_eq!(house.truth("shipments").await.len(), 1, "the same shipment");
+    assert_ne!(house.value("select service from labels").await, "GroundAdvantage");
+    house.end_with_dead(&["shipping-label"]).await;
+}
+
+#[tokio::test]
+async fn s05_an_address_that_does_not_exist_is_shown_by_its_fields_and_nothing_is_bought() {
+    let faults =
+        [("1 Undeliverable Way", "street1: E.HOUSE_NUMBER.MISSING"), ("9 Nowhere", "Address not found")];
+    for (street, fault) in faults {
+        let house = house::open().await;
+        let bought = house.buy_as(&to_street("cart-s05", street)).await;
+        house.pay(&bought).await;
+        house.until_order(bought.order, "exception").await;
+        house.settled().await;
+        let detail = house.value("select detail from order_exceptions where type = 'address_invalid'").await;
+        assert!(detail.as_str().unwrap().contains(fault), "{detail}");
+        assert_eq!(house.calls("POST", "/v2/shipments").await, 0);
+        // The sandbox's carriers have no rates for the one, and deliver to the other.
+        if street.contains("Nowhere") {
+            replayed(&house, &bought).await;
+            assert_eq!(house.calls("POST", "/v2/addresses").await, 1, "a person took it as it is");
+        }
+        house.end_with_dead(&["shipping-label"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_shop_chooses_its_services_and_what_is_insured() {
+    let house = house::plan()
+        .set(|settings| {
+            settings.shipping.services = vec!["UPS Ground".to_owned()];
+            settings.shipping.insure_from_cents = 10_000;
+        })
+        .open()
+        .await;
+    let bought = house.buy("cart-policy").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    let label = &house.truth("labels").await[0];
+    assert_eq!((&label["carrier"], &label["service"]), (&json!("UPS"), &json!("Ground")));
+    assert_eq!(label["insurance"], "129.00", "what the goods cost, and not their way");
+    assert_eq!(house.value("select insured_minor from labels").await, 12_900);
+    house.end().await;
+}
+
+/// Its webhooks were lost: the carrier is asked, what it says counts as a scan, and asking again changes nothing.
+#[tokio::test]
+async fn a_parcel_of_which_nobody_tells_is_asked_for_and_asking_again_changes_nothing() {
+    let (house, bought, code) = shipped().await;
+    house.post.keep();
+    house.scan(&code, "delivered").await;
+    let looks = "met where kind = 'parcel-look'";
+    house.execute(KEEP_ROWS).await.unwrap();
+    house.sweep().await;
+    assert_eq!(house.count(looks).await, 0, "it was scanned a moment ago");
+    house.silence().await;
+    tokio::join!(house.sweep(), house.sweep());
+    assert_eq!(house.count(looks).await, 1, "two workers take it once");
+    house.until_order(bought.order, "delivered").await;
+    house.settled().await;
+    assert_eq!(house.count("tracking_events where event_id like 'look:%:delivered'").await, 1);
+    house.silence().await;
+    house.sweep().await;
+    assert_eq!(house.count(looks).await, 1, "it has arrived");
+    for letter in house.post.letters() {
+        house.deliver(&letter).await;
+    }
+    house.settled().await;
+    assert_eq!(house.count("order_events where to_status = 'delivered'").await, 1);
+    assert_eq!(house.count("communications where kind = 'delivery_confirmation'").await, 1);
+    house.execute("drop table met cascade").await.unwrap();
+    house.end().await;
+}
+
+/// The purchase did not say by which tracker its parcel is followed: it is followed from now on.
+#[tokio::test]
+async fn a_silent_parcel_without_a_tracker_is_given_one_and_one_without_news_stays_where_it_is() {
+    let (house, bought, _) = shipped().await;
+    house.execute("update labels set tracker_id = null").await.unwrap();
+    for _ in 0..2 {
+        house.silence().await;
+        house.sweep().await;
+        house.settled().await;
+    }
+    assert_eq!(house.calls("POST", "/v2/trackers").await, 2);
+    assert_eq!(house.timeline(bought.order).await.status, "shipped");
+    assert_eq!(house.count("tracking_events where event_id like 'look:%:in_transit'").await, 1);
+    house.end().await;
+}
+
+/// One official client writes `700` as `700.0` before it hashes; the bytes that came are what was signed.
+#[tokio::test]
+async fn s10_a_signature_is_of_the_bytes_that_came_however_their_numbers_are_written() {
+    let (house, bought, code) = shipped().await;
+    let event = |weight: &str| {
+        let text = format!(
+            r#"{{"id":"evt_s10_{weight}","description":"tracker.updated","result":{{"id":"trk_s10",
+               "tracking_code":"{code}","status":"delivered","weight":{weight}}}}}"#
+        );
+        signed_text_by_easypost(text)
+    };
+    house.deliver(&event("700")).await;
+    house.until_order(bought.order, "delivered").await;
+    house.deliver(&event("700.0")).await;
+    let mut altered = event("24");
+    altered.body = String::from_utf8(altered.body.to_vec()).unwrap().replace("24", "24.0").into();
+    assert_eq!(house.post.deliver(&altered).await, 400, "other bytes");
+    house.settled().await;
+    assert_eq!(house.count("inbox where event_id like 'evt_s10_%' and state = 'applied'").await, 2);
     house.end().await;
 }
 

@@ -26,6 +26,7 @@ mod house;
 mod intake;
 mod labels;
 mod lapse;
+mod lost_webhooks;
 mod nightly;
 mod order_views;
 mod orders;

@@ -25,7 +25,7 @@ use crate::configured_payments;
 use crate::house::{self, House, wish};
 
 /// Keeps every job row that there ever was: finished ones are deleted.
-const KEEP_ROWS: &str = "
+pub(crate) const KEEP_ROWS: &str = "
     create table met (like jobs);
     create function keep_row() returns trigger language plpgsql as $$ begin insert into met values (new.*); return null; end $$;
     create trigger keep_row after insert on jobs for each row execute function keep_row()";
@@ -111,6 +111,10 @@ async fn whole_lives(house: &House, wishes: &[Value; 3]) {
     let second = house.second_payment(&whole).await;
     house.pay(&second).await;
     house.until_refunds(whole.order, &["succeeded"]).await;
+    house.settled().await;
+    house.silence().await;
+    house.execute("update event_windows set compared_to = now() - interval '1 hour'").await.unwrap();
+    house.sweep().await;
     let code = house.value("select tracking_code from labels").await;
     house.scan(code.as_str().unwrap(), "delivered").await;
     house.until_order(whole.order, "delivered").await;

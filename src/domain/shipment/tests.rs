@@ -30,16 +30,43 @@ fn the_cheapest_rate_in_time_is_chosen_whatever_the_order() {
         rate("rate_3", "GroundAdvantage", 607, Some(3)),
         rate("rate_4", "Parcel", 100, None),
     ];
-    let id = |rates: &[Rate], service, days| choose_rate(rates, service, days).map(|rate| rate.id.clone());
-    assert_eq!(id(&rates, None, Some(3)).as_deref(), Some("rate_3"));
-    assert_eq!(id(&rates, None, Some(2)).as_deref(), Some("rate_2"));
-    assert_eq!(id(&rates, None, None).as_deref(), Some("rate_4"));
-    assert_eq!(id(&rates, Some("express"), None).as_deref(), Some("rate_1"));
-    assert_eq!(id(&rates, None, Some(0)), None);
-    assert_eq!(id(&[], None, None), None);
-    let forwards = id(&rates, None, Some(5));
+    let (any, express) = (RatePolicy::default(), only(&["express"]));
+    let id = |rates: &[Rate], policy: &RatePolicy, days| {
+        choose_rate(rates, policy, days).map(|rate| rate.id.clone())
+    };
+    assert_eq!(id(&rates, &any, Some(3)).as_deref(), Some("rate_3"));
+    assert_eq!(id(&rates, &any, Some(2)).as_deref(), Some("rate_2"));
+    assert_eq!(id(&rates, &any, None).as_deref(), Some("rate_4"));
+    assert_eq!(id(&rates, &express, None).as_deref(), Some("rate_1"));
+    assert_eq!(id(&rates, &any, Some(0)), None);
+    assert_eq!(id(&[], &any, None), None);
+    let forwards = id(&rates, &any, Some(5));
     rates.reverse();
-    assert_eq!(id(&rates, None, Some(5)), forwards);
+    assert_eq!(id(&rates, &any, Some(5)), forwards);
+}
+
+/// A policy that allows these services only.
+fn only(services: &[&str]) -> RatePolicy {
+    RatePolicy { services: services.iter().map(|name| (*name).to_owned()).collect(), prefers_fast: false }
+}
+
+#[test]
+fn a_policy_takes_what_it_names_and_the_fastest_where_it_says_so() {
+    let rates = [
+        rate("rate_1", "Express", 3_415, Some(1)),
+        rate("rate_2", "Priority", 742, Some(2)),
+        rate("rate_3", "GroundAdvantage", 607, Some(3)),
+        rate("rate_4", "Parcel", 100, None),
+    ];
+    let id = |policy: &RatePolicy, days| choose_rate(&rates, policy, days).map(|rate| rate.id.as_str());
+    assert_eq!(id(&only(&["USPS Priority", "express"]), None), Some("rate_2"));
+    assert_eq!(id(&only(&["UPS Priority"]), None), None, "another carrier's");
+    let fast = RatePolicy { prefers_fast: true, ..RatePolicy::default() };
+    assert_eq!(id(&fast, None), Some("rate_1"));
+    assert_eq!(
+        id(&RatePolicy { prefers_fast: true, ..only(&["GroundAdvantage", "Parcel"]) }, None),
+        Some("rate_3")
+    );
 }
 
 #[test]
@@ -49,7 +76,7 @@ fn a_tie_goes_to_the_faster_and_then_to_the_first_by_name() {
         rate("rate_a", "Priority", 700, Some(2)),
         rate("rate_0", "Slow", 700, Some(9)),
     ];
-    assert_eq!(choose_rate(&rates, None, None).unwrap().id, "rate_a");
+    assert_eq!(choose_rate(&rates, &RatePolicy::default(), None).unwrap().id, "rate_a");
 }
 
 #[test]
@@ -57,7 +84,7 @@ fn a_price_in_another_currency_is_not_cheaper_for_its_smaller_number() {
     let mut yen = rate("rate_y", "Cheap", 1, Some(1));
     yen.price.currency = "JPY".parse().unwrap();
     let rates = [yen, rate("rate_1", "A", 500, None), rate("rate_2", "B", 400, None)];
-    assert_eq!(choose_rate(&rates, None, None).unwrap().id, "rate_2");
+    assert_eq!(choose_rate(&rates, &RatePolicy::default(), None).unwrap().id, "rate_2");
 }
 
 #[test]

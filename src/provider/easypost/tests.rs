@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::*;
-use crate::domain::shipment::{Parcel, choose_rate};
+use crate::domain::shipment::{Parcel, RatePolicy, choose_rate};
 use crate::job::{Class, Failure};
 use crate::provider::replay::{Prepared, Replay};
 
@@ -94,7 +94,7 @@ async fn creating_says_what_the_official_client_says() {
     let seen = client(&replay).create(&shipment()).await.unwrap();
     assert_eq!(seen.id, "shp_16578f588f9546ec914afd2474e24ff5");
     assert_eq!((seen.label, seen.refund_status), (None, None));
-    let chosen = choose_rate(&seen.rates, None, Some(3)).unwrap();
+    let chosen = choose_rate(&seen.rates, &RatePolicy::default(), Some(3)).unwrap();
     assert_eq!((chosen.service.as_str(), chosen.price), ("GroundAdvantage", Amount::new(607, Currency::USD)));
 
     let asked = &replay.asked()[0];
@@ -114,7 +114,7 @@ async fn buying_tells_the_label_and_its_exact_price() {
     let recording = recorded("02-shipment-buy");
     let replay = Replay::of([recording.answer()]).await;
     let rate_id = recording.request.body["rate"]["id"].as_str().unwrap();
-    let seen = client(&replay).buy("shp_16578f588f9546ec914afd2474e24ff5", rate_id).await.unwrap();
+    let seen = client(&replay).buy("shp_16578f588f9546ec914afd2474e24ff5", rate_id, None).await.unwrap();
     let label = seen.label.unwrap();
     assert_eq!(label.tracking_code, "9400100208303109505657");
     assert_eq!((label.carrier.as_str(), label.service.as_str()), ("USPS", "GroundAdvantage"));
@@ -161,7 +161,7 @@ async fn every_refusal_of_a_purchase_has_its_class() {
         ("24-error-gateway-html", Class::Unknown, "provider_away"),
     ] {
         let replay = Replay::of([recorded(name).answer()]).await;
-        let failure = Failure::from(client(&replay).buy("shp_1", "rate_1").await.unwrap_err());
+        let failure = Failure::from(client(&replay).buy("shp_1", "rate_1", None).await.unwrap_err());
         assert_eq!((failure.class, failure.code), (class, code), "{name}: {failure}");
         assert_eq!(replay.asked().len(), 1, "sent once");
     }
@@ -181,7 +181,7 @@ async fn half_a_label_is_not_read_as_none() {
     let mut half = recorded("02-shipment-buy").response.body;
     half["tracking_code"] = Value::Null;
     let replay = Replay::of([(200, Vec::new(), half.to_string())]).await;
-    let failure = Failure::from(client(&replay).buy("shp_1", "rate_1").await.unwrap_err());
+    let failure = Failure::from(client(&replay).buy("shp_1", "rate_1", None).await.unwrap_err());
     assert_eq!((failure.class, failure.code), (Class::Unknown, "unreadable_answer"));
 }
 

@@ -1,6 +1,7 @@
 //! Addresses: stored as they come, verified by what their street says.
 //!
-//! A street that contains `UNDELIVERABLE`, or none at all, cannot be verified; every other can.
+//! A street that contains `UNDELIVERABLE`, or none at all, cannot be verified, nor one that contains `NOWHERE`, of which the
+//! faults are sentences and no objects; every other can.
 
 use std::sync::Arc;
 
@@ -125,6 +126,9 @@ fn shape(given: &Value, now: DateTime<Utc>) -> Value {
 
 fn faults(address: &Value) -> Option<Value> {
     let street = address["street1"].as_str().unwrap_or_default();
+    if street.to_uppercase().contains("NOWHERE") {
+        return Some(json!(["Address not found"]));
+    }
     (street.is_empty() || street.to_uppercase().contains("UNDELIVERABLE")).then(|| {
         json!([
             {"code": "E.ADDRESS.NOT_FOUND", "field": "address", "message": "Address not found", "suggestion": null},

@@ -49,6 +49,9 @@ pub(crate) struct Purchase {
     pub(crate) tracking_code: String,
     /// When, as EasyPost writes it.
     pub(crate) at: String,
+    /// For how many dollars it is insured, as it was asked for.
+    #[serde(default)]
+    pub(crate) insurance: Option<String>,
 }
 
 impl Shipment {
@@ -65,7 +68,12 @@ impl Shipment {
                 "message": "No rate for this destination.",
             }]);
         } else {
+            let had = !self.rates.is_empty();
             self.rates = offers(self.ounces(), self.to["country"] != self.from["country"], at);
+            // A carrier that gives its cheapest service up.
+            if had && street.contains("SERVICE ENDS") {
+                self.rates.remove(0);
+            }
         }
     }
 
@@ -80,6 +88,7 @@ impl Shipment {
         &mut self,
         rate: &str,
         purchase: (String, String),
+        insurance: Option<&str>,
         at: &str,
     ) -> Result<(), EasypostError> {
         if self.purchase.is_some() {
@@ -88,7 +97,9 @@ impl Shipment {
         }
         let rate = self.rates.iter().find(|offer| offer.id == rate).ok_or_else(EasypostError::missing)?;
         let (label, tracking_code) = purchase;
-        self.purchase = Some(Purchase { label, rate: rate.clone(), tracking_code, at: at.to_owned() });
+        let insurance = insurance.map(str::to_owned);
+        self.purchase =
+            Some(Purchase { label, rate: rate.clone(), tracking_code, at: at.to_owned(), insurance });
         Ok(())
     }
 
@@ -132,6 +143,7 @@ impl Shipment {
             body["selected_rate"] = purchase.rate.body(&self.id);
             body["postage_label"] = purchase.body();
             body["fees"] = purchase.fees();
+            body["insurance"] = json!(purchase.insurance);
             body["tracker"] = tracker.map_or(Value::Null, Tracker::body);
         }
         body

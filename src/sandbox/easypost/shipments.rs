@@ -83,7 +83,8 @@ pub(super) async fn buy(State(world): State<Arc<World>>, Path(id): Path<String>,
     world.change(|books, now| {
         let mut shipment = find(&books.state, &id)?.clone();
         address::verify_for_label(&mut shipment.to);
-        shipment.buy(rate, (fresh_id("pl_"), tracking_code()), &stamp(now))?;
+        let insurance = given["insurance"].as_str();
+        shipment.buy(rate, (fresh_id("pl_"), tracking_code()), insurance, &stamp(now))?;
         books.record(now, Fact::Shipment(Box::new(shipment.clone())));
         // The answer shows the tracker as it is before the carrier knows of the parcel; what follows comes by webhook.
         let tracker = trackers::follow(books, &shipment, now);

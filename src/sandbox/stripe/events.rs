@@ -29,7 +29,7 @@ pub(crate) fn body(event: &Event, object: &Value) -> Value {
     })
 }
 
-/// `GET /v1/events`: newest first, by `type`, `created[gte]`, `starting_after` and `limit`.
+/// `GET /v1/events`: newest first, by `type` or `types`, `created[gte]`, `created[lt]`, `starting_after` and `limit`.
 pub(super) async fn list(
     State(world): State<Arc<World>>,
     RawQuery(query): RawQuery,
@@ -37,8 +37,10 @@ pub(super) async fn list(
     let form = Form::parse(query.unwrap_or_default().as_bytes());
     let limit = form.integer("limit")?.unwrap_or(USUAL_PAGE).clamp(1, LARGEST_PAGE);
     let since = form.integer("created[gte]")?.unwrap_or_default();
+    let before = form.integer("created[lt]")?.unwrap_or(i64::MAX);
     let after = form.text("starting_after");
-    let kind = form.text("type");
+    let mut kinds: Vec<String> = form.map("types").into_values().collect();
+    kinds.extend(form.text("type").map(str::to_owned));
     let limit = usize::try_from(limit).unwrap_or_default();
     let books = world.books();
     let mut found: Vec<Value> = books
@@ -49,7 +51,8 @@ pub(super) async fn list(
         .skip_while(|event| after.is_some_and(|after| event.id != after))
         .skip(usize::from(after.is_some()))
         .take_while(|event| event.at.timestamp() >= since)
-        .filter(|event| kind.is_none_or(|kind| event.kind == kind))
+        .filter(|event| event.at.timestamp() < before)
+        .filter(|event| kinds.is_empty() || kinds.contains(&event.kind))
         .filter(|event| event.is_stripe())
         .take(limit + 1)
         .map(Event::body)

@@ -23,7 +23,11 @@ pub(crate) fn signed_ago(event: &Value, seconds: i64) -> Letter {
 
 /// A letter of EasyPost's that says this, signed as EasyPost signs.
 pub(crate) fn signed_by_easypost(event: &Value) -> Letter {
-    let body = event.to_string();
+    signed_text_by_easypost(event.to_string())
+}
+
+/// The same of a text that is kept as it is.
+pub(crate) fn signed_text_by_easypost(body: String) -> Letter {
     let signature = format!("hmac-sha256-hex={}", hex("easypost-house", &body));
     Letter { provider: "easypost".to_owned(), signature, body: Bytes::from(body) }
 }
@@ -88,6 +92,24 @@ impl House {
         let answer =
             self.client.post(format!("{}/_sandbox/webhooks/hold", self.sandbox)).send().await.unwrap();
         assert_eq!(answer.status(), 204);
+    }
+
+    /// Nobody has told anything of any parcel for two days.
+    pub(crate) async fn silence(&self) {
+        let ago = "now() - interval '2 days'";
+        let silence = format!(
+            "update labels set purchased_at = {ago}; update tracking_events set received_at = {ago};
+             update shipments set looked_at = {ago} where looked_at is not null"
+        );
+        self.execute(&silence).await.unwrap();
+    }
+
+    /// A worker sweeps.
+    pub(crate) async fn sweep(&self) {
+        let rules = orderfleet::roles::rules(&self.settings).unwrap();
+        let mut tx = self.store.begin().await.unwrap();
+        orderfleet::jobs::sweeps::sweep(&mut tx, &rules).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// The carrier scans a parcel.

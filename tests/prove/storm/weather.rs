@@ -19,10 +19,9 @@ const KINDS: usize = 16;
 pub(crate) const FRONT: Duration = Duration::from_secs(9);
 /// Places that the fleet asks nothing of while it works: they serve `doctor`, accounts and people, and a wallet that no
 /// buyer here pays with.
-const QUIET: [&str; 9] = [
+const QUIET: [&str; 8] = [
     "stripe.events",
     "stripe.account",
-    "easypost.address",
     "easypost.rerate",
     "easypost.tracker",
     "easypost.account",
