@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::config::{Need, Settings};
 use crate::domain::country;
 
+mod accounts;
 mod postgres_server;
 mod providers;
 mod redis_server;

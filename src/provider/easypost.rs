@@ -5,6 +5,7 @@
 //! looks. So a second purchase, one that still runs and a carrier that did not answer are all one cause here: look first.
 //! Answers are read leniently, with one exception: half a label is not read as none, because none would be bought again.
 
+use chrono::{DateTime, Utc};
 use reqwest::{RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,17 @@ pub struct LabelSeen {
     pub insured: Option<Amount>,
 }
 
+/// What EasyPost says of us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSeen {
+    /// `user_…`.
+    pub id: String,
+    /// What labels are paid from, in US dollars, as it is written; none where it is not told.
+    pub balance: Option<String>,
+    /// Its clock, to the second, where it told it.
+    pub date: Option<DateTime<Utc>>,
+}
+
 /// What a carrier had to say instead of a rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarrierMessage {
@@ -155,6 +167,24 @@ impl EasyPost {
     pub async fn follow(&self, tracking_code: &str, carrier: &str) -> Result<TrackerSeen, CallError> {
         let body = json!({ "tracker": { "tracking_code": tracking_code, "carrier": carrier } });
         self.ask_for(Call::Harmless, self.post(["trackers"], &body), tracker).await
+    }
+
+    /// What `doctor` asks: whose key it is, and what their clock says. A test key may not ask that, and is good all the
+    /// same.
+    pub async fn account(&self) -> Result<AccountSeen, CallError> {
+        let failed = |cause| CallError { to: Dependency::EasyPost, call: Call::Look, cause };
+        let request = self.signed(self.http.client().get(self.url(["users"])));
+        let answer = self.http.send(request).await.map_err(failed)?;
+        if !answer.is_success() {
+            return Err(failed(refusal(&answer)));
+        }
+        let user: Value = serde_json::from_slice(&answer.body)
+            .map_err(|_| failed(Cause::Unreadable("not JSON".to_owned())))?;
+        Ok(AccountSeen {
+            id: needed(&user, "/id").map_err(failed)?,
+            balance: text(&user, "/balance").map(str::to_owned),
+            date: answer.date,
+        })
     }
 
     /// Whether EasyPost is there and knows our key.

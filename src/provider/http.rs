@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use chrono::{DateTime, Utc};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Url};
 
 use super::{BadSettings, Cause};
@@ -35,6 +36,10 @@ pub(super) struct Answer {
     retry_after: Option<Duration>,
     request_id: String,
     is_replayed: bool,
+    /// Their clock, to the second, where they told it.
+    pub(super) date: Option<DateTime<Utc>>,
+    /// The version in which they answered, where they told it.
+    pub(super) version: Option<String>,
     pub(super) body: Bytes,
 }
 
@@ -97,6 +102,10 @@ impl Http {
                 .unwrap_or("unknown")
                 .to_owned(),
             is_replayed: header(headers, "idempotent-replayed") == Some("true"),
+            date: header(headers, DATE.as_str())
+                .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
+                .map(|date| date.to_utc()),
+            version: header(headers, "stripe-version").map(str::to_owned),
             body: body.freeze(),
         })
     }

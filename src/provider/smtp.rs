@@ -24,6 +24,7 @@ use crate::job::Dependency;
 
 mod server;
 
+pub use server::Protection;
 use server::Server;
 
 /// Replies that mean our login, not this mail: authentication required, refused, too weak, encryption wanted.
@@ -87,6 +88,12 @@ impl Mailer {
         // It has said all that was asked; how it says goodbye is its own affair.
         let _ = timeout(self.timeout, connection.quit()).await;
         Ok(())
+    }
+
+    /// How mails are protected on their way there.
+    #[must_use]
+    pub fn protection(&self) -> Protection {
+        self.server.protection()
     }
 
     /// Where it is: `host:port`, without the login.
@@ -181,6 +188,11 @@ fn replied(error: &SmtpError) -> Option<Cause> {
 }
 
 impl Mail {
+    /// The whole mail, as it goes to the server.
+    pub fn written(&self) -> Result<Vec<u8>, Cause> {
+        Ok(self.message()?.formatted())
+    }
+
     fn message(&self) -> Result<Message, Cause> {
         let impossible = |part: &str| Cause::Impossible(format!("its {part} is malformed"));
         let mut builder = Message::builder()

@@ -30,10 +30,12 @@ use crate::domain::money::{Amount, Currency, MoneyError};
 use crate::ids::{OrderId, PaymentId};
 use crate::job::Dependency;
 
+mod account;
 mod dispute;
 mod event;
 mod refund;
 
+pub use account::{Account, Endpoint};
 pub use dispute::DisputeSeen;
 pub use event::{EventPage, EventSpan};
 pub use refund::{CreateRefund, RefundSeen};

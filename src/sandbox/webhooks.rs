@@ -149,6 +149,11 @@ struct Gate {
 }
 
 impl Post {
+    /// Where its Stripe sends.
+    pub(crate) fn stripe_url(&self) -> &str {
+        &self.stripe_url
+    }
+
     /// A sender to the endpoints of these settings.
     pub(crate) fn new(settings: &SandboxSettings) -> Result<Self, SandboxError> {
         // Endpoints of a sandbox are on this machine and speak plain HTTP: no roots are trusted, and none looked for,

@@ -167,12 +167,15 @@ async fn providers_that_know_us_and_providers_that_do_not() {
     let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
     let mut settings = load(&Sources { environment, ..Sources::default() }).unwrap();
     let report = examine(&settings, needs).await;
-    assert_eq!(
-        with(&report, Status::Ok),
-        ["configuration", "stripe", "easypost", "smtp"],
-        "{}",
-        render(&report)
+    let accounts =
+        ["stripe", "stripe account", "stripe clock", "stripe webhooks", "easypost", "easypost account"];
+    let all = [&["configuration"], &accounts[..], &["easypost clock", "smtp"]].concat();
+    assert_eq!(with(&report, Status::Ok), all, "{}", render(&report));
+    assert!(
+        check(&report, "stripe account").found.starts_with("acct_sandbox, answers in 2026"),
+        "{report:?}"
     );
+    assert!(check(&report, "smtp").found.ends_with("no TLS, without a login"), "{report:?}");
 
     settings.stripe.secret_key = "sk_test_rotated".into();
     settings.easypost.api_key = "EZTK_rotated".into();

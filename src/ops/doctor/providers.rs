@@ -1,14 +1,14 @@
-//! Do Stripe, EasyPost and the mail server answer, and do they know us? Nothing is made, bought or sent.
+//! Do Stripe, EasyPost and the mail server answer, do they know us, and as whom? Nothing is made, bought or sent.
 
 use std::fmt::Display;
 use std::future::Future;
 
 use tokio::time::timeout;
 
-use super::{Check, PATIENCE, Status};
+use super::{Check, PATIENCE, Status, accounts};
 use crate::config::{EasyPostSettings, Need, Settings, SmtpSettings, StripeSettings};
 use crate::provider::easypost::EasyPost;
-use crate::provider::smtp::Mailer;
+use crate::provider::smtp::{Mailer, Protection};
 use crate::provider::stripe::Stripe;
 use crate::provider::{CallError, Cause};
 
@@ -19,36 +19,55 @@ pub(super) async fn examine(settings: &Settings, needs: &[Need]) -> Vec<Check> {
         unless_skipped("easypost", needed(Need::EasyPostApi), easypost(&settings.easypost)),
         unless_skipped("smtp", needed(Need::Smtp), smtp(&settings.smtp)),
     );
-    vec![stripe, easypost, smtp]
+    [stripe, easypost, smtp].concat()
 }
 
-async fn unless_skipped(name: &'static str, is_needed: bool, check: impl Future<Output = Check>) -> Check {
-    if is_needed { check.await } else { Check::skipped(name, "not needed") }
+async fn unless_skipped(
+    name: &'static str,
+    is_needed: bool,
+    checks: impl Future<Output = Vec<Check>>,
+) -> Vec<Check> {
+    if is_needed { checks.await } else { vec![Check::skipped(name, "not needed")] }
 }
 
-async fn stripe(settings: &StripeSettings) -> Check {
+async fn stripe(settings: &StripeSettings) -> Vec<Check> {
     let base = &settings.api_base;
-    match Stripe::new(settings) {
-        Ok(stripe) => judged("stripe", base, "STRIPE_SECRET_KEY", "STRIPE_API_BASE", stripe.check()).await,
-        Err(error) => unusable("stripe", &error),
-    }
+    let stripe = match Stripe::new(settings) {
+        Ok(stripe) => stripe,
+        Err(error) => return vec![unusable("stripe", &error)],
+    };
+    let first = judged("stripe", base, "STRIPE_SECRET_KEY", "STRIPE_API_BASE", stripe.check()).await;
+    if first.status == Status::Fail { vec![first] } else { accounts::stripe(first, &stripe).await }
 }
 
-async fn easypost(settings: &EasyPostSettings) -> Check {
+async fn easypost(settings: &EasyPostSettings) -> Vec<Check> {
     let base = &settings.api_base;
-    match EasyPost::new(settings) {
-        Ok(easypost) => {
-            judged("easypost", base, "EASYPOST_API_KEY", "EASYPOST_API_BASE", easypost.check()).await
-        }
-        Err(error) => unusable("easypost", &error),
-    }
+    let easypost = match EasyPost::new(settings) {
+        Ok(easypost) => easypost,
+        Err(error) => return vec![unusable("easypost", &error)],
+    };
+    let first = judged("easypost", base, "EASYPOST_API_KEY", "EASYPOST_API_BASE", easypost.check()).await;
+    if first.status == Status::Fail { vec![first] } else { accounts::easypost(first, &easypost).await }
 }
 
-async fn smtp(settings: &SmtpSettings) -> Check {
-    match Mailer::new(settings) {
-        Ok(mailer) => judged("smtp", &mailer.place(), "SMTP_URL", "SMTP_URL", mailer.check()).await,
-        Err(error) => unusable("smtp", &error),
+async fn smtp(settings: &SmtpSettings) -> Vec<Check> {
+    let mailer = match Mailer::new(settings) {
+        Ok(mailer) => mailer,
+        Err(error) => return vec![unusable("smtp", &error)],
+    };
+    let mut check = judged("smtp", &mailer.place(), "SMTP_URL", "SMTP_URL", mailer.check()).await;
+    if check.status == Status::Fail {
+        return vec![check];
     }
+    let Protection { is_encrypted, has_login, is_local } = mailer.protection();
+    let tls = if is_encrypted { "TLS" } else { "no TLS" };
+    let login = if has_login { "our login is taken" } else { "without a login" };
+    check.found = format!("reached at {}, {tls}, {login}", mailer.place());
+    vec![check.but_if(!is_encrypted && !is_local, Status::Warn, || {
+        "mails, and the password, cross the network in plain text: end SMTP_URL with ?tls=required (STARTTLS), or begin \
+         it with smtps:// (TLS from the first byte)"
+            .to_owned()
+    })]
 }
 
 fn unusable(name: &'static str, error: &dyn Display) -> Check {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
@@ -31,6 +31,17 @@ enum Tls {
     AtOnce(TlsParameters),
 }
 
+/// How mails are protected on their way to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// By TLS, from the greeting or the first byte on.
+    pub is_encrypted: bool,
+    /// Whether we log in.
+    pub has_login: bool,
+    /// Whether it is on this machine.
+    pub is_local: bool,
+}
+
 /// A mail server.
 pub(super) struct Server {
     host: String,
@@ -49,6 +60,13 @@ impl std::fmt::Debug for Server {
     }
 }
 
+/// The authority that the shop trusts beside the public ones.
+fn authority(file: &str) -> Result<Certificate, BadSettings> {
+    let bad = |fault: String| BadSettings::new("smtp.ca_file", format!("{file}: {fault}"));
+    let pem = std::fs::read(file).map_err(|error| bad(error.to_string()))?;
+    Certificate::from_pem(&pem).map_err(|error| bad(error.to_string()))
+}
+
 impl Server {
     /// The server that the settings name.
     pub(super) fn new(settings: &SmtpSettings) -> Result<Self, BadSettings> {
@@ -56,7 +74,13 @@ impl Server {
         let url = Url::parse(settings.url.expose_secret()).map_err(|error| bad(&error.to_string()))?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("it has no host"))?;
         let wanted = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
-        let parameters = || TlsParameters::new(host.to_owned()).map_err(|error| bad(&error.to_string()));
+        let parameters = || {
+            let mut parameters = TlsParameters::builder(host.to_owned());
+            if !settings.ca_file.is_empty() {
+                parameters = parameters.add_root_certificate(authority(&settings.ca_file)?);
+            }
+            parameters.build().map_err(|error| bad(&error.to_string()))
+        };
         let (tls, usual_port) = match (url.scheme(), wanted.as_deref()) {
             ("smtp", None) => (Tls::Never, 25),
             ("smtp", Some("required")) => (Tls::AfterHello(parameters()?), 587),
@@ -81,6 +105,15 @@ impl Server {
     /// Where it is.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.host, self.port)
+    }
+
+    /// How mails are protected on their way there.
+    pub(super) fn protection(&self) -> Protection {
+        Protection {
+            is_encrypted: !matches!(self.tls, Tls::Never),
+            has_login: self.login.is_some(),
+            is_local: matches!(self.host.as_str(), "localhost" | "127.0.0.1" | "[::1]"),
+        }
     }
 
     /// The right to hold a connection; waits while all are in use.

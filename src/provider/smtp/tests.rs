@@ -80,9 +80,12 @@ impl Sink {
     }
 
     fn mailer(&self) -> Mailer {
-        Mailer::new(&SmtpSettings { url: SecretString::from(self.url.clone()), pool: 2, timeout_ms: 300 })
-            .unwrap()
+        Mailer::new(&settings(&self.url, 2)).unwrap()
     }
+}
+
+fn settings(url: &str, pool: u32) -> SmtpSettings {
+    SmtpSettings { url: SecretString::from(url), ca_file: String::new(), pool, timeout_ms: 300 }
 }
 
 fn mail() -> Mail {
@@ -145,8 +148,7 @@ async fn nobody_there_is_an_outage() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://127.0.0.1:{}", listener.local_addr().unwrap().port());
     drop(listener);
-    let settings = SmtpSettings { url: SecretString::from(url), pool: 1, timeout_ms: 300 };
-    let failure = Failure::from(Mailer::new(&settings).unwrap().send(&mail()).await.unwrap_err());
+    let failure = Failure::from(Mailer::new(&settings(&url, 1)).unwrap().send(&mail()).await.unwrap_err());
     assert_eq!(failure.class, Class::Unavailable(Dependency::Smtp), "{failure}");
 }
 
@@ -181,7 +183,6 @@ async fn a_header_can_t_be_smuggled_in() {
 
 #[test]
 fn the_url_says_how_the_server_is_reached() {
-    let settings = |url: &str, pool| SmtpSettings { url: SecretString::from(url), pool, timeout_ms: 300 };
     for good in
         ["smtp://127.0.0.1:2525", "smtp://u:p%40ss@mail.example.com?tls=required", "smtps://mail.example.com"]
     {

@@ -51,6 +51,7 @@ pub(crate) fn router(world: &Arc<World>) -> Router<Arc<World>> {
         .route("/v1/events/{id}", get(events::retrieve))
         .route("/v1/account", get(account))
         .route("/v1/balance", get(balance))
+        .route("/v1/webhook_endpoints", get(endpoints))
         .layer(from_fn_with_state(Arc::clone(world), gate::work))
         .layer(from_fn_with_state(Arc::clone(world), idempotency::once))
         .layer(from_fn_with_state(Arc::clone(world), authenticate))
@@ -120,6 +121,15 @@ async fn account() -> Json<Value> {
         "payouts_enabled": true, "details_submitted": true, "country": "US", "default_currency": "usd",
         "email": null, "metadata": {}, "capabilities": {"card_payments": "active"}, "type": "standard",
     }))
+}
+
+/// The one endpoint that it sends to, as if somebody had made it in the dashboard.
+async fn endpoints(State(world): State<Arc<World>>) -> Json<Value> {
+    let endpoint = json!({
+        "id": "we_sandbox", "object": "webhook_endpoint", "url": world.post.stripe_url(), "status": "enabled",
+        "api_version": API_VERSION, "enabled_events": ["*"], "livemode": false, "metadata": {},
+    });
+    Json(json!({"object": "list", "url": "/v1/webhook_endpoints", "has_more": false, "data": [endpoint]}))
 }
 
 async fn balance() -> Json<Value> {
