@@ -7,7 +7,7 @@
 
 use super::giveback;
 use super::label_void::LabelVoid;
-use super::settlement;
+use super::telling;
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::CancelReason;
 use crate::domain::refund::Origin;
@@ -40,7 +40,7 @@ pub(super) async fn cancel(tx: &mut Tx, order: &Order, by: By<'_>) -> Result<(),
     reservations::restock(tx, order.id, "cancel").await?;
     coupons::give_back(tx, order.id).await?;
     void_labels(tx, order.id, by.cause).await?;
-    settlement::tell(tx, order.id, Notice::Cancellation, Once::Order(order.id.uuid()), by.cause).await
+    telling::tell(tx, order.id, Notice::Cancellation, Once::Order(order.id.uuid()), by.cause).await
 }
 
 /// Asks for every live label of an order to be voided.

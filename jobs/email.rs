@@ -2,7 +2,8 @@
 //!
 //! SMTP has no idempotency key: if this process dies between the server's yes and our commit, nobody knows whether the
 //! mail went out. It is sent again under the same Message-ID, so that a second copy can be recognised, and counted as a
-//! possible duplicate. What provably did not go out is no such thing.
+//! possible duplicate. What provably did not go out is no such thing. An address that bounced or complained gets none: the
+//! notice says so, and no dead letter.
 
 use std::time::Duration;
 
@@ -10,16 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Called, Job, Loaded, Rules};
-use crate::domain::money::Amount;
+use super::{Called, Job, Loaded, Rules, letter};
 use crate::ids::{CommunicationId, JobId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::smtp::Mail;
 use crate::store::communications::{self, Communication};
 use crate::store::effects::{self, EffectState, NewEffect, Proof};
-use crate::store::{Tx, orders, shipments};
-use crate::wording::{NoticeFacts, NoticeLine};
+use crate::store::{Tx, suppressions};
 
 /// Which notice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -119,8 +118,11 @@ async fn plan(
     loaded: &Loaded<Email>,
     notice: &Communication,
 ) -> Result<Step<Send>, Failure> {
-    let mail = write(tx, rules, notice).await?;
     let name = effect_name(notice.id);
+    if suppressions::holds(tx, &notice.recipient_hash).await? && suppress(tx, notice, &name).await? {
+        return Ok(Step::Done);
+    }
+    let (mail, _language) = letter::write(tx, (&rules.shop, &rules.wording), notice).await?;
     let request = serde_json::to_value(&mail).unwrap_or(Value::Null);
     let wanted = NewEffect { name: name.clone(), request, job: loaded.id };
     let effect = effects::begin(tx, &[wanted]).await?.remove(&name);
@@ -139,52 +141,14 @@ async fn plan(
     Ok(Step::Call(Send { effect: name, mail }))
 }
 
-async fn write(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<Mail, Failure> {
-    let facts = facts(tx, rules, notice).await?;
-    let number = facts.order_number.clone();
-    let written = rules
-        .wording
-        .render(notice.notice.name(), &notice.locale, &facts)
-        .map_err(|error| Failure::permanent("not_rendered", error))?;
-    Ok(Mail {
-        message_id: format!("{}@{}", notice.id, rules.shop.mail_domain),
-        from: rules.shop.mail_from.clone(),
-        to: notice.recipient.clone(),
-        subject: written.subject,
-        text: written.text,
-        html: None,
-        order_number: number,
-    })
-}
-
-async fn facts(tx: &mut Tx, rules: &Rules, notice: &Communication) -> Result<NoticeFacts, Failure> {
-    let told = serde_json::from_value(notice.facts.clone())
-        .map_err(|error| Failure::permanent("unreadable_facts", error))?;
-    let mut facts = NoticeFacts { shop_name: rules.shop.name.clone(), ..told };
-    let Some(id) = notice.order else {
-        return Ok(facts);
-    };
-    let Some(order) = orders::summary(tx, id).await? else {
-        return Ok(facts);
-    };
-    let currency = order.currency.parse().map_err(|error| Failure::permanent("bad_currency", error))?;
-    let money = |minor| Amount::new(minor, currency).to_string();
-    facts.order_url = Some(rules.shop.order_url.replace("{order}", &order.number));
-    facts.customer_name = order.customer["name"].as_str().map(str::to_owned);
-    facts.total = Some(money(order.total_minor));
-    facts.lines = orders::items(tx, id)
-        .await?
-        .into_iter()
-        .map(|item| NoticeLine {
-            name: item.name,
-            quantity: u32::try_from(item.quantity).unwrap_or(u32::MAX),
-            total: money(item.total_minor),
-        })
-        .collect();
-    facts.order_number = Some(order.number);
-    let label = shipments::label_facts(tx, id).await?;
-    let text = |field: &str| label[field].as_str().map(str::to_owned);
-    facts.carrier = text("carrier");
-    facts.tracking_code = text("tracking_code");
-    Ok(facts)
+/// Its address gets no mail: this one is over, unless it may be there already; then it is seen to its end.
+async fn suppress(tx: &mut Tx, notice: &Communication, effect: &str) -> Result<bool, Failure> {
+    match effects::state_of(tx, effect).await? {
+        Some(EffectState::InFlight | EffectState::Unknown | EffectState::Done) => return Ok(false),
+        Some(EffectState::Pending | EffectState::Failed) | None => {}
+    }
+    effects::mark(tx, effect, EffectState::Failed).await?;
+    communications::suppressed(tx, notice.id).await?;
+    metrics::counter!("orderfleet_email_suppressed_total").increment(1);
+    Ok(true)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::payment_cancel;
 use super::refund::Refund;
-use super::settlement;
+use super::telling;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
@@ -105,7 +105,7 @@ async fn went_back(tx: &mut Tx, order: &Order, refund: &refunds::Refund, cause: 
         refund.currency.parse().map_err(|error| Failure::permanent("bad_currency", error))?;
     let facts = json!({ "refunded": Amount::new(refund.amount_minor, currency).to_string() });
     let notice = (Notice::RefundConfirmation, Once::Refund(refund.id.uuid()));
-    settlement::tell_with(tx, order.id, notice, facts, cause).await
+    telling::tell_with(tx, order.id, notice, facts, cause).await
 }
 
 /// An order that is over holds no pieces, and no payment of it stays open; its coupon too is another's, unless it was

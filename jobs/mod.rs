@@ -22,10 +22,12 @@ pub mod commands;
 mod dispute;
 mod giveback;
 mod handover;
+pub mod letter;
 mod parcel;
 mod settlement;
 pub mod sweeps;
 mod taken;
+mod telling;
 
 /// What a job does.
 ///
@@ -229,6 +231,7 @@ jobs! {
     tracking::Tracking,
     parcel_look::ParcelLook,
     email::Email,
+    mail_news::MailTold,
     #[cfg(feature = "proof")]
     probe::Probe,
 }

@@ -73,14 +73,14 @@ impl Job for ParcelLook {
         Ok(seen?)
     }
 
-    async fn settle(back: &[Called<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Verdict>, Failure> {
+    async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
         let mut sorted: Vec<&Called<Self>> = back.iter().collect();
         // Orders are locked by id.
         sorted.sort_by_key(|called| called.loaded.job.order);
         for called in sorted {
             let (job, seen) = (&called.loaded.job, &called.receipt);
             let event = format!("look:{}:{}", seen.id, seen.status);
-            tracking::heard(tx, seen, (job.shipment, job.order), &event).await?;
+            tracking::heard(tx, rules, seen, (job.shipment, job.order), &event).await?;
         }
         Ok(vec![Verdict::Done; back.len()])
     }

@@ -15,12 +15,13 @@ use super::payment_cancel::in_our_words;
 use super::payment_status::{self, PaymentStatus};
 use super::refund_sync::RefundSync;
 use super::settlement::{Books, Heard};
-use super::{Called, Job, Loaded, Rules, taken};
+use super::{Called, Job, Loaded, Rules, taken, telling};
 use crate::config::ConfirmBy;
 use crate::domain::dispute::State as DisputeState;
 use crate::domain::event::StripeEvent;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::offer::{self, STRIPE};
+use crate::domain::order::Status;
 use crate::domain::payment::State;
 use crate::domain::told;
 use crate::domain::webhook::WebhookPayload;
@@ -210,6 +211,9 @@ async fn one(
                 let code = event.object.as_ref().and_then(|object| object.last_error.clone());
                 payments::attempt_failed(tx, found.0, &event.id, code.as_deref().unwrap_or("unknown"))
                     .await?;
+                if books.orders.get(&found.1).is_some_and(|order| order.status == Status::PendingPayment) {
+                    telling::tell_failed_attempt(tx, found.1, (found.0, &event.id), &event.id).await?;
+                }
             }
             apply(tx, rules, books, webhook, found, &heard).await?;
             Ok(Step::Done)

@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use super::payment_cancel::PaymentCancel;
 use super::payment_sync::PaymentSync;
-use super::{Called, Job, Loaded, Rules};
+use super::{Called, Job, Loaded, Rules, telling};
+use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
 use crate::domain::payment::State;
 use crate::ids::{JobId, OrderId, PaymentId};
@@ -149,6 +150,10 @@ impl Job for PaymentOpen {
                 reservations::extend(tx, order, time, false).await?;
                 let look = PaymentSync::first((order, payment), rules, &called.loaded.cause());
                 jobs::insert(tx, look.into_iter().collect()).await?;
+                if rules.orders.also_mails(Notice::OrderReceived.name()) {
+                    let once = Once::Order(order.uuid());
+                    telling::tell(tx, order, Notice::OrderReceived, once, &called.loaded.cause()).await?;
+                }
             } else {
                 let cancel = NewJob::of(&PaymentCancel { payment }, called.loaded.cause());
                 jobs::insert(tx, vec![cancel.once(PaymentCancel::key(payment))]).await?;

@@ -304,7 +304,12 @@ async fn tell(tx: &mut Tx, over: &[&Over<'_>]) -> Result<(), Failure> {
 impl Over<'_> {
     fn telling(&self) -> Telling {
         let once = Once::Hold(self.order.id.uuid(), self.epoch);
-        Telling { order: self.order.id, notice: Notice::ReservationExpired, once, facts: json!({}) }
+        Telling {
+            order: self.order.id,
+            notice: Notice::ReservationExpired,
+            key: once.key(),
+            facts: json!({}),
+        }
     }
 }
 

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::Rules;
 use super::cancellation::{self, By};
-use super::email::Email;
 use super::giveback;
 use super::order_lapse::OrderLapse;
 use super::payment_cancel;
 use super::payment_sync::PaymentSync;
 use super::reservation_expiry::ReservationExpiry;
 use super::shipping_label::ShippingLabel;
+use super::telling;
 use crate::config::{LatePayment, Mismatch, OrderSettings};
 use crate::domain::money::Amount;
 use crate::domain::notice::{Notice, Once};
@@ -27,7 +27,6 @@ use crate::domain::payment::{Match, State, compare};
 use crate::domain::refund::Origin;
 use crate::ids::{OrderId, PaymentId};
 use crate::job::{Failure, NewJob};
-use crate::store::communications::{self, Telling};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::payments::{self, Payment, Role};
@@ -148,6 +147,7 @@ async fn captured(
         (true, Match::Exact) => {
             if let Some(epoch) = held(tx, rules, order).await? {
                 confirm(tx, rules, (order, payment), heard, cause).await?;
+                tell_of_payment(tx, rules, (order, payment), heard, cause).await?;
                 // Nothing is left to expire, and nothing to look at.
                 let looks = PaymentSync::keys(payment.id);
                 let done: Vec<String> = looks.chain([ReservationExpiry::key(order.id, epoch)]).collect();
@@ -332,6 +332,23 @@ async fn confirm(
     paid(tx, rules, order, cause).await
 }
 
+/// Shops that want it tell their customers of the payment, beside the order's confirmation.
+async fn tell_of_payment(
+    tx: &mut Tx,
+    rules: &Rules,
+    (order, payment): (&Order, &Payment),
+    heard: &Heard,
+    cause: &str,
+) -> Result<(), Failure> {
+    if !rules.orders.also_mails(Notice::PaymentConfirmation.name()) {
+        return Ok(());
+    }
+    let currency = heard.currency.parse().map_err(|error| Failure::permanent("bad_currency", error))?;
+    let facts = json!({ "paid": Amount::new(heard.received_minor, currency).to_string() });
+    let told = (Notice::PaymentConfirmation, Once::Payment(payment.id.uuid()));
+    telling::tell_with(tx, order.id, told, facts, cause).await
+}
+
 /// What follows when an order is paid: its status moves, the customer is told, the pipeline begins.
 pub(super) async fn paid(tx: &mut Tx, rules: &Rules, order: &Order, cause: &str) -> Result<(), Failure> {
     if order.status.is_aside() {
@@ -341,7 +358,7 @@ pub(super) async fn paid(tx: &mut Tx, rules: &Rules, order: &Order, cause: &str)
         go_on(tx, &rules.orders, order.id, cause).await?;
     }
     let notice = (Notice::OrderConfirmation, Once::Order(order.id.uuid()));
-    tell_with(tx, order.id, notice, owed(order)?, cause).await
+    telling::tell_with(tx, order.id, notice, owed(order)?, cause).await
 }
 
 /// What is to be paid at the door, for the mail that must not say that it has come.
@@ -396,31 +413,6 @@ pub(super) async fn walk(
         orders::advance(tx, &[Move { id, from, to, resume_to: None }], cause).await?;
         from = to;
     }
-    Ok(())
-}
-
-/// Decides that the customer is told something, and inserts the job that tells them.
-pub(super) async fn tell(
-    tx: &mut Tx,
-    order: OrderId,
-    notice: Notice,
-    once: Once,
-    cause: &str,
-) -> Result<(), Failure> {
-    tell_with(tx, order, (notice, once), json!({}), cause).await
-}
-
-/// The same, with facts that the order's row does not hold.
-pub(super) async fn tell_with(
-    tx: &mut Tx,
-    order: OrderId,
-    (notice, once): (Notice, Once),
-    facts: Value,
-    cause: &str,
-) -> Result<(), Failure> {
-    let told = communications::notify(tx, vec![Telling { order, notice, once, facts }]).await?;
-    let mails = told.into_iter().map(|(_, communication)| NewJob::of(&Email { communication }, cause));
-    jobs::insert(tx, mails.collect()).await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Called, Job, Loaded, Never, Rules, settlement, taken};
+use super::{Called, Job, Loaded, Never, Rules, settlement, taken, telling};
 use crate::domain::event::{EasyPostEvent, TrackerSeen};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
@@ -52,7 +52,7 @@ impl Job for Tracking {
     type Plan = Never;
     type Receipt = Never;
 
-    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, _rules: &Rules) -> Result<Vec<Step<Never>>, Failure> {
+    async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Never>>, Failure> {
         let settled = taken::take(tx, jobs, |job| &job.0).await?;
         let seen: Vec<Option<TrackerSeen>> = jobs.iter().map(tracker).collect::<Result<_, _>>()?;
         let codes: Vec<String> = seen.iter().flatten().map(|seen| seen.tracking_code.clone()).collect();
@@ -71,7 +71,7 @@ impl Job for Tracking {
                 }
                 (false, Some(seen)) => match parcels.get(&seen.tracking_code) {
                     Some(parcel) => {
-                        scanned(tx, loaded, &seen, *parcel).await?;
+                        scanned(tx, rules, loaded, &seen, *parcel).await?;
                         Step::Done
                     }
                     None => {
@@ -108,18 +108,20 @@ fn tracker(loaded: &Loaded<Tracking>) -> Result<Option<TrackerSeen>, Failure> {
 /// Applies what an event says of a parcel.
 async fn scanned(
     tx: &mut Tx,
+    rules: &Rules,
     loaded: &Loaded<Tracking>,
     seen: &TrackerSeen,
     parcel: (ShipmentId, OrderId),
 ) -> Result<(), Failure> {
     let webhook = &loaded.job.0;
-    heard(tx, seen, parcel, &webhook.event_id).await?;
+    heard(tx, rules, seen, parcel, &webhook.event_id).await?;
     taken::resolve(tx, webhook, Fate::Applied, Scan::named(&seen.status).name()).await
 }
 
 /// Keeps what was heard of a parcel, under the name of the event that told it, and moves parcel and order where it is news.
 pub(super) async fn heard(
     tx: &mut Tx,
+    rules: &Rules,
     seen: &TrackerSeen,
     (shipment, order): (ShipmentId, OrderId),
     event_id: &str,
@@ -136,23 +138,27 @@ pub(super) async fn heard(
     let (before, _) = shipments::scanned(tx, &scan).await?;
     let Some(order) = orders.get(&order) else { return Ok(()) };
     match status.news(before) {
-        News::Forward(rank) => forward(tx, order, shipment, rank, event_id).await,
+        News::Forward(rank) => forward(tx, rules, order, (shipment, rank), event_id).await,
         News::Trouble => {
             let detail = format!("the carrier says {} of {shipment}", status.name());
             let opened = exceptions::open(tx, order.id, status.name(), Severity::Critical, &detail).await?;
-            let once = Once::Exception(opened.uuid());
-            settlement::tell(tx, order.id, Notice::DelayOrException, once, event_id).await
+            if order.cancel_reason.is_none() {
+                let once = Once::Exception(opened.uuid());
+                telling::tell(tx, order.id, Notice::DelayOrException, once, event_id).await?;
+            }
+            Ok(())
         }
         News::Stale => Ok(()),
     }
 }
 
-/// The order follows its parcel, unless it was called off; the customer is told of the first scan and of the delivery.
+/// The order follows its parcel, unless it was called off; the customer is told of the first scan, of the day on which it
+/// comes, and of the delivery.
 async fn forward(
     tx: &mut Tx,
+    rules: &Rules,
     order: &Order,
-    shipment: ShipmentId,
-    rank: i16,
+    (shipment, rank): (ShipmentId, i16),
     cause: &str,
 ) -> Result<(), Failure> {
     let in_transit = Scan::InTransit.rank().unwrap_or(i16::MAX);
@@ -167,9 +173,24 @@ async fn forward(
     let way = way(order.status, rank);
     settlement::walk(tx, order.id, order.status, &way, cause).await?;
     let once = Once::Shipment(shipment.uuid());
-    settlement::tell(tx, order.id, Notice::ShippingNotification, once, cause).await?;
+    telling::tell(tx, order.id, Notice::ShippingNotification, once, cause).await?;
+    if Scan::OutForDelivery.rank() == Some(rank) {
+        let once = Once::ShipmentStatus(shipment.uuid(), Scan::OutForDelivery.name());
+        telling::tell(tx, order.id, Notice::OutForDelivery, once, cause).await?;
+    }
     if Scan::Delivered.rank() == Some(rank) {
-        settlement::tell(tx, order.id, Notice::DeliveryConfirmation, once, cause).await?;
+        telling::tell(tx, order.id, Notice::DeliveryConfirmation, once, cause).await?;
+        if rules.orders.also_mails(Notice::SatisfactionSurvey.name()) {
+            let told = (Notice::SatisfactionSurvey, Once::Order(order.id.uuid()));
+            telling::tell_after(
+                tx,
+                order.id,
+                told,
+                Duration::from_hours(rules.orders.survey_days.saturating_mul(24)),
+                cause,
+            )
+            .await?;
+        }
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 mod environment;
 pub mod faults;
 pub mod load;
+mod mail;
 pub mod needs;
 mod network;
 mod payments;
@@ -23,6 +24,7 @@ pub mod shown;
 pub use environment::operator;
 pub use faults::ConfigError;
 pub use load::{Sources, load, load_for};
+pub use mail::{MailProviderSettings, MailReadingSettings};
 pub use needs::Need;
 pub use network::Network;
 pub use payments::{
@@ -58,6 +60,8 @@ pub struct Settings {
     pub stripe: StripeSettings,
     /// The payment providers that are known by their settings alone, by their names.
     pub payment_providers: BTreeMap<String, PaymentProviderSettings>,
+    /// The mail services that tell what became of mails, by their names.
+    pub mail_providers: BTreeMap<String, MailProviderSettings>,
     /// The carriers' broker.
     pub easypost: EasyPostSettings,
     /// Where parcels leave from.
@@ -287,6 +291,10 @@ pub struct OrderSettings {
     pub cash_on_delivery: bool,
     /// What becomes of money that is not the order's amount or currency.
     pub mismatch: Mismatch,
+    /// Kinds of mail that are sent beside those that every shop sends.
+    pub more_mails: Vec<String>,
+    /// How long after a parcel's arrival its buyer is asked how it was.
+    pub survey_days: u64,
 }
 
 /// How many days personal data is kept; 0 is for ever. Orders keep theirs until their customer is erased.
@@ -400,6 +408,8 @@ pub struct AddressSettings {
 pub struct SmtpSettings {
     /// `smtp://user:password@host:587?tls=required`, `smtps://…:465`, `smtp://127.0.0.1:2525` for a local sink.
     pub url: SecretString,
+    /// PEM of an authority that is trusted beside the public ones; empty is none.
+    pub ca_file: String,
     /// Connections kept open, at most.
     pub pool: u32,
     /// The longest command.
@@ -417,6 +427,14 @@ pub struct ShopSettings {
     pub mail_domain: String,
     /// Where a customer can look at their order; `{order}` is its number.
     pub order_url: String,
+    /// `CARRIER=URL`: where a parcel can be followed; `{code}` is its number.
+    pub tracking_urls: Vec<String>,
+    /// `#rrggbb` of its mails.
+    pub color: String,
+    /// The picture above its mails; empty shows its name.
+    pub logo_url: String,
+    /// A line below its mails; empty shows none.
+    pub footer: String,
 }
 
 /// The secret of this installation.
@@ -458,6 +476,27 @@ pub struct SandboxSettings {
     pub wallet_webhook_url: String,
     /// Where its append-only truth is written, as JSON lines; empty keeps it in memory.
     pub truth_file: String,
+}
+
+impl ShopSettings {
+    /// Where a parcel of this carrier can be followed, where the shop says so.
+    #[must_use]
+    pub fn tracking_url(&self, carrier: &str, code: &str) -> Option<String> {
+        let of = |line: &String| {
+            let (name, url) = line.split_once('=')?;
+            let letters = |name: &str| name.to_ascii_lowercase().replace([' ', '-', '_'], "");
+            (letters(name) == letters(carrier)).then(|| url.replace("{code}", code))
+        };
+        self.tracking_urls.iter().find_map(of)
+    }
+}
+
+impl OrderSettings {
+    /// Whether the shop also sends this kind of mail.
+    #[must_use]
+    pub fn also_mails(&self, kind: &str) -> bool {
+        self.more_mails.iter().any(|wanted| wanted == kind)
+    }
 }
 
 /// Milliseconds of a setting as a duration.

@@ -1,87 +1,49 @@
-//! The words of the mails: templates in `config/emails`, rendered with the facts of a notice.
+//! The words of the mails: templates in `config/emails`, one for each language and kind, rendered with the facts of a
+//! notice, once as text and once, in the shop's frame, as HTML.
 //!
 //! Templates are part of the binary, are all parsed and tried when the process starts, and may only name facts that exist:
 //! a bad one stops the start with its name and line, instead of the first mail weeks later. A fact that a mail needs and
 //! that is missing is an error, never an empty gap. Whatever a customer typed into their name, a subject is one line.
-//! Nothing here may decide who is told what (that is the domain's), or escape for HTML (these are texts).
+//! Only English has every kind: what another language lacks is told in English. Nothing here may decide who is told what
+//! (that is the domain's), and no template is written in HTML: the frame is made of the text ([`html`]), so that the two
+//! parts can not tell different things.
+
+mod facts;
+mod html;
 
 use minijinja::value::{Serde, Value};
-use minijinja::{Environment, UndefinedBehavior};
-use serde::{Deserialize, Serialize};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+
+pub use facts::{NoticeFacts, NoticeLine};
+pub use html::Brand;
 
 /// The language that every kind is written in, and that is used for any other.
 const FALLBACK_LOCALE: &str = "en";
 /// What the first line of a template begins with.
 const SUBJECT: &str = "Subject: ";
+/// What stands between a line's words and its amount: a space in the text, a column in HTML.
+const COLUMN: &str = "\t";
 /// Letters of a subject, at most: mail programs show about half of it.
 const LONGEST_SUBJECT: usize = 150;
 
+macro_rules! templates {
+    ($($locale:literal: $($kind:literal)*;)*) => {
+        &[$($(($kind, $locale, include_str!(concat!("../config/emails/", $locale, "/", $kind, ".txt"))),)*)*]
+    };
+}
+
 /// Every template: kind, language, words.
-const TEMPLATES: [(&str, &str, &str); 9] = [
-    ("order_confirmation", "en", include_str!("../config/emails/order_confirmation.txt")),
-    ("shipping_notification", "en", include_str!("../config/emails/shipping_notification.txt")),
-    ("reservation_expired", "en", include_str!("../config/emails/reservation_expired.txt")),
-    ("payment_failed", "en", include_str!("../config/emails/payment_failed.txt")),
-    ("delay_or_exception", "en", include_str!("../config/emails/delay_or_exception.txt")),
-    ("delivery_confirmation", "en", include_str!("../config/emails/delivery_confirmation.txt")),
-    ("cancellation", "en", include_str!("../config/emails/cancellation.txt")),
-    ("refund_confirmation", "en", include_str!("../config/emails/refund_confirmation.txt")),
-    ("ops_alert", "en", include_str!("../config/emails/ops_alert.txt")),
-];
-
-/// What a mail may tell. What is not known is left out, and a template can ask for that with `if`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct NoticeFacts {
-    /// The shop's name.
-    pub shop_name: String,
-    /// The order's number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order_number: Option<String>,
-    /// Where the customer can look at their order.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order_url: Option<String>,
-    /// The customer's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub customer_name: Option<String>,
-    /// The order's total, written out: `USD 129.00`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub total: Option<String>,
-    /// What is to be paid at the door, written out: `USD 129.00`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub due: Option<String>,
-    /// What went back, written out: `USD 12.90`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refunded: Option<String>,
-    /// What was ordered.
-    pub lines: Vec<NoticeLine>,
-    /// Who carries the parcel.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub carrier: Option<String>,
-    /// The carrier's number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tracking_code: Option<String>,
-    /// Where the parcel can be followed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tracking_url: Option<String>,
-    /// Why it happened, in words for whoever reads the mail.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// What the people on call should know, in one line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alert: Option<String>,
-}
-
-/// One line of an order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NoticeLine {
-    /// What.
-    pub name: String,
-    /// How many.
-    pub quantity: u32,
-    /// For how much together, written out: `USD 129.00`.
-    pub total: String,
-}
+const TEMPLATES: &[(&str, &str, &str)] = templates! {
+    "en": "order_received" "order_confirmation" "payment_confirmation" "payment_failed" "reservation_expired"
+        "processing_update" "shipping_notification" "out_for_delivery" "delivery_confirmation" "delay_or_exception"
+        "cancellation" "refund_confirmation" "satisfaction_survey" "manual" "ops_alert";
+    "ne": "order_received" "order_confirmation" "payment_confirmation" "payment_failed" "reservation_expired"
+        "processing_update" "shipping_notification" "out_for_delivery" "delivery_confirmation" "delay_or_exception"
+        "cancellation" "refund_confirmation" "satisfaction_survey";
+    "am": "order_received" "order_confirmation" "payment_confirmation" "payment_failed" "reservation_expired"
+        "processing_update" "shipping_notification" "out_for_delivery" "delivery_confirmation" "delay_or_exception"
+        "cancellation" "refund_confirmation" "satisfaction_survey";
+};
 
 /// A mail's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +52,10 @@ pub struct Rendered {
     pub subject: String,
     /// The text.
     pub text: String,
+    /// The same in HTML.
+    pub html: String,
+    /// The language that it is in.
+    pub language: String,
 }
 
 /// Why there are no words.
@@ -131,20 +97,23 @@ pub enum WordingError {
 #[derive(Debug)]
 pub struct Wording {
     templates: Environment<'static>,
+    brand: Brand,
 }
 
 impl Wording {
     /// Parses and tries every template.
-    pub fn new() -> Result<Self, WordingError> {
-        Self::of(&TEMPLATES)
+    pub fn new(brand: Brand) -> Result<Self, WordingError> {
+        Self::of(TEMPLATES, brand)
     }
 
-    fn of(sources: &[(&str, &str, &str)]) -> Result<Self, WordingError> {
+    fn of(sources: &[(&str, &str, &str)], brand: Brand) -> Result<Self, WordingError> {
         let mut templates = Environment::new();
         // Strict where a fact is shown, lenient where a template asks whether there is one.
         templates.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         templates.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        let mut wording = Self { templates };
+        templates.add_filter("column", column);
+        html::frame(&mut templates)?;
+        let mut wording = Self { templates, brand };
         for (kind, locale, source) in sources {
             wording.add(kind, locale, source)?;
         }
@@ -164,12 +133,12 @@ impl Wording {
                 .map_err(|error| WordingError::Malformed { template: name.clone(), fault: told(&error) })?;
             self.know_all_facts(&name)?;
         }
-        self.render(kind, locale, &every_fact()).map(drop)
+        self.render(kind, locale, &NoticeFacts::every()).map(drop)
     }
 
     /// Strictness finds a misspelt fact only where it is shown; behind an `if` it would be silent for ever.
     fn know_all_facts(&self, template: &str) -> Result<(), WordingError> {
-        let facts = Value::from(Serde(every_fact()));
+        let facts = Value::from(Serde(NoticeFacts::every()));
         let named = self.templates.get_template(template).map(|parsed| parsed.undeclared_variables(false));
         let unknown = named
             .unwrap_or_default()
@@ -184,6 +153,9 @@ impl Wording {
         let language = locale.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
         let known = self.templates.get_template(&name(kind, &language, "text")).is_ok();
         let language = if known { language.as_str() } else { FALLBACK_LOCALE };
+        // A line break in a name would begin a paragraph, and a tab a column.
+        let facts =
+            &NoticeFacts { customer_name: facts.customer_name.as_deref().map(one_line), ..facts.clone() };
         let part = |part: &str| {
             let template = name(kind, language, part);
             let parsed = self.templates.get_template(&template);
@@ -192,12 +164,28 @@ impl Wording {
                 .render(Serde(facts))
                 .map_err(|error| WordingError::MissingFact { template, fault: told(&error) })
         };
-        Ok(Rendered { subject: one_line(&part("subject")?), text: part("text")? })
+        let (subject, text) = (one_line(&part("subject")?), part("text")?);
+        let links = [&facts.order_url, &facts.tracking_url].into_iter().flatten().map(String::as_str);
+        let html =
+            html::of(&self.templates, &self.brand, (language, &subject, &text), &links.collect::<Vec<_>>())
+                .map_err(|error| WordingError::Malformed {
+                template: html::FRAME.to_owned(),
+                fault: told(&error),
+            })?;
+        Ok(Rendered { subject, text: text.replace(COLUMN, " "), html, language: language.to_owned() })
     }
 }
 
 fn name(kind: &str, locale: &str, part: &str) -> String {
     format!("{kind}.{locale}.{part}")
+}
+
+/// The amount of a line: what is known stands in a column of its own, and what is not is missed.
+fn column(amount: &Value) -> Result<String, Error> {
+    if amount.is_undefined() || amount.is_none() {
+        return Err(Error::new(ErrorKind::UndefinedError, "an amount is missing"));
+    }
+    Ok(format!("{COLUMN}{amount}"))
 }
 
 /// What the template engine found, with its line.
@@ -213,26 +201,6 @@ fn one_line(text: &str) -> String {
         .filter(|word| !word.is_empty())
         .collect();
     words.join(" ").chars().take(LONGEST_SUBJECT).collect()
-}
-
-/// Facts of which none is missing, to try templates with.
-fn every_fact() -> NoticeFacts {
-    let some = || Some("x".to_owned());
-    NoticeFacts {
-        shop_name: "x".to_owned(),
-        order_number: some(),
-        order_url: some(),
-        customer_name: some(),
-        total: some(),
-        due: some(),
-        refunded: some(),
-        lines: vec![NoticeLine { name: "x".to_owned(), quantity: 1, total: "x".to_owned() }],
-        carrier: some(),
-        tracking_code: some(),
-        tracking_url: some(),
-        reason: some(),
-        alert: some(),
-    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,16 @@
 
 use std::fmt;
 
+use serde_json::json;
+
 use crate::auth::Role;
 use crate::config::OrderSettings;
+use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
 use crate::ids::OrderId;
 use crate::job::Failure;
 use crate::jobs::order_lapse::OrderLapse;
-use crate::jobs::settlement;
+use crate::jobs::{settlement, telling};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::reservations::{self, HoldFor};
@@ -104,6 +107,7 @@ pub async fn set_status(
             exceptions::resolve(tx, id).await?;
         }
         follow(tx, settings, &order, wish.to, cause).await?;
+        tell_of_work(tx, settings, &order, wish.to, cause).await?;
     }
     let now = orders::lock(tx, &[id]).await?.remove(&id);
     let moved =
@@ -166,6 +170,22 @@ async fn set_aside(
         reservations::extend(tx, order.id, HoldFor::from(settings).first, true).await?;
     }
     Ok(())
+}
+
+/// Shops that want it tell their customers that somebody is at work on the order.
+async fn tell_of_work(
+    tx: &mut Tx,
+    settings: &OrderSettings,
+    order: &Order,
+    to: Status,
+    cause: &str,
+) -> Result<(), Failure> {
+    let is_work = matches!(to, Status::Processing | Status::InProduction | Status::QualityCheck);
+    if !is_work || !settings.also_mails(Notice::ProcessingUpdate.name()) {
+        return Ok(());
+    }
+    let told = (Notice::ProcessingUpdate, Once::Move(order.id.uuid(), order.version));
+    telling::tell_with(tx, order.id, told, json!({ "stage": to.to_string() }), cause).await
 }
 
 /// What an order that arrives there has to be followed by.

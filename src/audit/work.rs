@@ -27,10 +27,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         of: Of::Name,
         sql: "with carried as (
                 select payload ->> 'provider' as provider, payload ->> 'event_id' as event_id from jobs
-                 where kind in ('payment-confirmation', 'tracking')
+                 where kind in ('payment-confirmation', 'tracking', 'mail-news')
                 union
                 select payload ->> 'provider', payload ->> 'event_id' from dead_letters
-                 where kind in ('payment-confirmation', 'tracking'))
+                 where kind in ('payment-confirmation', 'tracking', 'mail-news'))
               select i.provider || ' ' || i.event_id, format('%s since %s: %s', i.state,
                      to_char(i.received_at, 'YYYY-MM-DD HH24:MI:SSOF'), i.type)
                 from inbox i left join carried c on c.provider = i.provider and c.event_id = i.event_id

@@ -20,6 +20,7 @@ mod checks;
 mod customers;
 mod dead;
 mod keys;
+mod mails;
 mod orders;
 mod queues;
 mod stock;
@@ -84,6 +85,9 @@ enum Command {
     Dead(dead::DeadArguments),
     /// See the live workers, and ask one to drain.
     Workers(workers::WorkersArguments),
+    /// See any mail of any order, and say who gets none.
+    #[command(subcommand)]
+    Mails(mails::MailsCommand),
     /// Find out why a webhook is refused.
     #[command(subcommand)]
     Webhooks(webhooks::WebhooksCommand),
@@ -151,6 +155,7 @@ impl Cli {
             Command::Workers(arguments) => {
                 Box::pin(workers::run(arguments, &settings(&[Need::Postgres, Need::Redis])?)).await
             }
+            Command::Mails(command) => Box::pin(mails::run(command, &settings(&[Need::Postgres])?)).await,
             Command::Webhooks(command) => {
                 let settings = settings(webhooks::needs(&command))?;
                 webhooks::run(command, &settings)

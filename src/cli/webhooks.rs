@@ -28,7 +28,7 @@ pub(super) enum WebhooksCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
-    /// Who sent it: `stripe`, `easypost`, or the name of a configured payment provider.
+    /// Who sent it: `stripe`, `easypost`, or the name of a configured payment provider or mail service.
     provider: String,
     /// A header of the request, such as 'Stripe-Signature: t=…,v1=…'; once for each.
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
@@ -81,7 +81,7 @@ pub(super) fn needs(command: &WebhooksCommand) -> &'static [Need] {
 
 pub(super) fn run(command: WebhooksCommand, settings: &Settings) -> Result<ExitCode, CommandError> {
     let WebhooksCommand::Verify(arguments) = command;
-    let offers = verifiers::offers(settings)?;
+    let (offers, mail) = (verifiers::offers(settings)?, verifiers::mail(settings)?);
     let (stripe, easypost);
     let sender = match arguments.provider.as_str() {
         "stripe" => {
@@ -92,9 +92,10 @@ pub(super) fn run(command: WebhooksCommand, settings: &Settings) -> Result<ExitC
             easypost = verifiers::easypost(settings)?;
             Sender::EasyPost(&easypost)
         }
-        name => match offers.configured(name) {
-            Some(provider) => Sender::Payments(name, provider),
-            None => return Err(unknown(name, settings)),
+        name => match (offers.configured(name), mail.get(name)) {
+            (Some(provider), _) => Sender::Payments(name, provider),
+            (None, Some(service)) => Sender::Mail(name, service),
+            (None, None) => return Err(unknown(name, settings)),
         },
     };
     let body = body()?;
@@ -213,10 +214,8 @@ fn mismatch(sender: &Sender<'_>, sent: &Sent<'_>, at: DateTime<Utc>) -> Vec<Stri
         Sender::EasyPost(_) => {
             "compare the webhook's secret in EasyPost's settings with EASYPOST_WEBHOOK_SECRET".to_owned()
         }
-        Sender::Payments(name, _) => format!(
-            "compare the secret or key, and what is signed (`signs`, `fields`, `pair`, `join`, `encoding`), in \
-             [payment_providers.{name}.signature] with the provider's documentation"
-        ),
+        Sender::Payments(name, _) => configured("payment_providers", name),
+        Sender::Mail(name, _) => configured("mail_providers", name),
     };
     vec![
         secret,
@@ -225,11 +224,18 @@ fn mismatch(sender: &Sender<'_>, sent: &Sent<'_>, at: DateTime<Utc>) -> Vec<Stri
     ]
 }
 
+fn configured(section: &str, name: &str) -> String {
+    format!(
+        "compare the secret or key, and what is signed (`signs`, `fields`, `pair`, `join`, `encoding`), in \
+         [{section}.{name}.signature] with the provider's documentation"
+    )
+}
+
 fn example(sender: &Sender<'_>) -> &'static str {
     match sender {
         Sender::Stripe(_) => "--header 'Stripe-Signature: t=…,v1=…'",
         Sender::EasyPost(_) => "--header 'X-Hmac-Signature: hmac-sha256-hex=…'",
-        Sender::Payments(..) => {
+        Sender::Payments(..) | Sender::Mail(..) => {
             "--header 'NAME: VALUE', where `signature.place` says; --query for a redirect's message"
         }
     }
@@ -253,9 +259,9 @@ fn show(verdict: &Verdict) {
 }
 
 fn unknown(name: &str, settings: &Settings) -> CommandError {
-    let known =
-        ["stripe", "easypost"].into_iter().chain(settings.payment_providers.keys().map(String::as_str));
-    let known = known.collect::<Vec<_>>().join(", ");
+    let configured =
+        settings.payment_providers.keys().chain(settings.mail_providers.keys()).map(String::as_str);
+    let known = ["stripe", "easypost"].into_iter().chain(configured).collect::<Vec<_>>().join(", ");
     CommandError::Refused(format!(
         "no provider {name:?} sends webhooks here; those that do are {known}. Name one of them, or give the \
          configuration that has [payment_providers.{name}] by --config"

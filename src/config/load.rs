@@ -15,8 +15,8 @@ use super::faults::{ConfigError, Fault, Origin};
 use super::needs::{self, Need};
 use super::{Settings, rules};
 
-/// Where the payment providers are that the shop names itself, each by a section of its own.
-const NAMED: &str = "payment_providers.";
+/// Where the providers are that the shop names itself, each by a section of its own.
+const NAMED: [&str; 2] = ["payment_providers.", "mail_providers."];
 /// The section that says what each of them may set, and its defaults.
 const PATTERN: &str = "any";
 
@@ -104,18 +104,20 @@ impl Draft {
         };
         let mut given = Values::new();
         flatten("", table, &mut given);
-        self.name_providers(&given, path);
+        for within in NAMED {
+            self.name_providers(within, &given, path);
+        }
         for (setting, value) in given {
             self.take(&setting, value, Origin::File(path.to_owned()));
         }
     }
 
-    /// Gives each payment provider that a file names the settings of the pattern: from then on they are settings like all
-    /// others, also for the environment.
-    fn name_providers(&mut self, given: &Values, path: &Path) {
-        let inside = given.keys().filter_map(|setting| setting.strip_prefix(NAMED)?.split('.').next());
+    /// Gives each provider that a file names the settings of the pattern: from then on they are settings like all others,
+    /// also for the environment.
+    fn name_providers(&mut self, within: &str, given: &Values, path: &Path) {
+        let inside = given.keys().filter_map(|setting| setting.strip_prefix(within)?.split('.').next());
         let names: BTreeSet<&str> = inside.collect();
-        let pattern = format!("{NAMED}{PATTERN}.");
+        let pattern = format!("{within}{PATTERN}.");
         let defaults: Vec<(String, Value)> = self
             .defaults
             .iter()
@@ -124,10 +126,10 @@ impl Draft {
         for name in names {
             if let Err(what) = rules::provider_name(name) {
                 let origin = Some(Origin::File(path.to_owned()));
-                self.faults.push(Fault::new(format!("{NAMED}{name}"), what).from(origin));
+                self.faults.push(Fault::new(format!("{within}{name}"), what).from(origin));
             }
             for (setting, value) in &defaults {
-                let setting = format!("{NAMED}{name}.{setting}");
+                let setting = format!("{within}{name}.{setting}");
                 self.defaults.insert(setting.clone(), value.clone());
                 self.values.insert(setting, value.clone());
             }
@@ -242,6 +244,7 @@ fn settings(values: &Values) -> Result<Settings, String> {
     let mut settings =
         Settings::deserialize(Value::Table(root)).map_err(|error| error.message().to_owned())?;
     settings.payment_providers.remove(PATTERN);
+    settings.mail_providers.remove(PATTERN);
     Ok(settings)
 }
 

@@ -57,6 +57,12 @@ const LONGEST_CALLS: [(&str, u64, &str); 3] = [
     ),
 ];
 
+/// Days until a buyer is asked how it was, at most.
+const LONGEST_SURVEY: u64 = 365;
+/// Mails that a shop sends only where it wants to.
+const MORE_MAILS: [&str; 4] =
+    ["order_received", "payment_confirmation", "processing_update", "satisfaction_survey"];
+
 /// Everything that is wrong with these settings.
 pub(super) fn faults(settings: &Settings, values: &Values) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -352,6 +358,30 @@ fn shop(settings: &Settings, faults: &mut Vec<Fault>) {
             "shop.mail_from",
             "must be an address, or Name <address>, such as orders@example.com",
         ));
+    }
+    let is_color = shop
+        .color
+        .strip_prefix('#')
+        .is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    if !is_color {
+        faults.push(Fault::new("shop.color", "must be a colour as #rrggbb, such as #1d4ed8"));
+    }
+    if !shop.logo_url.is_empty() && !is_web(&shop.logo_url) {
+        faults.push(Fault::new("shop.logo_url", "must be a URL: https://, a host"));
+    }
+    let leads_there = |line: &String| {
+        line.split_once('=')
+            .is_some_and(|(name, url)| !name.is_empty() && is_web(url) && url.contains("{code}"))
+    };
+    if !shop.tracking_urls.iter().all(leads_there) {
+        faults.push(Fault::new("shop.tracking_urls", "must be a list of CARRIER=https://…{code}…"));
+    }
+    if settings.orders.survey_days > LONGEST_SURVEY {
+        faults.push(Fault::new("orders.survey_days", "must be at most 365: nobody remembers longer"));
+    }
+    if !settings.orders.more_mails.iter().all(|kind| MORE_MAILS.contains(&kind.as_str())) {
+        let what = format!("may name {}: the other kinds are always sent", MORE_MAILS.join(", "));
+        faults.push(Fault::new("orders.more_mails", what));
     }
     if !is_domain(&shop.mail_domain) {
         faults.push(Fault::new("shop.mail_domain", "must be a domain, such as orders.example.com"));

@@ -106,6 +106,17 @@ pub fn fingerprint(body: &OrderIntentBody) -> [u8; 32] {
     bytes
 }
 
+/// The bytes of a text in hex; none where it is no such text.
+#[must_use]
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    });
+    pairs.collect()
+}
+
 /// Bytes in hex, as an accepted intent carries its fingerprint.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

@@ -13,6 +13,7 @@ pub mod event;
 pub mod fault;
 pub mod intent;
 pub mod key;
+pub mod mail_news;
 pub mod money;
 pub mod notice;
 pub mod offer;

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::key::hex;
+use super::mail_news::MailReading;
 use super::told::{Reading, Silent};
 use crate::ids::{self, JobId};
 
@@ -65,12 +67,7 @@ impl WebhookPayload {
     /// an id is named by the whole message.
     pub fn configured(provider: &str, message: &Value, reading: &Reading) -> Result<Self, Silent> {
         let told = reading.read(message)?;
-        let event_id = reading.event_id(message).unwrap_or_else(|| {
-            digest(&SHA256, message.to_string().as_bytes())
-                .as_ref()
-                .iter()
-                .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
-        });
+        let event_id = reading.event_id(message).unwrap_or_else(|| hash_of(message));
         Ok(Self {
             provider: provider.to_owned(),
             account: String::new(),
@@ -78,6 +75,24 @@ impl WebhookPayload {
             event_type: told.word.clone(),
             object_id: told.reference.clone(),
             event: serde_json::to_value(told).unwrap_or_default(),
+        })
+    }
+
+    /// Reads a message of a mail service: what it tells of our mails, and nobody's address. Its name stands beside those of
+    /// payment providers, so it is kept apart from them.
+    pub fn mail(service: &str, message: &Value, reading: &MailReading) -> Result<Self, NoEvent> {
+        let news = reading.read(message);
+        if news.is_empty() {
+            return Err(NoEvent("word on a mail that was delivered, deferred, bounced or complained of"));
+        }
+        let event_id = reading.event_id(message).unwrap_or_else(|| hash_of(message));
+        Ok(Self {
+            provider: format!("mail:{service}"),
+            account: String::new(),
+            event_id,
+            event_type: "mail".to_owned(),
+            object_id: news.iter().find_map(|one| one.message_id.clone()).unwrap_or_default(),
+            event: serde_json::to_value(news).unwrap_or_default(),
         })
     }
 
@@ -92,6 +107,11 @@ impl WebhookPayload {
     pub fn subject(&self) -> Uuid {
         named([&self.provider, &self.account, &self.object_id])
     }
+}
+
+/// The name of a message that has none.
+fn hash_of(message: &Value) -> String {
+    hex(digest(&SHA256, message.to_string().as_bytes()).as_ref())
 }
 
 /// An id made of names, which no other names make.

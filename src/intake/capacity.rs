@@ -24,7 +24,7 @@ use crate::queue::{Gate, Gauge, Queue};
 use crate::time::Stopwatch;
 
 /// The lanes that the intake feeds.
-pub(super) const FED: [Lane; 3] = [Lane::Intents, Lane::PaymentsIn, Lane::ShippingIn];
+pub(super) const FED: [Lane; 4] = [Lane::Intents, Lane::PaymentsIn, Lane::ShippingIn, Lane::Housekeeping];
 /// Between two looks: a look is one short script for each lane, and no lane fills in half a second.
 const LOOK: Duration = Duration::from_millis(500);
 /// Without an answer for this long, the process does not call itself ready.

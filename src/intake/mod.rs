@@ -60,7 +60,7 @@ use capacity::Capacity;
 use limits::Limits;
 pub use problem::Code;
 use problem::Problem;
-pub use sender::{NotTaken, Sender, Sent};
+pub use sender::{MailService, NotTaken, Sender, Sent};
 use snapshot::Checked;
 pub use snapshot::Snapshots;
 use sold_out::SoldOut;
@@ -88,6 +88,8 @@ pub struct Parts {
     pub easypost: EasyPostSignature,
     /// Who can take the money, and how its webhooks are verified.
     pub offers: Offers,
+    /// Who tells what became of mails, by name.
+    pub mail: BTreeMap<String, MailService>,
     /// Holds and deadlines, for commands.
     pub orders: OrderSettings,
     /// What is known at the start: nothing, outside tests.
@@ -149,6 +151,7 @@ struct Door {
     stripe: StripeSignature,
     easypost: EasyPostSignature,
     offers: Offers,
+    mail: BTreeMap<String, MailService>,
     providers: HashSet<String>,
     snapshots: Snapshots,
     capacity: Capacity,
@@ -203,6 +206,7 @@ fn door(settings: IntakeSettings, parts: Parts, tasks: &TaskTracker, stop: Cance
         easypost: parts.easypost,
         providers: parts.offers.names().map(str::to_owned).collect(),
         offers: parts.offers,
+        mail: parts.mail,
         snapshots: parts.snapshots,
         capacity: Capacity::new(&parts.lanes, max_wait),
         sold_out: SoldOut::default(),
@@ -243,7 +247,7 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// Every route but the health ones: the document of the API is compared with this list.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 19] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 20] {
     [
         ("/v1/order-intents", post(orders::place)),
         ("/v1/order-intents/{id}", get(orders::show)),
@@ -262,6 +266,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 19] {
         ("/webhooks/stripe", post(webhooks::stripe)),
         ("/webhooks/easypost", post(webhooks::easypost)),
         ("/webhooks/payments/{provider}", post(webhooks::configured).get(webhooks::configured)),
+        ("/webhooks/mail/{provider}", post(webhooks::mail)),
         ("/openapi.json", get(openapi::document)),
         ("/docs", get(openapi::page)),
     ]

@@ -6,10 +6,11 @@
 use axum::http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
+use crate::domain::mail_news::MailReading;
 use crate::domain::offer::Provider;
 use crate::domain::told::Silent;
 use crate::domain::webhook::{NoEvent, WebhookPayload};
-use crate::signature::{EasyPostSignature, Letter, Refused, StripeSignature};
+use crate::signature::{Configured, EasyPostSignature, Letter, Refused, StripeSignature};
 
 /// Where Stripe's signature is.
 const STRIPE_HEADER: &str = "stripe-signature";
@@ -25,6 +26,17 @@ pub enum Sender<'a> {
     EasyPost(&'a EasyPostSignature),
     /// A payment provider that is known by its settings alone, by name.
     Payments(&'a str, &'a Provider),
+    /// A mail service that is known by its settings alone, by name.
+    Mail(&'a str, &'a MailService),
+}
+
+/// A mail service that tells what became of mails.
+#[derive(Clone, Debug)]
+pub struct MailService {
+    /// Verifies its webhooks.
+    pub signature: Configured,
+    /// Reads them.
+    pub event: MailReading,
 }
 
 /// What came.
@@ -83,7 +95,7 @@ impl Sender<'_> {
         match self {
             Self::Stripe(_) => "stripe",
             Self::EasyPost(_) => "easypost",
-            Self::Payments(name, _) => name,
+            Self::Payments(name, _) | Self::Mail(name, _) => name,
         }
     }
 
@@ -100,19 +112,28 @@ impl Sender<'_> {
                 Ok(WebhookPayload::easypost(json(sent.body)?)?)
             }
             Self::Payments(name, provider) => {
-                let mut parts = form_urlencoded::parse(sent.query.unwrap_or_default().as_bytes());
-                let wanted = provider.signature.query();
-                let query = wanted.and_then(|wanted| parts.find(|(name, _)| name == wanted));
-                let letter = Letter {
-                    header: &header,
-                    query: query.as_ref().map(|(_, message)| message.as_ref()),
-                    body: sent.body,
-                };
-                let message = provider.signature.open(&letter, now)?;
+                let message = open(&provider.signature, sent, now)?;
                 Ok(WebhookPayload::configured(name, &message, &provider.event)?)
+            }
+            Self::Mail(name, service) => {
+                let message = open(&service.signature, sent, now)?;
+                Ok(WebhookPayload::mail(name, &message, &service.event)?)
             }
         }
     }
+}
+
+/// The message that one who is known by settings alone has signed.
+fn open(signature: &Configured, sent: &Sent<'_>, now: i64) -> Result<Value, Refused> {
+    let mut parts = form_urlencoded::parse(sent.query.unwrap_or_default().as_bytes());
+    let wanted = signature.query();
+    let query = wanted.and_then(|wanted| parts.find(|(name, _)| name == wanted));
+    let letter = Letter {
+        header: &|name| sent.headers.get(name).map(HeaderValue::as_bytes),
+        query: query.as_ref().map(|(_, message)| message.as_ref()),
+        body: sent.body,
+    };
+    signature.open(&letter, now)
 }
 
 /// A fault is told with its line and column.

@@ -1,4 +1,5 @@
-//! `POST /webhooks/stripe`, `POST /webhooks/easypost`, and `/webhooks/payments/{provider}` of the configured ones.
+//! `POST /webhooks/stripe`, `POST /webhooks/easypost`, `/webhooks/payments/{provider}` and
+//! `/webhooks/mail/{provider}` of the configured ones.
 //!
 //! Verified over the raw bytes before anything reads them, pushed, answered: milliseconds, and never Postgres. The job's
 //! id is made of the event's, so that the queue knows a repetition; one that comes after the job is done finds the
@@ -22,6 +23,7 @@ use super::{Door, request};
 use crate::domain::webhook::WebhookPayload;
 use crate::ids::JobId;
 use crate::job::{Band, Listed};
+use crate::jobs::mail_news::MailTold;
 use crate::jobs::payment_confirmation::PaymentConfirmation;
 use crate::jobs::tracking::Tracking;
 use crate::queue::{Copy, Origin, Pushed};
@@ -52,6 +54,20 @@ pub(super) async fn configured(
     let provider = door.offers.configured(&name).ok_or_else(unknown)?;
     let (head, event) = proved(&door, Sender::Payments(&name, provider), request).await?;
     let (id, job) = (event.job_id(), PaymentConfirmation(event));
+    take_in(&door, id, &job, &head.headers).await
+}
+
+/// A mail service tells what became of mails.
+pub(super) async fn mail(
+    State(door): State<Arc<Door>>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let unknown = || Problem::new(Code::NotFound, "no mail service of this name is set up here");
+    let Path(name) = name.map_err(|_| unknown())?;
+    let service = door.mail.get(&name).ok_or_else(unknown)?;
+    let (head, event) = proved(&door, Sender::Mail(&name, service), request).await?;
+    let (id, job) = (event.job_id(), MailTold(event));
     take_in(&door, id, &job, &head.headers).await
 }
 

@@ -23,7 +23,7 @@ use crate::seal::Seal;
 use crate::store::Store;
 use crate::terminal::complain;
 use crate::time::Clock;
-use crate::wording::Wording;
+use crate::wording::{Brand, Wording};
 use crate::worker::{self, Parts};
 
 mod error;
@@ -139,6 +139,7 @@ pub async fn start_intake(
         easypost: verifiers::easypost(settings)?,
         orders: settings.orders.clone(),
         offers: verifiers::offers(settings)?,
+        mail: verifiers::mail(settings)?,
         snapshots: intake::Snapshots::default(),
         lanes: settings.lanes.clone(),
         metrics,
@@ -240,8 +241,20 @@ pub fn rules(settings: &Settings) -> Result<Rules, CommandError> {
         shop: settings.shop.clone(),
         offers: verifiers::offers(settings)?,
         seal: Seal::new(&settings.security.secret),
-        wording: Wording::new().map_err(|error| CommandError::Refused(error.to_string()))?,
+        wording: wording(settings)?,
     })
+}
+
+/// What mails say.
+pub fn wording(settings: &Settings) -> Result<Wording, CommandError> {
+    let shop = &settings.shop;
+    let brand = Brand {
+        name: shop.name.clone(),
+        color: shop.color.clone(),
+        logo_url: shop.logo_url.clone(),
+        footer: shop.footer.clone(),
+    };
+    Wording::new(brand).map_err(|error| CommandError::Refused(error.to_string()))
 }
 
 /// What the fleet may ask of each provider.

@@ -1,11 +1,15 @@
 //! What webhooks are verified with, made of the settings: by the intake, and by `webhooks verify`, which explains it.
 
+use std::collections::BTreeMap;
+
 use secrecy::{ExposeSecret, SecretString};
 
 use super::CommandError;
 use crate::config::Settings;
+use crate::domain::mail_news::MailReading;
 use crate::domain::offer::Offers;
-use crate::signature::{BadSecret, EasyPostSignature, StripeSignature};
+use crate::intake::MailService;
+use crate::signature::{BadSecret, Configured, EasyPostSignature, StripeSignature};
 
 /// Stripe's.
 pub fn stripe(settings: &Settings) -> Result<StripeSignature, CommandError> {
@@ -24,6 +28,16 @@ pub fn easypost(settings: &Settings) -> Result<EasyPostSignature, CommandError> 
 pub fn offers(settings: &Settings) -> Result<Offers, CommandError> {
     Offers::new(&settings.orders, &settings.payment_providers)
         .map_err(|error| CommandError::Refused(error.to_string()))
+}
+
+/// The mail services' by name.
+pub fn mail(settings: &Settings) -> Result<BTreeMap<String, MailService>, CommandError> {
+    let services = settings.mail_providers.iter().map(|(name, service)| {
+        let signature = Configured::new(&service.signature)
+            .map_err(|error| refused(&format!("mail_providers.{name}.signature"), &error))?;
+        Ok((name.clone(), MailService { signature, event: MailReading::new(&service.event) }))
+    });
+    services.collect()
 }
 
 fn plain(secrets: &[SecretString]) -> impl Iterator<Item = &str> {

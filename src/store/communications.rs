@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{StoreError, Stored, Tx, exactly};
-use crate::domain::notice::{Notice, Once};
+use crate::domain::mail_news::{Outcome, recipient_hash};
+use crate::domain::notice::Notice;
 use crate::ids::{CommunicationId, OrderId};
 
 /// What somebody is to be told of an order.
@@ -18,7 +18,7 @@ pub struct Telling {
     /// What.
     pub notice: Notice,
     /// What it is told once for.
-    pub once: Once,
+    pub key: String,
     /// What the order's rows do not hold.
     pub facts: Value,
 }
@@ -65,8 +65,8 @@ impl Row {
         Some(Self {
             order: telling.order.uuid(),
             kind: telling.notice.name(),
-            key: telling.once.key(),
-            hash: digest(&SHA256, recipient.trim().to_lowercase().as_bytes()).as_ref().to_vec(),
+            key: telling.key,
+            hash: recipient_hash(&recipient).to_vec(),
             recipient,
             locale,
             facts: telling.facts,
@@ -116,6 +116,8 @@ pub struct Communication {
     pub notice: Notice,
     /// To whom.
     pub recipient: String,
+    /// The same, as the list of who gets none has it.
+    pub recipient_hash: Vec<u8>,
     /// In which language.
     pub locale: String,
     /// What it tells beside what its order's rows hold.
@@ -126,7 +128,7 @@ pub struct Communication {
 pub async fn take(tx: &mut Tx, id: CommunicationId) -> Stored<Option<Communication>> {
     let row = sqlx::query!(
         r#"/* communications::take */
-        select order_id, kind, recipient, locale, facts, state from communications where id = $1 for update"#,
+        select order_id, kind, recipient, recipient_hash, locale, facts, state from communications where id = $1 for update"#,
         id.uuid()
     )
     .fetch_optional(tx.conn())
@@ -134,16 +136,83 @@ pub async fn take(tx: &mut Tx, id: CommunicationId) -> Stored<Option<Communicati
     let Some(row) = row.filter(|row| matches!(row.state.as_str(), "queued" | "sending")) else {
         return Ok(None);
     };
-    let notice = Notice::ALL.into_iter().find(|notice| notice.name() == row.kind);
+    let notice = Notice::named(&row.kind);
     let notice = notice.ok_or(StoreError::Unreadable { column: "communications.kind", value: row.kind })?;
     Ok(Some(Communication {
         id,
         order: row.order_id.map(OrderId::from),
         notice,
         recipient: row.recipient,
+        recipient_hash: row.recipient_hash,
         locale: row.locale,
         facts: row.facts,
     }))
+}
+
+/// The newest notice of a kind about an order, whatever became of it; not locked.
+pub async fn newest(tx: &mut Tx, order: OrderId, notice: Notice) -> Stored<Option<Communication>> {
+    let row = sqlx::query!(
+        r#"/* communications::newest */
+        select id, recipient, recipient_hash, locale, facts from communications
+         where order_id = $1 and kind = $2 order by id desc limit 1"#,
+        order.uuid(),
+        notice.name()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| Communication {
+        id: row.id.into(),
+        order: Some(order),
+        notice,
+        recipient: row.recipient,
+        recipient_hash: row.recipient_hash,
+        locale: row.locale,
+        facts: row.facts,
+    }))
+}
+
+/// How often an order's customer was told of a kind in the last hour.
+pub async fn told_lately(tx: &mut Tx, order: OrderId, notice: Notice) -> Stored<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"/* communications::told_lately */
+        select count(*) as "count!" from communications
+         where order_id = $1 and kind = $2 and created_at > clock_timestamp() - interval '1 hour'"#,
+        order.uuid(),
+        notice.name()
+    )
+    .fetch_one(tx.conn())
+    .await?)
+}
+
+/// It is not sent: its address gets no mail.
+pub async fn suppressed(tx: &mut Tx, id: CommunicationId) -> Stored<()> {
+    let done = sqlx::query!(
+        r#"/* communications::suppressed */
+        update communications set state = 'suppressed', outcome = 'suppressed', outcome_at = clock_timestamp()
+         where id = $1 and state in ('queued', 'sending')"#,
+        id.uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    exactly("communications::suppressed", 1, done.rows_affected())
+}
+
+/// What was heard of a mail that was handed over, by its Message-ID; a graver word stays. Tells whether it is one of ours,
+/// and the address that it went to.
+pub async fn heard(tx: &mut Tx, message_id: &str, outcome: Outcome) -> Stored<Option<Vec<u8>>> {
+    Ok(sqlx::query_scalar!(
+        r#"/* communications::heard */
+        update communications set
+               outcome = case when array_position($3::text[], outcome) >= array_position($3::text[], $2) then outcome else $2 end,
+               outcome_at = case when array_position($3::text[], outcome) >= array_position($3::text[], $2) then outcome_at
+                                 else clock_timestamp() end
+         where message_id = $1 returning recipient_hash"#,
+        message_id,
+        outcome.name(),
+        &Outcome::BY_GRAVITY.map(|outcome| outcome.name().to_owned())
+    )
+    .fetch_optional(tx.conn())
+    .await?)
 }
 
 /// It is about to be handed to the mail server; `maybe_sent` says that it may be there already.

@@ -48,6 +48,7 @@ pub mod snapshot;
 pub mod standing;
 pub mod stock;
 pub mod stuck;
+pub mod suppressions;
 pub mod timeline;
 pub mod views;
 

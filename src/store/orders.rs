@@ -251,6 +251,12 @@ pub struct Summary {
     pub currency: String,
     /// What it costs, in minor units.
     pub total_minor: i64,
+    /// What a coupon took off, in minor units.
+    pub discount_minor: i64,
+    /// What the way costs, in minor units.
+    pub shipping_minor: i64,
+    /// What the state takes, in minor units.
+    pub tax_minor: i64,
     /// Who buys.
     pub customer: Value,
 }
@@ -260,7 +266,7 @@ pub async fn summary(tx: &mut Tx, id: OrderId) -> Stored<Option<Summary>> {
     Ok(sqlx::query_as!(
         Summary,
         r#"/* orders::summary */
-        select order_number as number, currency, total_minor, customer from orders where id = $1"#,
+        select order_number as number, currency, total_minor, discount_minor, shipping_minor, tax_minor, customer from orders where id = $1"#,
         id.uuid()
     )
     .fetch_optional(tx.conn())

@@ -11,8 +11,18 @@ fn facts() -> NoticeFacts {
     }
 }
 
+fn words() -> Wording {
+    let brand = Brand {
+        name: "Orderfleet Menswear".into(),
+        color: "#1d4ed8".into(),
+        logo_url: String::new(),
+        footer: "1 Shop Street".into(),
+    };
+    Wording::new(brand).unwrap()
+}
+
 fn render(kind: &str, facts: &NoticeFacts) -> Rendered {
-    Wording::new().unwrap().render(kind, "en", facts).unwrap()
+    words().render(kind, "en", facts).unwrap()
 }
 
 #[test]
@@ -112,7 +122,7 @@ fn a_subject_is_one_line_whatever_was_typed() {
 
 #[test]
 fn a_missing_fact_is_an_error_and_never_a_gap() {
-    let wording = Wording::new().unwrap();
+    let wording = words();
     let error = wording.render("shipping_notification", "en", &facts()).unwrap_err();
     assert!(matches!(&error, WordingError::MissingFact { .. }), "{error}");
     assert!(error.to_string().starts_with("shipping_notification.en.text: "), "{error}");
@@ -122,15 +132,18 @@ fn a_missing_fact_is_an_error_and_never_a_gap() {
 
 #[test]
 fn another_language_falls_back_to_english() {
-    let wording =
-        Wording::of(&[("k", "en", "Subject: a\n\nHello"), ("k", "ne", "Subject: b\n\nNamaste")]).unwrap();
+    let wording = Wording::of(
+        &[("k", "en", "Subject: a\n\nHello"), ("k", "ne", "Subject: b\n\nNamaste")],
+        Brand::default(),
+    )
+    .unwrap();
     let text = |locale: &str| wording.render("k", locale, &facts()).unwrap().text;
     assert_eq!([text("en-GB"), text("ne_NP"), text("am"), text("")], ["Hello", "Namaste", "Hello", "Hello"]);
 }
 
 #[test]
 fn a_bad_template_stops_the_start_with_its_name() {
-    let fault = |source: &str| Wording::of(&[("k", "en", source)]).unwrap_err().to_string();
+    let fault = |source: &str| Wording::of(&[("k", "en", source)], Brand::default()).unwrap_err().to_string();
     assert!(fault("Hello").contains("k.en: a template begins with"));
     assert!(fault("Subject: a\nHello\n\nx").contains("k.en: a template begins with"));
     assert!(fault("Subject: a\n\n{{ total").starts_with("k.en.text: "));
@@ -138,4 +151,65 @@ fn a_bad_template_stops_the_start_with_its_name() {
     assert!(
         fault("Subject: a\n\n{% for line in lines %}{{ line.price }}{% endfor %}").starts_with("k.en.text: ")
     );
+}
+
+/// What a customer reads in HTML is what others read as text: paragraphs, sums in columns, our own addresses as links.
+#[test]
+fn the_html_part_says_what_the_text_says_in_the_shop_s_frame() {
+    let mail = render(
+        "order_confirmation",
+        &NoticeFacts {
+            customer_name: Some("<b>Eve</b>\n\nhttps://evil.example.com".into()),
+            total: Some("USD 427.00".into()),
+            discount: Some("USD -12.00".into()),
+            lines: vec![NoticeLine { name: "Suit & tie".into(), quantity: 1, total: "USD 439.00".into() }],
+            ..facts()
+        },
+    );
+    assert!(
+        mail.text.contains("1 x Suit & tie: USD 439.00\nDiscount: USD -12.00\nTotal paid: USD 427.00"),
+        "{}",
+        mail.text
+    );
+    let html = &mail.html;
+    for wanted in [
+        "<html lang=\"en\">",
+        "Orderfleet Menswear",
+        "#1d4ed8",
+        "1 Shop Street",
+        "Suit &amp; tie:</td>",
+        "Discount:</td>",
+    ] {
+        assert!(html.contains(wanted), "{wanted}: {html}");
+    }
+    assert!(!html.contains("<b>Eve") && html.contains("&lt;b&gt;Eve"), "{html}");
+    assert_eq!(html.matches("<a href").count(), 1, "only the order's page is a link: {html}");
+    assert!(!html.contains('\t') && !mail.text.contains('\t'));
+}
+
+#[test]
+fn every_kind_of_the_domain_has_words_in_every_language() {
+    use crate::domain::notice::Notice;
+
+    let words = words();
+    for notice in Notice::ALL {
+        for (locale, language) in [("en", "en"), ("ne-NP", "ne"), ("am", "am"), ("fr", "en")] {
+            let mail = words.render(notice.name(), locale, &NoticeFacts::every()).unwrap();
+            let only_english = matches!(notice, Notice::Manual | Notice::OpsAlert);
+            assert_eq!(mail.language, if only_english { "en" } else { language }, "{}", notice.name());
+            assert!(!mail.subject.is_empty() && mail.html.contains("</html>"), "{}", notice.name());
+            for trace in ["{{", "{%", "none", "undefined"] {
+                assert!(!mail.text.contains(trace), "{}: {}", notice.name(), mail.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn nepali_and_amharic_say_it_in_their_own_letters() {
+    let words = words();
+    let sent = NoticeFacts { tracking_code: Some("9400".into()), ..facts() };
+    let text = |locale| words.render("shipping_notification", locale, &sent).unwrap().text;
+    assert!(text("ne").starts_with("नमस्ते,\n\n") && text("ne").contains("9400"));
+    assert!(text("am").starts_with("ሰላም፣\n\n") && text("am").contains("9400"));
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::house::{self, Bought, House, Letter, signed, signed_by_easypost, wish};
+use crate::mails;
 
 /// What the providers answer to what they will never do.
 const NEVER: u16 = 400;
@@ -23,7 +24,7 @@ const REFUSE: &str = "
 /// After every kind was given up once, each for a reason of its own, an order still goes its whole way.
 #[tokio::test]
 async fn every_kind_that_is_given_up_is_seen_and_its_lane_goes_on() {
-    let house = house::open().await;
+    let house = house::plan().set(mails::with_post).open().await;
     house.execute(REFUSE).await.unwrap();
     for kind in Kind::ALL {
         give_up(&house, *kind).await;
@@ -128,6 +129,14 @@ async fn give_up(house: &House, kind: Kind) {
             house.until_order(bought.order, "shipped").await;
             house.settled().await;
             assert_eq!(house.count("communications where state = 'failed'").await, 1);
+        }
+        Kind::MailTold => {
+            let refuse =
+                "create trigger refuse before insert on suppressions for each row execute function refuse()";
+            house.execute(refuse).await.unwrap();
+            mails::told_of_a_stranger(house, "told-for-good").await;
+            until_failed(house, "told-for-good").await;
+            house.execute("drop trigger refuse on suppressions").await.unwrap();
         }
     }
 }

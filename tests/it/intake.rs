@@ -92,6 +92,7 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
         easypost: EasyPostSignature::new(["test"]).unwrap(),
         orders: settled.orders.clone(),
         offers: Offers::new(&settled.orders, &settled.payment_providers).unwrap(),
+        mail: BTreeMap::new(),
         snapshots: Snapshots::default(),
         lanes: BTreeMap::default(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),

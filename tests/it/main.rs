@@ -27,6 +27,8 @@ mod intake;
 mod labels;
 mod lapse;
 mod lost_webhooks;
+mod mail_servers;
+mod mails;
 mod nightly;
 mod order_views;
 mod orders;

@@ -12,6 +12,7 @@ use orderfleet::domain::webhook::WebhookPayload;
 use orderfleet::ids::{DeadLetterId, IntentId, JobId};
 use orderfleet::job::{Band, Listed, NewJob};
 use orderfleet::jobs::Kind;
+use orderfleet::jobs::mail_news::MailTold;
 use orderfleet::jobs::order_intent::OrderIntent;
 use orderfleet::jobs::payment_cancel::PaymentCancel;
 use orderfleet::jobs::payment_confirmation::PaymentConfirmation;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use crate::configured_payments;
 use crate::house::{self, House, wish};
+use crate::mails;
 
 /// Keeps every job row that there ever was: finished ones are deleted.
 pub(crate) const KEEP_ROWS: &str = "
@@ -34,14 +36,16 @@ const CALLED_OFF: &str = "called-off";
 
 #[tokio::test]
 async fn every_job_done_twice_is_done_once() {
-    let house = house::plan().set(configured_payments::with_sandbox).open().await;
+    let house = house::plan().set(configured_payments::with_sandbox).set(mails::with_post).open().await;
     house.execute(KEEP_ROWS).await.unwrap();
     let wishes = [wish("whole", "SUIT", 1), wish("expires", "SUIT", 2), wish("cancelled", "SHIRT", 1)];
     whole_lives(&house, &wishes).await;
     configured_payments::paid_at_the_wallet(&house, "wallet").await;
+    let told = mails::told_of_a_stranger(&house, "told-twice").await;
     house.settled().await;
 
     let mut copies = intake_born(&house, &wishes).await;
+    copies.push(copy(told.job_id(), &MailTold(told)));
     copies.extend(row_born(&house).await);
     let met: BTreeSet<&str> = copies.iter().map(|copy| copy.kind.as_str()).collect();
     let all: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
@@ -203,7 +207,7 @@ fn copy<J: Listed>(id: JobId, job: &J) -> Copy {
 
 /// The copies that the relay pushed. Rows of jobs that the intake took in are among the others already.
 async fn row_born(house: &House) -> Vec<Copy> {
-    let rows = house.rows("select id, kind, payload from met where kind not in ('order-intent', 'payment-confirmation', 'tracking')").await;
+    let rows = house.rows("select id, kind, payload from met where kind not in ('order-intent', 'payment-confirmation', 'tracking', 'mail-news')").await;
     let copies = rows.into_iter().map(|row| {
         let kind = Kind::named(row["kind"].as_str().unwrap()).unwrap();
         Copy {

@@ -106,11 +106,11 @@ async fn die(world: &World, report: &Report) -> Deaths {
     deaths
 }
 
-/// Whether jobs of this kind pass this point. The probes' are other proofs', nobody here pays by a configured provider, no
-/// parcel is silent for a day, and no webhook is lost for good.
+/// Whether jobs of this kind pass this point. The probes' are other proofs'; nobody here pays by a configured provider or
+/// hears of a mail service, no parcel is silent for a day, and no webhook is lost for good.
 fn passes(kind: Kind, point: Point) -> bool {
-    let is_product =
-        kind.name() != "probe" && !matches!(kind, Kind::PaymentStatus | Kind::ParcelLook | Kind::EventSweep);
+    let is_product = kind.name() != "probe"
+        && !matches!(kind, Kind::PaymentStatus | Kind::ParcelLook | Kind::EventSweep | Kind::MailTold);
     let ends_in_load = matches!(point, Point::Loading | Point::Loaded);
     // It looks only where an event tells nothing of its payment, and the sandbox's events tell all.
     let calls = kind.calls() != Calls::Nobody && kind != Kind::PaymentConfirmation;

@@ -1,4 +1,4 @@
-//! What the settings of a configured payment provider must be, so that they fit together.
+//! What the settings of a configured payment provider or mail service must be, so that they fit together.
 //!
 //! A provider that can't be believed, or whose messages can't be read, would be found out by the first customer who paid.
 
@@ -7,8 +7,8 @@ use secrecy::ExposeSecret;
 use super::is_web;
 use crate::config::faults::Fault;
 use crate::config::{
-    Algorithm, ConfirmBy, PageSettings, PaymentProviderSettings, Place, ReadingSettings, Settings,
-    SignatureSettings, StatusSettings,
+    Algorithm, ConfirmBy, MailReadingSettings, PageSettings, PaymentProviderSettings, Place, ReadingSettings,
+    Settings, SignatureSettings, StatusSettings,
 };
 
 /// Names that mean something else: a provider with its own code, the pattern, and what needs no provider.
@@ -33,7 +33,7 @@ pub(in crate::config) fn provider_name(name: &str) -> Result<(), &'static str> {
 
 pub(super) fn faults(settings: &Settings, faults: &mut Vec<Fault>) {
     for (name, provider) in &settings.payment_providers {
-        let mut judge = Judge { name, faults };
+        let mut judge = Judge { section: "payment_providers", name, faults };
         judge.provider(provider);
         judge.page(&provider.page);
         judge.signature(&provider.signature);
@@ -41,9 +41,16 @@ pub(super) fn faults(settings: &Settings, faults: &mut Vec<Fault>) {
         judge.reading("event", &provider.event);
         judge.status(&provider.status);
     }
+    for (name, provider) in &settings.mail_providers {
+        let mut judge = Judge { section: "mail_providers", name, faults };
+        judge.signature(&provider.signature);
+        judge.fields(&provider.signature);
+        judge.mail(&provider.event);
+    }
 }
 
 struct Judge<'a> {
+    section: &'static str,
     name: &'a str,
     faults: &'a mut Vec<Fault>,
 }
@@ -51,7 +58,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn demand(&mut self, holds: bool, setting: &str, what: &str) {
         if !holds {
-            self.faults.push(Fault::new(format!("payment_providers.{}.{setting}", self.name), what));
+            self.faults.push(Fault::new(format!("{}.{}.{setting}", self.section, self.name), what));
         }
     }
 
@@ -139,6 +146,30 @@ impl Judge<'_> {
         self.demand(!reading.paid.is_empty(), &setting, "must name the word for a payment that is paid");
         let both = reading.paid.iter().any(|word| reading.failed.contains(word));
         self.demand(!both, &format!("{section}.failed"), "has a word that also says paid");
+    }
+
+    fn mail(&mut self, reading: &MailReadingSettings) {
+        for (key, pointer, may_be_empty) in [
+            ("event.id", &reading.id, true),
+            ("event.list", &reading.list, true),
+            ("event.kind", &reading.kind, false),
+            ("event.message_id", &reading.message_id, true),
+            ("event.recipient", &reading.recipient, true),
+        ] {
+            self.pointer(key, pointer, may_be_empty);
+        }
+        let names_one = !(reading.message_id.is_empty() && reading.recipient.is_empty());
+        self.demand(
+            names_one,
+            "event.message_id",
+            "must be set, or event.recipient: which mail does it tell of?",
+        );
+        let tells = !(reading.bounced.is_empty() && reading.complained.is_empty());
+        self.demand(
+            tells,
+            "event.bounced",
+            "must name the words for a bounce, or event.complained for a complaint",
+        );
     }
 
     fn status(&mut self, status: &StatusSettings) {

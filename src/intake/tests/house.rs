@@ -11,17 +11,18 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Intake, Parts, Snapshots, serve};
+use super::super::{Intake, MailService, Parts, Snapshots, serve};
 use super::webhooks::stripe_header;
 use crate::auth::token::{Tokens, Trust};
 use crate::auth::{self, Role};
 use crate::config::{IntakeSettings, LaneSettings, PostgresSettings, QueueSettings, Sources, load};
+use crate::domain::mail_news::MailReading;
 use crate::domain::offer::Offers;
 use crate::ids::ApiKeyId;
 use crate::queue::Queue;
 use crate::queue::tests::server::Server;
 use crate::seal::Seal;
-use crate::signature::{EasyPostSignature, StripeSignature};
+use crate::signature::{Configured, EasyPostSignature, StripeSignature};
 use crate::store::Store;
 use crate::store::access::StoredKey;
 use crate::store::snapshot::Catalogue;
@@ -110,6 +111,16 @@ fn offers() -> Offers {
     Offers::new(&settings.orders, &settings.payment_providers).unwrap()
 }
 
+/// `post`, which signs its bodies with the wallet's secret.
+fn mail() -> BTreeMap<String, MailService> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "[mail_providers.post.signature]\nsecrets = [\"{WALLET_SECRET}\"]\n").unwrap();
+    let settings = load(&Sources { file: Some(file.path().to_owned()), ..Sources::default() }).unwrap();
+    let service = &settings.mail_providers["post"];
+    let signature = Configured::new(&service.signature).unwrap();
+    [("post".to_owned(), MailService { signature, event: MailReading::new(&service.event) })].into()
+}
+
 fn parts(queue: &Queue, clock: &Clock, snapshots: &Snapshots, max_depth: u64) -> Parts {
     Parts {
         queue: queue.clone(),
@@ -121,6 +132,7 @@ fn parts(queue: &Queue, clock: &Clock, snapshots: &Snapshots, max_depth: u64) ->
         easypost: EasyPostSignature::new([EASYPOST_SECRET]).unwrap(),
         orders: load(&Sources::default()).unwrap().orders,
         offers: offers(),
+        mail: mail(),
         snapshots: snapshots.clone(),
         lanes: [(
             "intents".to_owned(),

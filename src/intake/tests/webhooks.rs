@@ -129,3 +129,27 @@ async fn a_configured_provider_s_event_is_one_job_and_others_leave_nothing() {
     }
     assert_eq!(waiting(&house, Lane::PaymentsIn).await, 1);
 }
+
+async fn send_post(house: &House, body: &str, signature: &str) -> Response {
+    let post = house.post("/webhooks/mail/post").header("x-signature", signature);
+    post.body(body.to_owned()).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_mail_service_tells_is_one_job_and_a_stranger_s_word_is_none() {
+    let house = open().await;
+    let body = json!([{"event": "bounce", "recipient": "a@example.com"}, {"event": "opened"}]).to_string();
+    let signature = sign(WALLET_SECRET, body.as_bytes());
+    for _ in 0..20 {
+        assert_eq!(send_post(&house, &body, &signature).await.status(), 200);
+    }
+    assert_eq!(waiting(&house, Lane::Housekeeping).await, 1);
+    let (_, code, told) = problem(send_post(&house, &body, &sign("other", body.as_bytes())).await).await;
+    assert_eq!((code.as_str(), &told["reason"]), ("bad_signature", &json!("mismatch")));
+    let opened = json!([{"event": "opened", "recipient": "a@example.com"}]).to_string();
+    let silent = send_post(&house, &opened, &sign(WALLET_SECRET, opened.as_bytes())).await;
+    assert_eq!(problem(silent).await.1, "no_event");
+    let unknown =
+        house.post("/webhooks/mail/wallet").header("x-signature", &signature).body(body).send().await;
+    assert_eq!(problem(unknown.unwrap()).await.1, "not_found");
+}

@@ -90,10 +90,10 @@ async fn asked<T>(question: impl Future<Output = Result<T, CallError>>) -> Resul
 
 /// What this key may not ask, or what was not answered, says nothing of the rest.
 fn unasked(name: &'static str, error: &Cause, right: &str) -> Check {
-    match error {
-        Cause::Credentials(_) => Check::skipped(name, format!("this key may not ask; it would need {right}")),
-        other => Check::ok(name, "could not be read").but(Status::Warn, format!("{other}. Ask again later")),
+    if matches!(error, Cause::Credentials(_)) {
+        return Check::skipped(name, format!("this key may not ask; it would need {right}"));
     }
+    Check::ok(name, "could not be read").but(Status::Warn, format!("{error}. Ask again later"))
 }
 
 fn clock_of(name: &'static str, date: Option<DateTime<Utc>>, before: i64, after: i64) -> Option<Check> {

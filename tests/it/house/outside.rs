@@ -229,6 +229,14 @@ impl House {
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     }
 
+    /// A letter of the mail service `post`, signed with its secret.
+    pub(crate) async fn post_says(&self, secret: &str, message: &Value) {
+        let body = message.to_string();
+        let request = self.client.post(format!("{}/webhooks/mail/post", self.intake));
+        let answer = request.header("x-signature", hex(secret, &body)).body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+
     /// Hands a letter in; the intake must take it.
     pub(crate) async fn deliver(&self, letter: &Letter) {
         assert_eq!(self.post.deliver(letter).await, 200);
