@@ -66,21 +66,8 @@ async fn give_up(house: &House, kind: Kind) {
         }
         Kind::Refund => give_up_a_refund(house).await,
         Kind::PaymentStatus => not_looked_at(house).await,
-        // Its window stays open: the next sweep goes on with it.
-        Kind::EventSweep => {
-            never("stripe.events").await;
-            house.execute("update event_windows set compared_to = now() - interval '1 hour'").await.unwrap();
-            house.sweep().await;
-            house.until_count("dead_letters where kind = 'event-sweep'", 1).await;
-            house.sweep().await;
-            house.until_count("event_windows where compares_to is null", 1).await;
-        }
-        Kind::ParcelLook => {
-            never("easypost.tracker").await;
-            house.silence().await;
-            house.sweep().await;
-            house.until_count("dead_letters where kind = 'parcel-look'", 1).await;
-        }
+        Kind::EventSweep => give_up_a_window(house).await,
+        Kind::ParcelLook => give_up_a_look(house).await,
         Kind::RefundSync => {
             let bought = house.buy("refund-not-seen").await;
             house.pay(&bought).await;
@@ -130,15 +117,35 @@ async fn give_up(house: &House, kind: Kind) {
             house.settled().await;
             assert_eq!(house.count("communications where state = 'failed'").await, 1);
         }
-        Kind::MailTold => {
-            let refuse =
-                "create trigger refuse before insert on suppressions for each row execute function refuse()";
-            house.execute(refuse).await.unwrap();
-            mails::told_of_a_stranger(house, "told-for-good").await;
-            until_failed(house, "told-for-good").await;
-            house.execute("drop trigger refuse on suppressions").await.unwrap();
-        }
+        Kind::MailTold => give_up_mail_news(house).await,
     }
+}
+
+/// A window of events whose list is never told stays open: the next sweep goes on with it.
+async fn give_up_a_window(house: &House) {
+    house.fault("stripe.events", json!({"fail": {"status": NEVER}})).await;
+    house.execute("update event_windows set compared_to = now() - interval '1 hour'").await.unwrap();
+    house.sweep().await;
+    house.until_count("dead_letters where kind = 'event-sweep'", 1).await;
+    house.sweep().await;
+    house.until_count("event_windows where compares_to is null", 1).await;
+}
+
+/// A silent parcel that the carrier knows nothing of.
+async fn give_up_a_look(house: &House) {
+    house.fault("easypost.tracker", json!({"fail": {"status": NEVER}})).await;
+    house.silence().await;
+    house.sweep().await;
+    house.until_count("dead_letters where kind = 'parcel-look'", 1).await;
+}
+
+/// A mail service's word that can not be written.
+async fn give_up_mail_news(house: &House) {
+    let refuse = "create trigger refuse before insert on suppressions for each row execute function refuse()";
+    house.execute(refuse).await.unwrap();
+    mails::told_of_a_stranger(house, "told-for-good").await;
+    until_failed(house, "told-for-good").await;
+    house.execute("drop trigger refuse on suppressions").await.unwrap();
 }
 
 /// A payment of a provider that was taken out of the settings meanwhile.
