@@ -44,11 +44,12 @@ async fn a_customer_sees_and_calls_off_their_own_order_and_no_other() {
     assert_eq!(listed, [&json!(mine.order)]);
     let seen = house.read(&me, &format!("/v1/orders/{}", mine.order)).await.body;
     assert!(seen["customer"].is_object() && seen["timeline"].is_null(), "{seen}");
-    for stranger in [&me, &of("cus-token-theirs", "another shop", 600)] {
-        let hidden = house.read(stranger, &format!("/v1/orders/{}", theirs.order)).await;
-        assert_eq!((hidden.status, &hidden.body["code"]), (404, &json!("unknown_order")));
-        let refused = house.ask(stranger, theirs.order, ("cancel", ""), &json!({})).await;
-        assert_eq!((refused.status, &refused.body["code"]), (404, &json!("unknown_order")));
+    let stranger = of("cus-token-theirs", "another shop", 600);
+    for (who, told) in [(&me, (404, json!("unknown_order"))), (&stranger, (401, json!("unauthenticated")))] {
+        let hidden = house.read(who, &format!("/v1/orders/{}", theirs.order)).await;
+        assert_eq!((hidden.status, &hidden.body["code"]), (told.0, &told.1));
+        let refused = house.ask(who, theirs.order, ("cancel", ""), &json!({})).await;
+        assert_eq!((refused.status, &refused.body["code"]), (told.0, &told.1));
     }
     assert_eq!(house.ask(&me, mine.order, ("refunds", "k"), &json!({})).await.status, 403);
     assert_eq!(house.put_status(&me, mine.order, None, "on_hold").await.status, 403);

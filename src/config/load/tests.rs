@@ -186,7 +186,7 @@ fn each_rule_is_kept() {
         ("[redis]\nresponse_timeout_ms = 2001", "redis.response_timeout_ms", "half of"),
         ("[postgres]\nlock_timeout_ms = 4000", "postgres.lock_timeout_ms", "shorter than"),
         ("[stripe]\ntimeout_ms = 8001", "stripe.timeout_ms", "two calls"),
-        ("[easypost]\ntimeout_ms = 15001", "easypost.timeout_ms", "three calls"),
+        ("[easypost]\ntimeout_ms = 15001", "easypost.timeout_ms", "four calls"),
         ("[smtp]\ntimeout_ms = 8001", "smtp.timeout_ms", "three stages"),
         ("[lanes.mail]\npartitions = 0", "lanes.mail.partitions", "1 or more"),
         ("[lanes.mail]\npartitions = 17", "lanes.mail.partitions", "at most 16"),

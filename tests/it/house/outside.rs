@@ -46,6 +46,12 @@ impl House {
         answer.json::<Value>().await.unwrap().as_array().unwrap().clone()
     }
 
+    /// All of a mail that the sandbox's mail server took, the first one's number being 0.
+    pub(crate) async fn raw_mail(&self, n: usize) -> String {
+        let answer = self.client.get(format!("{}/_sandbox/mails/{n}", self.sandbox)).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["raw"].as_str().unwrap().to_owned()
+    }
+
     /// How often a provider was called: requests of this method whose path ends so.
     pub(crate) async fn calls(&self, method: &str, end: &str) -> usize {
         let is_one =

@@ -26,7 +26,7 @@ use crate::tampered::Tampered;
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.orderfleet");
 const CATALOGUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/catalogue.csv");
 /// How long a demonstration follows its orders, in seconds: below [`crate::process::LONG`], so that its own answer is seen.
-const PATIENCE: &str = "120";
+const PATIENCE: &str = "480";
 
 /// Waits for its turn; the turn ends with the file, however the process ends.
 pub fn alone() -> File {

@@ -12,7 +12,7 @@ use orderfleet::time::Stopwatch;
 use tempfile::TempDir;
 
 /// Far longer than anything that is waited for takes, on a machine that builds at the same time.
-pub const LONG: Duration = Duration::from_mins(3);
+pub const LONG: Duration = Duration::from_mins(9);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(50);
 /// Lines of a log that are shown when a test fails.
