@@ -90,7 +90,6 @@ async fn compared(tx: &mut Tx, called: &Called<EventSweep>) -> Result<Verdict, F
     // What names no event can't be taken in, by whatever way it comes.
     let told: Vec<WebhookPayload> =
         page.events.iter().filter_map(|event| WebhookPayload::stripe(event.clone()).ok()).collect();
-    let last = told.last().map(|event| event.event_id.clone());
     let (seen, missed) = (told.len(), taken::missed(tx, told).await?);
     let names: Vec<&str> = missed.iter().map(|event| event.event_id.as_str()).collect();
     if !names.is_empty() {
@@ -104,12 +103,20 @@ async fn compared(tx: &mut Tx, called: &Called<EventSweep>) -> Result<Verdict, F
     let added = jobs::insert(tx, late.collect()).await?;
     metrics::counter!("orderfleet_events_compared_total").increment(u64::try_from(seen).unwrap_or_default());
     metrics::counter!("orderfleet_events_missed_total").increment(u64::try_from(added).unwrap_or_default());
-    if let Some(last) = last.filter(|_| page.has_more) {
-        event_windows::turn(tx, provider, &last).await?;
-        return Ok(Verdict::Again);
+    match page.next_after() {
+        Some(last) => {
+            event_windows::turn(tx, provider, last).await?;
+            Ok(Verdict::Again)
+        }
+        // A window is over when its last page was read, and not when a page says nothing.
+        None if page.has_more => {
+            Ok(Verdict::Refused(Failure::retry("no_next_page", "the page ends with no event")))
+        }
+        None => {
+            event_windows::close(tx, provider, &called.plan).await?;
+            Ok(Verdict::Done)
+        }
     }
-    event_windows::close(tx, provider, &called.plan).await?;
-    Ok(Verdict::Done)
 }
 
 fn lag(settings: &OrderSettings) -> Duration {

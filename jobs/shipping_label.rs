@@ -9,14 +9,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
+use self::rates::{RATE_CHANGED, rated, rated_again};
 use super::{Called, Job, Loaded, Rules, cancellation, parcel, settlement};
 use crate::domain::money::Amount;
 use crate::domain::order::Status;
-use crate::domain::shipment::{self, Rate};
 use crate::ids::{JobId, OrderId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, Payload, Step, Verdict};
 use crate::provider::Providers;
@@ -27,13 +28,13 @@ use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Order};
 use crate::store::shipments::{self, NewLabel, Shipment};
 
+mod rates;
+
 /// The exception of an order whose label could not be bought.
 const LABEL_NOT_BOUGHT: &str = "label_not_bought";
 
 /// The exception of an order whose address nobody can deliver to. Once a person has looked at it, the address is taken.
 const ADDRESS_INVALID: &str = "address_invalid";
-/// The exception of an order whose service is not offered any more. Once a person has looked at it, any other is taken.
-const RATE_CHANGED: &str = "rate_changed";
 
 /// Which parcel of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,6 +67,18 @@ impl Payload for ShippingLabel {
     }
 }
 
+/// What is bought: this rate of this shipment, and no other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Purchase {
+    /// The provider's id of the shipment.
+    shipment: String,
+    /// The provider's id of the rate.
+    rate: String,
+    /// What the parcel is insured for; none if it is not.
+    #[serde(default)]
+    insurance: Option<Amount>,
+}
+
 /// One step of the recipe.
 #[derive(Clone, Debug)]
 pub struct Recipe {
@@ -81,7 +94,7 @@ enum Ask {
     /// See what carriers ask for the shipment that is stored.
     Rerate { shipment: String },
     /// Buy this rate of the shipment that is stored.
-    Buy { effect: String, shipment: String, rate: String, insurance: Option<Amount> },
+    Buy { effect: String, purchase: Purchase },
     /// See whether an earlier buy worked.
     Look { effect: String, shipment: String },
 }
@@ -119,7 +132,7 @@ impl Job for ShippingLabel {
                 to.easypost.create(request).await
             }
             Ask::Rerate { shipment } => to.easypost.rerate(shipment).await,
-            Ask::Buy { shipment, rate, insurance, .. } => {
+            Ask::Buy { purchase: Purchase { shipment, rate, insurance }, .. } => {
                 match to.easypost.buy(shipment, rate, *insurance).await {
                     Err(error) if error.says_rate_gone() => to.easypost.rerate(shipment).await,
                     other => other,
@@ -235,11 +248,11 @@ async fn plan(
     let step = match (shipment.provider_id.clone(), shipment.rate_id.clone()) {
         (Some(provider_id), Some(rate)) => {
             let insurance = parcel::insurance(rules, &order, &items);
-            let request = purchase(&provider_id, &rate, insurance);
-            let effect = begin(tx, format!("{name}:buy"), request, loaded.id).await?;
+            let wanted = Purchase { shipment: provider_id.clone(), rate, insurance };
+            let effect = begin(tx, format!("{name}:buy"), frozen(&wanted), loaded.id).await?;
             if effect.before == EffectState::Pending {
                 shipments::set_state(tx, shipment.id, "purchasing").await?;
-                Ask::Buy { effect: effect.name, shipment: provider_id, rate, insurance }
+                Ask::Buy { purchase: thawed(effect.request)?, effect: effect.name }
             } else {
                 Ask::Look { effect: effect.name, shipment: provider_id }
             }
@@ -249,19 +262,21 @@ async fn plan(
             let request = parcel::request(rules, &order, &items, parcel, &name)?;
             let verifies = parcel::is_to_be_verified(rules, &request.to)
                 && !exceptions::was_resolved(tx, order.id, ADDRESS_INVALID).await?;
-            let frozen = serde_json::to_value(&request).unwrap_or(Value::Null);
-            let effect = begin(tx, format!("{name}:create"), frozen, loaded.id).await?;
-            let request = serde_json::from_value(effect.request)
-                .map_err(|error| Failure::permanent("unreadable_request", error))?;
-            Ask::Create { effect: effect.name, request: Box::new(request), verifies }
+            let effect = begin(tx, format!("{name}:create"), frozen(&request), loaded.id).await?;
+            Ask::Create { request: Box::new(thawed(effect.request)?), effect: effect.name, verifies }
         }
     };
     Ok(Step::Call(Recipe { shipment, order: Box::new(order), step }))
 }
 
-/// The purchase, as it is frozen.
-fn purchase(shipment: &str, rate: &str, insurance: Option<Amount>) -> Value {
-    json!({ "shipment": shipment, "rate": rate, "insurance": insurance })
+/// A request as its effect keeps it: what is sent is what was kept first, whatever the settings say by then.
+fn frozen(request: &impl Serialize) -> Value {
+    serde_json::to_value(request).unwrap_or(Value::Null)
+}
+
+/// The request that an effect keeps.
+fn thawed<T: DeserializeOwned>(kept: Value) -> Result<T, Failure> {
+    serde_json::from_value(kept).map_err(|error| Failure::permanent("unreadable_request", error))
 }
 
 /// Asks whether a parcel's address exists: one that does not is the customer's to mend, and nothing is bought for it.
@@ -328,53 +343,6 @@ async fn answered(
             Ok(Verdict::Refused(Failure::retry("no_label", "the purchase came back without a label")))
         }
     }
-}
-
-/// The parcel is known: the rate that the shop's policy takes is chosen, and kept before it is bought.
-async fn rated(tx: &mut Tx, rules: &Rules, called: &Called<ShippingLabel>) -> Result<Verdict, Failure> {
-    let (plan, seen) = (&called.plan, &called.receipt);
-    let country = plan.order.shipping_address["country"].as_str().unwrap_or_default();
-    let days = shipments::max_days(tx, &plan.order.shipping_method, country).await?;
-    let days = days.and_then(|days| u32::try_from(days).ok());
-    let Some(rate) = shipment::choose_rate(&seen.rates, &parcel::policy(&rules.shipping), days) else {
-        let offers = seen.rates.len();
-        return Ok(Verdict::Refused(Failure::permanent(
-            "no_rate",
-            format!("none of {offers} offers is one that may be bought and arrives within {days:?} days"),
-        )));
-    };
-    keep(tx, rules, called, rate).await
-}
-
-/// The chosen rate has expired: the same service is bought at its new one. What is dearer or slower under another name
-/// is not what the shop chose, so that a person decides.
-async fn rated_again(tx: &mut Tx, rules: &Rules, called: &Called<ShippingLabel>) -> Result<Verdict, Failure> {
-    let (plan, seen) = (&called.plan, &called.receipt);
-    let Some((carrier, service)) = &plan.shipment.chosen else { return rated(tx, rules, called).await };
-    let same = |rate: &&Rate| rate.carrier == *carrier && rate.service == *service;
-    if let Some(rate) = seen.rates.iter().find(same) {
-        return keep(tx, rules, called, rate).await;
-    }
-    shipments::unrated(tx, plan.shipment.id).await?;
-    let offers = seen.rates.len();
-    let detail = format!("{carrier} {service} is not offered any more; {offers} others are");
-    Ok(Verdict::Refused(Failure::permanent(RATE_CHANGED, detail)))
-}
-
-/// Keeps a rate: a purchase that was refused is asked for in its words.
-async fn keep(
-    tx: &mut Tx,
-    rules: &Rules,
-    called: &Called<ShippingLabel>,
-    rate: &Rate,
-) -> Result<Verdict, Failure> {
-    let (plan, job) = (&called.plan, &called.loaded.job);
-    shipments::rated(tx, plan.shipment.id, &called.receipt.id, rate).await?;
-    let items = orders::items(tx, plan.order.id).await?;
-    let insurance = parcel::insurance(rules, &plan.order, &items);
-    let effect = format!("label:{}:{}:{}:buy", plan.order.id, job.parcel, job.epoch);
-    effects::reword(tx, &effect, &purchase(&called.receipt.id, &rate.id, insurance)).await?;
-    Ok(Verdict::Again)
 }
 
 /// The label is there: it is kept, and the order is fulfilled.

@@ -16,6 +16,7 @@ pub mod load;
 mod mail;
 pub mod needs;
 mod network;
+mod orders;
 mod payments;
 mod rules;
 mod shipping;
@@ -24,14 +25,15 @@ pub mod shown;
 pub use environment::operator;
 pub use faults::ConfigError;
 pub use load::{Sources, load, load_for};
-pub use mail::{MailProviderSettings, MailReadingSettings};
+pub use mail::{MailProviderSettings, MailReadingSettings, ShopSettings, SmtpSettings};
 pub use needs::Need;
 pub use network::Network;
+pub use orders::{LatePayment, Mismatch, OrderSettings, RetentionSettings};
 pub use payments::{
     Algorithm, ConfirmBy, Encoding, Message, PageSettings, PaymentProviderSettings, Place, ReadingSettings,
     SignatureSettings, StatusSettings, Unit,
 };
-pub use shipping::{Choose, ShippingSettings, Verify};
+pub use shipping::{AddressSettings, Choose, ShippingSettings, Verify};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -260,102 +262,6 @@ pub struct WorkerSettings {
     pub audit_hour: u8,
 }
 
-/// What an order may take.
-#[derive(Clone, Debug, Deserialize)]
-pub struct OrderSettings {
-    /// How long stock is held for an unpaid order.
-    pub reservation_seconds: u64,
-    /// The longest that extensions may make it.
-    pub max_hold_seconds: u64,
-    /// How often a hold may be extended.
-    pub max_extensions: i32,
-    /// How long a hold whose time is over waits for the answer of a provider that is away.
-    pub settlement_grace_seconds: u64,
-    /// What becomes of money that came when the pieces were gone.
-    pub late_payment: LatePayment,
-    /// How long an unpaid order can be taken up again.
-    pub order_ttl_seconds: u64,
-    /// When an open payment is first looked at, counted from its opening; then after five and fifteen times as long.
-    pub payment_sync_seconds: u64,
-    /// From when on a paid order that has no label counts as stuck.
-    pub late_label_seconds: u64,
-    /// How old Stripe's events are when they are compared with those that came; the same time passes between two comparisons.
-    pub event_sync_seconds: u64,
-    /// How long nobody may have said anything of a parcel that is under way, until its carrier is asked.
-    pub parcel_silence_seconds: u64,
-    /// Whether a paid order goes on to its label by itself.
-    pub auto_fulfil: bool,
-    /// Whether staff may record money that they find, such as a bank transfer, for orders that ask for it.
-    pub manual_payment: bool,
-    /// Whether an order may go on to the customer's door before it is paid.
-    pub cash_on_delivery: bool,
-    /// What becomes of money that is not the order's amount or currency.
-    pub mismatch: Mismatch,
-    /// Kinds of mail that are sent beside those that every shop sends.
-    pub more_mails: Vec<String>,
-    /// How long after a parcel's arrival its buyer is asked how it was.
-    pub survey_days: u64,
-}
-
-/// How many days personal data is kept; 0 is for ever. Orders keep theirs until their customer is erased.
-#[derive(Clone, Debug, Deserialize)]
-pub struct RetentionSettings {
-    /// Fields of dead letters, from when they were replayed or dropped.
-    pub dead_letters_days: u64,
-    /// What outside events said, from when they came.
-    pub inbox_days: u64,
-    /// To whom mails went, and what they said.
-    pub communications_days: u64,
-    /// What intents wished.
-    pub intents_days: u64,
-}
-
-/// What becomes of money that is not the order's amount or currency. An exception shows it either way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Mismatch {
-    /// It goes back at once.
-    Refund,
-    /// It stays until a person has decided.
-    Hold,
-}
-
-impl TryFrom<String> for Mismatch {
-    type Error = &'static str;
-
-    /// Derived, the error would quote what was given, which may have been meant for another setting.
-    fn try_from(name: String) -> Result<Self, Self::Error> {
-        match name.as_str() {
-            "refund" => Ok(Self::Refund),
-            "hold" => Ok(Self::Hold),
-            _ => Err("must be refund or hold"),
-        }
-    }
-}
-
-/// What becomes of late money, where the order's pieces can not be held again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum LatePayment {
-    /// It goes back by itself, and a person is told.
-    ReserveOrRefund,
-    /// A person decides: the pieces may be had elsewhere.
-    HoldForOps,
-}
-
-impl TryFrom<String> for LatePayment {
-    type Error = &'static str;
-
-    /// Derived, the error would quote what was given, which may have been meant for another setting.
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.as_str() {
-            "reserve_or_refund" => Ok(Self::ReserveOrRefund),
-            "hold_for_ops" => Ok(Self::HoldForOps),
-            _ => Err("must be reserve_or_refund or hold_for_ops"),
-        }
-    }
-}
-
 /// Stripe.
 #[derive(Clone, Debug, Deserialize)]
 pub struct StripeSettings {
@@ -382,59 +288,6 @@ pub struct EasyPostSettings {
     pub api_base: String,
     /// The longest call.
     pub timeout_ms: u64,
-}
-
-/// A postal address of ours.
-#[derive(Clone, Debug, Deserialize)]
-pub struct AddressSettings {
-    /// The sender.
-    pub name: String,
-    /// Street and number.
-    pub street1: String,
-    /// City.
-    pub city: String,
-    /// State or region.
-    pub state: String,
-    /// Postal code.
-    pub zip: String,
-    /// ISO 3166 two-letter code.
-    pub country: String,
-    /// Phone, for customs.
-    pub phone: String,
-}
-
-/// The mail server.
-#[derive(Clone, Debug, Deserialize)]
-pub struct SmtpSettings {
-    /// `smtp://user:password@host:587?tls=required`, `smtps://…:465`, `smtp://127.0.0.1:2525` for a local sink.
-    pub url: SecretString,
-    /// PEM of an authority that is trusted beside the public ones; empty is none.
-    pub ca_file: String,
-    /// Connections kept open, at most.
-    pub pool: u32,
-    /// The longest command.
-    pub timeout_ms: u64,
-}
-
-/// What mails say of the shop.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ShopSettings {
-    /// Its name.
-    pub name: String,
-    /// The sender of its mails: `Name <address>`.
-    pub mail_from: String,
-    /// The right side of every Message-ID.
-    pub mail_domain: String,
-    /// Where a customer can look at their order; `{order}` is its number.
-    pub order_url: String,
-    /// `CARRIER=URL`: where a parcel can be followed; `{code}` is its number.
-    pub tracking_urls: Vec<String>,
-    /// `#rrggbb` of its mails.
-    pub color: String,
-    /// The picture above its mails; empty shows its name.
-    pub logo_url: String,
-    /// A line below its mails; empty shows none.
-    pub footer: String,
 }
 
 /// The secret of this installation.
@@ -476,27 +329,6 @@ pub struct SandboxSettings {
     pub wallet_webhook_url: String,
     /// Where its append-only truth is written, as JSON lines; empty keeps it in memory.
     pub truth_file: String,
-}
-
-impl ShopSettings {
-    /// Where a parcel of this carrier can be followed, where the shop says so.
-    #[must_use]
-    pub fn tracking_url(&self, carrier: &str, code: &str) -> Option<String> {
-        let of = |line: &String| {
-            let (name, url) = line.split_once('=')?;
-            let letters = |name: &str| name.to_ascii_lowercase().replace([' ', '-', '_'], "");
-            (letters(name) == letters(carrier)).then(|| url.replace("{code}", code))
-        };
-        self.tracking_urls.iter().find_map(of)
-    }
-}
-
-impl OrderSettings {
-    /// Whether the shop also sends this kind of mail.
-    #[must_use]
-    pub fn also_mails(&self, kind: &str) -> bool {
-        self.more_mails.iter().any(|wanted| wanted == kind)
-    }
 }
 
 /// Milliseconds of a setting as a duration.

@@ -39,7 +39,7 @@ pub(super) async fn run(command: CustomersCommand, store: &Store) -> Result<Exit
             "say --why, for who reads it later. Nothing was changed".to_owned(),
         ));
     }
-    let actor = format!("operator {}", actor.unwrap_or_else(operator));
+    let actor = operator(actor);
     let report = customers::erase(store, (&tenant, &id), &actor, why).await.map_err(|error| match error {
         EraseRefused::Store(error) => CommandError::Store(error),
         EraseRefused::UnderWay(_) => CommandError::Refused(error.to_string()),

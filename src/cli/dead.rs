@@ -111,7 +111,7 @@ enum DeadCommand {
 
 pub(super) async fn run(arguments: DeadArguments, settings: &Settings) -> Result<ExitCode, CommandError> {
     let DeadArguments { command, actor, json } = arguments;
-    let actor = format!("operator {}", actor.unwrap_or_else(operator));
+    let actor = operator(actor);
     let store = Store::new(&settings.postgres)?;
     match command {
         DeadCommand::List { choice, state, groups, limit, after } => {

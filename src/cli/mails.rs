@@ -137,7 +137,7 @@ fn show(seen: &Preview, notice: Notice, file: Option<&PathBuf>) {
 }
 
 async fn refuse(store: &Store, address: &str) -> Result<ExitCode, CommandError> {
-    let (hash, actor) = (recipient_hash(address), operator());
+    let (hash, actor) = (recipient_hash(address), operator(None));
     let mut tx = store.begin().await?;
     let is_new = suppressions::add(&mut tx, &hash, Reason::Asked, &actor).await?;
     noted(&mut tx, &actor, "mails refuse", &hash).await?;
@@ -147,7 +147,7 @@ async fn refuse(store: &Store, address: &str) -> Result<ExitCode, CommandError> 
 }
 
 async fn allow(store: &Store, address: &str) -> Result<ExitCode, CommandError> {
-    let (hash, actor) = (recipient_hash(address), operator());
+    let (hash, actor) = (recipient_hash(address), operator(None));
     let mut tx = store.begin().await?;
     let was_refused = suppressions::lift(&mut tx, &hash).await?;
     noted(&mut tx, &actor, "mails allow", &hash).await?;

@@ -54,7 +54,7 @@ enum Command {
         /// Slices in hand at once, for every lane.
         #[arg(long, value_name = "N")]
         concurrency: Option<usize>,
-        /// Where health and metrics are served, on loopback.
+        /// The port of health and metrics; `worker.health_host` says on which address.
         #[arg(long, value_name = "PORT")]
         health_port: Option<u16>,
     },

@@ -62,7 +62,7 @@ pub(super) async fn run(arguments: QueuesArguments, settings: &Settings) -> Resu
     let mut redis = settings.redis.clone();
     redis.require_durable = false;
     let queue = Queue::connect(&redis, &settings.queue, &settings.lanes).await?;
-    let (store, actor) = (Store::new(&settings.postgres)?, format!("operator {}", operator()));
+    let (store, actor) = (Store::new(&settings.postgres)?, operator(None));
     let controls = Controls { queue: &queue, store: &store, actor: &actor };
     match arguments.command {
         None => {

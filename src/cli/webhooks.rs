@@ -98,7 +98,7 @@ pub(super) fn run(command: WebhooksCommand, settings: &Settings) -> Result<ExitC
             (None, None) => return Err(unknown(name, settings)),
         },
     };
-    let body = body()?;
+    let body = body(settings.intake.max_webhook_bytes)?;
     let headers: HeaderMap = arguments.headers.into_iter().collect();
     let sent = Sent { headers: &headers, query: arguments.query.as_deref(), body: &body };
     let at = arguments.at.unwrap_or_else(|| Clock::real().now());
@@ -125,7 +125,8 @@ fn judge(sender: &Sender<'_>, sent: &Sent<'_>, at: DateTime<Utc>, most: usize) -
         body_bytes: length,
     };
     if length > most {
-        let detail = format!("the body has {length} bytes; {most} are taken (intake.max_webhook_bytes)");
+        let detail =
+            format!("the body is longer than the {most} bytes that are taken (intake.max_webhook_bytes)");
         return Verdict { status: 413, reason: "too_large", detail, ..verdict };
     }
     match sender.event(sent, at.timestamp()) {
@@ -268,9 +269,9 @@ fn unknown(name: &str, settings: &Settings) -> CommandError {
     ))
 }
 
-/// Standard input, whole.
-fn body() -> Result<Vec<u8>, CommandError> {
-    let mut input = std::io::stdin();
+/// Standard input, up to one byte more than is taken: what is longer is too large, however long.
+fn body(most: usize) -> Result<Vec<u8>, CommandError> {
+    let input = std::io::stdin();
     if input.is_terminal() {
         return Err(CommandError::Refused(
             "the webhook's body comes on standard input: end the command with `< body.json`, where that file has the \
@@ -279,7 +280,9 @@ fn body() -> Result<Vec<u8>, CommandError> {
         ));
     }
     let mut body = Vec::new();
+    let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     input
+        .take(most)
         .read_to_end(&mut body)
         .map_err(|error| CommandError::Io("standard input can not be read".to_owned(), error))?;
     Ok(body)

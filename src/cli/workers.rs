@@ -35,7 +35,7 @@ pub(super) async fn run(arguments: WorkersArguments, settings: &Settings) -> Res
     redis.require_durable = false;
     let queue = Queue::connect(&redis, &settings.queue, &settings.lanes).await?;
     if let Some(WorkersCommand::Drain { id }) = arguments.command {
-        let (store, actor) = (Store::new(&settings.postgres)?, format!("operator {}", operator()));
+        let (store, actor) = (Store::new(&settings.postgres)?, operator(None));
         let controls = Controls { queue: &queue, store: &store, actor: &actor };
         controls.drain(&id).await.map_err(|error| match error {
             DrainError::Queue(error) => CommandError::Queue(error),

@@ -43,13 +43,15 @@ impl Sources {
     }
 }
 
-/// Who sits at the terminal, for the record: the one who became root, rather than root.
+/// Whoever is at the terminal, as the record of what operators did has them: by the name that they give, else the one who
+/// became root, rather than root.
 #[must_use]
-pub fn operator() -> String {
+pub fn operator(given: Option<String>) -> String {
     let known: HashMap<OsString, OsString> = std::env::vars_os().collect();
     let names = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(|name| known.get(OsStr::new(name)));
     let mut names = names.map(|name| name.to_string_lossy().trim().to_owned());
-    names.find(|name| !name.is_empty()).unwrap_or_else(|| "unnamed".to_owned())
+    let name = given.or_else(|| names.find(|name| !name.is_empty()));
+    format!("operator {}", name.as_deref().unwrap_or("unnamed"))
 }
 
 /// Whether a name of the environment means a setting, be it one that there is or not.

@@ -1,5 +1,7 @@
-//! Mail services that tell what became of mails, known by their settings alone: how they sign, and what their messages say.
+//! How mails go out, what they say of the shop, and the services that tell what became of them: those are known by their
+//! settings alone.
 
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::SignatureSettings;
@@ -34,4 +36,51 @@ pub struct MailReadingSettings {
     pub message_id: String,
     /// The address that it went to.
     pub recipient: String,
+}
+
+/// The mail server.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SmtpSettings {
+    /// `smtp://user:password@host:587?tls=required`, `smtps://…:465`, `smtp://127.0.0.1:2525` for a local sink.
+    pub url: SecretString,
+    /// PEM of an authority that is trusted beside the public ones; empty is none.
+    pub ca_file: String,
+    /// Connections kept open, at most.
+    pub pool: u32,
+    /// The longest command.
+    pub timeout_ms: u64,
+}
+
+/// What mails say of the shop.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ShopSettings {
+    /// Its name.
+    pub name: String,
+    /// The sender of its mails: `Name <address>`.
+    pub mail_from: String,
+    /// The right side of every Message-ID.
+    pub mail_domain: String,
+    /// Where a customer can look at their order; `{order}` is its number.
+    pub order_url: String,
+    /// `CARRIER=URL`: where a parcel can be followed; `{code}` is its number.
+    pub tracking_urls: Vec<String>,
+    /// `#rrggbb` of its mails.
+    pub color: String,
+    /// The picture above its mails; empty shows its name.
+    pub logo_url: String,
+    /// A line below its mails; empty shows none.
+    pub footer: String,
+}
+
+impl ShopSettings {
+    /// Where a parcel of this carrier can be followed, where the shop says so.
+    #[must_use]
+    pub fn tracking_url(&self, carrier: &str, code: &str) -> Option<String> {
+        let of = |line: &String| {
+            let (name, url) = line.split_once('=')?;
+            let letters = |name: &str| name.to_ascii_lowercase().replace([' ', '-', '_'], "");
+            (letters(name) == letters(carrier)).then(|| url.replace("{code}", code))
+        };
+        self.tracking_urls.iter().find_map(of)
+    }
 }

@@ -1,4 +1,4 @@
-//! How parcels are sent: which offers may be taken, which addresses are looked at first, what is insured.
+//! How parcels are sent and from where: which offers may be taken, which addresses are looked at first, what is insured.
 
 use serde::Deserialize;
 
@@ -62,4 +62,23 @@ impl TryFrom<String> for Verify {
             _ => Err("must be home, all or none"),
         }
     }
+}
+
+/// A postal address of ours.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AddressSettings {
+    /// The sender.
+    pub name: String,
+    /// Street and number.
+    pub street1: String,
+    /// City.
+    pub city: String,
+    /// State or region.
+    pub state: String,
+    /// Postal code.
+    pub zip: String,
+    /// ISO 3166 two-letter code.
+    pub country: String,
+    /// Phone, for customs.
+    pub phone: String,
 }

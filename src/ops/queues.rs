@@ -137,10 +137,7 @@ pub async fn look(
     let mut lanes = Vec::new();
     for (lane, (before, after)) in Lane::ALL.into_iter().zip(first.into_iter().zip(second)) {
         let load = Load::between([&before, &after], apart, workers_of(lane.name(), &workers, now));
-        let limits = settings.get(lane.name()).map_or_else(FleetLimits::default, |lane| FleetLimits {
-            concurrency: lane.fleet_concurrency,
-            rate: lane.fleet_rate,
-        });
+        let limits = settings.get(lane.name()).map(FleetLimits::from).unwrap_or_default();
         let away = needed_by(lane).map(Dependency::name);
         let away =
             away.filter(|name| providers.iter().any(|provider| provider.provider == *name && provider.away));

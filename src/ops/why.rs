@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::ids::JobId;
 use crate::job::{Dependency, Lane};
 use crate::jobs::needed_by;
-use crate::queue::scale::LIVE;
+use crate::queue::scale::workers_of;
 use crate::queue::{FleetLimits, Place, Queue, QueueError, Standing};
 use crate::store::Store;
 use crate::store::standing::{Given, Row};
@@ -45,7 +45,7 @@ pub struct LaneFacts {
     /// What the whole fleet may do.
     pub limits: FleetLimits,
     /// Live workers.
-    pub workers: usize,
+    pub workers: u64,
     /// Whom every job here calls, while that one is away, and seconds until somebody finds out.
     pub away: Option<(Dependency, u64)>,
 }
@@ -96,14 +96,8 @@ pub async fn gather(
 
 async fn lane_facts(queue: &Queue, settings: &Settings, lane: Lane) -> Result<LaneFacts, QueueError> {
     let (depth, now) = (queue.depth(lane).await?, queue.now_ms().await?);
-    let set = settings.lanes.get(lane.name());
-    let limits = set.map_or_else(FleetLimits::default, |set| FleetLimits {
-        concurrency: set.fleet_concurrency,
-        rate: set.fleet_rate,
-    });
-    let works = |card: &crate::queue::Card| card.lanes.iter().any(|of| of == lane.name());
-    let workers = queue.workers().await?;
-    let live = workers.iter().filter(|worker| now.saturating_sub(worker.beat_at_ms) < LIVE);
+    let limits = settings.lanes.get(lane.name()).map(FleetLimits::from).unwrap_or_default();
+    let workers = workers_of(lane.name(), &queue.workers().await?, now);
     let mut away = None;
     if let Some(needed) = needed_by(lane) {
         let seen = queue.provider_seen(needed.name()).await?;
@@ -113,7 +107,7 @@ async fn lane_facts(queue: &Queue, settings: &Settings, lane: Lane) -> Result<La
         paused: depth.paused,
         leased: depth.leased,
         limits: depth.set.over(limits),
-        workers: live.filter(|worker| worker.card.as_ref().is_some_and(works)).count(),
+        workers,
         away,
     })
 }

@@ -5,6 +5,8 @@
 //! stands in Redis, holds for every worker at the next claim, and outlives them all. A wiped Redis falls back to the
 //! settings. Of a lane that is split, each partition keeps its share.
 
+use crate::config::LaneSettings;
+
 /// Limits of a lane in the whole fleet; 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FleetLimits {
@@ -12,6 +14,12 @@ pub struct FleetLimits {
     pub concurrency: u32,
     /// Jobs handed over in a second. A quarter of them may go at once.
     pub rate: u32,
+}
+
+impl From<&LaneSettings> for FleetLimits {
+    fn from(set: &LaneSettings) -> Self {
+        Self { concurrency: set.fleet_concurrency, rate: set.fleet_rate }
+    }
 }
 
 /// What an operator set in their place; `None` is what the settings say.

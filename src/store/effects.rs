@@ -224,11 +224,11 @@ pub async fn take_up(tx: &mut Tx, names: &[String]) -> Stored<()> {
 }
 
 /// It provably never happened, and is to be asked for in other words: under a new key, which an effect that was never begun
-/// does not need.
+/// does not need. One that may have happened is left as it is.
 pub async fn reword(tx: &mut Tx, name: &str, request: &Value) -> Stored<()> {
     sqlx::query!(
         r#"/* effects::reword */
-        update effects set request = $2, n = n + 1, state = 'pending' where name = $1 and state <> 'done'"#,
+        update effects set request = $2, n = n + 1, state = 'pending' where name = $1 and state in ('pending', 'failed')"#,
         name,
         request
     )

@@ -50,13 +50,7 @@ impl Gauges {
         target: Duration,
         orders: &OrderSettings,
     ) -> Self {
-        let limits = |lane: &Lane| {
-            let set = settings.get(lane.name());
-            set.map_or_else(FleetLimits::default, |set| FleetLimits {
-                concurrency: set.fleet_concurrency,
-                rate: set.fleet_rate,
-            })
-        };
+        let limits = |lane: &Lane| settings.get(lane.name()).map(FleetLimits::from).unwrap_or_default();
         let lanes = lanes.iter().map(|lane| (*lane, limits(lane))).collect();
         Self {
             queue: queue.clone(),

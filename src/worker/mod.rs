@@ -201,7 +201,7 @@ fn lane_work(
         lane,
         concurrency: setting.concurrency,
         slice: setting.slice.min(crate::store::MAX_SLICE),
-        fleet: FleetLimits { concurrency: setting.fleet_concurrency, rate: setting.fleet_rate },
+        fleet: FleetLimits::from(setting),
         worker: worker.to_owned(),
         host: host.to_owned(),
         deadline_of: Arc::new(|kind| {

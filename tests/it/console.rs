@@ -214,7 +214,8 @@ async fn every_answer_lets_a_browser_load_nothing_but_our_own() {
     }
     // What the policy would refuse is not there: the pages need no more than they may load.
     for path in ["/", "/dead", "/orders", "/settings", "/doctor", "/lanes/mail"] {
-        let page = browser.page(path).await;
+        let (status, page) = browser.open(path).await;
+        assert_eq!(status, 200, "{path}: {page}");
         assert!(
             !page.contains(" style=") && !page.contains("<style") && !page.contains(" onclick"),
             "{path}"

@@ -272,6 +272,26 @@ async fn a_shop_chooses_its_services_and_what_is_insured() {
     house.end().await;
 }
 
+/// The settings, the rate or the goods may be others by the time that a purchase is asked for again: its row decides.
+#[tokio::test]
+async fn what_is_bought_is_what_was_kept_and_not_what_the_settings_say_by_then() {
+    let house = house::open().await;
+    let kept_before = r#"create function kept_before() returns trigger language plpgsql as $$
+         begin
+           new.request = jsonb_set(new.request, '{insurance}', '{"minor": 5000, "currency": "USD"}');
+           return new;
+         end $$;
+         create trigger kept_before before insert on effects
+           for each row when (new.name like 'label:%:buy') execute function kept_before()"#;
+    house.execute(kept_before).await.unwrap();
+    let bought = house.buy("cart-kept").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    assert_eq!(house.truth("labels").await[0]["insurance"], "50.00");
+    house.end().await;
+}
+
 /// Its webhooks were lost: the carrier is asked, what it says counts as a scan, and asking again changes nothing.
 #[tokio::test]
 async fn a_parcel_of_which_nobody_tells_is_asked_for_and_asking_again_changes_nothing() {

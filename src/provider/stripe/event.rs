@@ -49,6 +49,14 @@ pub struct EventPage {
     pub has_more: bool,
 }
 
+impl EventPage {
+    /// The event that the next page comes after; none where there is no next page, or nothing to go on by.
+    #[must_use]
+    pub fn next_after(&self) -> Option<&str> {
+        self.events.last().filter(|_| self.has_more)?.get("id")?.as_str()
+    }
+}
+
 impl Stripe {
     /// Lists a page of what happened.
     pub async fn events(&self, span: &EventSpan) -> Result<EventPage, CallError> {
@@ -81,5 +89,27 @@ impl Stripe {
         };
         let has_more = page.get("has_more").and_then(Value::as_bool).unwrap_or_default();
         Ok(EventPage { events: events.clone(), has_more })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_next_page_follows_the_last_event_whether_or_not_it_can_be_read() {
+        let page = |events: Value, has_more| {
+            let page = EventPage { events: events.as_array().unwrap().clone(), has_more };
+            page.next_after().map(str::to_owned)
+        };
+        assert_eq!(
+            page(json!([{"id": "evt_2", "type": "a"}, {"id": "evt_1"}]), true).as_deref(),
+            Some("evt_1")
+        );
+        assert_eq!(page(json!([{"id": "evt_1"}]), false), None);
+        assert_eq!(page(json!([]), true), None);
+        assert_eq!(page(json!([{"type": "a"}]), true), None);
     }
 }

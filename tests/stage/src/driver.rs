@@ -5,12 +5,15 @@
 //! meant to be sent: a server that stalls is charged for those who would have come meanwhile.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures::future::join_all;
 use orderfleet::time::Stopwatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// A request that is sent again and again, each time under another key.
 #[derive(Clone)]
@@ -160,24 +163,57 @@ pub async fn open(
     round: &str,
 ) -> Vec<f64> {
     let mut open = lines_to(to, lines).await;
-    let count = f64::from(u32::try_from(lines).unwrap());
-    let (since, begin) = (Stopwatch::start(), tokio::time::Instant::now());
+    let pace = Pace { per_second, lines, time, since: Stopwatch::start() };
+    let bells: Arc<[Notify]> = (0..lines).map(|_| Notify::new()).collect();
+    let ringer = pace.ring(Arc::clone(&bells));
     let waits = join_all(open.iter_mut().enumerate().map(async |(line, open)| {
         let mut waits = Vec::new();
-        for turn in 0_u32.. {
-            let place = f64::from(turn) * count + f64::from(u32::try_from(line).unwrap());
-            let meant = Duration::from_secs_f64(place / per_second);
-            if meant >= time {
-                break;
+        for turn in 0.. {
+            let Some(meant) = pace.meant(turn, line) else { break };
+            // A bell that rang while this line still waited for its answer is out of date: the clock decides.
+            while pace.since.elapsed() < meant {
+                bells[line].notified().await;
             }
-            tokio::time::sleep_until(begin + meant).await;
             open.must(request, &format!("{round}-{line}-{turn}"), turn).await;
-            waits.push(since.elapsed().saturating_sub(meant).as_secs_f64() * 1_000.0);
+            waits.push(pace.since.elapsed().saturating_sub(meant).as_secs_f64() * 1_000.0);
         }
         waits
     }))
     .await;
+    ringer.join().unwrap();
     waits.concat()
+}
+
+/// When each request of an open loop is meant to be sent.
+#[derive(Clone, Copy)]
+struct Pace {
+    per_second: f64,
+    lines: usize,
+    time: Duration,
+    since: Stopwatch,
+}
+
+impl Pace {
+    /// The moment of a line's turn, counted from the start; none behind the end.
+    fn meant(&self, turn: u32, line: usize) -> Option<Duration> {
+        let of = |count: usize| f64::from(u32::try_from(count).unwrap());
+        let meant = Duration::from_secs_f64((f64::from(turn) * of(self.lines) + of(line)) / self.per_second);
+        (meant < self.time).then_some(meant)
+    }
+
+    /// Rings for every request at its moment, from a thread of its own: the runtime's timer counts whole milliseconds, so
+    /// that a dozen would be sent at once and each be charged for the driver's own lateness.
+    fn ring(self, bells: Arc<[Notify]>) -> JoinHandle<()> {
+        std::thread::spawn(move || {
+            for turn in 0.. {
+                for (line, bell) in bells.iter().enumerate() {
+                    let Some(meant) = self.meant(turn, line) else { return };
+                    std::thread::sleep(meant.saturating_sub(self.since.elapsed()));
+                    bell.notify_one();
+                }
+            }
+        })
+    }
 }
 
 async fn lines_to(to: SocketAddr, lines: usize) -> Vec<Line> {
