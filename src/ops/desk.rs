@@ -1,9 +1,9 @@
 //! The desk: what the operators' commands show and do, served to whoever is not at a terminal. The role `ops`.
 //!
-//! As JSON below `/ops/v1`, and as pages ([`console`]). It has no eyes and no hands of its own: every answer and every change comes from the function that the command of the
-//! same name uses. Staff of the one tenant that operates the fleet is let in, by the rights of its role; what it changes
-//! is written down with its key. Addresses that others can reach are refused by the settings' rules, unless a proxy in
-//! front speaks TLS.
+//! As JSON below `/ops/v1`, and as pages ([`console`]). It has no eyes and no hands of its own: every answer and every
+//! change comes from the function that the command of the same name uses. Staff of the one tenant that operates the fleet
+//! is let in, by the rights of its role; what it changes is written down with its key. Addresses that others can reach are
+//! refused by the settings' rules, unless a proxy in front speaks TLS.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -28,8 +28,10 @@ mod outage;
 mod plan;
 mod poison;
 mod recovery;
+mod replay;
 mod retry_after;
 mod rolling;
+mod scale;
 mod slow_disk;
 mod storm;
 mod wedge;
@@ -60,6 +62,8 @@ const PROOFS: &[(&str, Proof)] = &[
     ("boundaries", |plan, report| boundaries::prove(plan, report).boxed_local()),
     ("flush", |plan, report| flush::prove(plan, report).boxed_local()),
     ("poison", |plan, report| poison::prove(plan, report).boxed_local()),
+    ("replay", |plan, report| replay::prove(plan, report).boxed_local()),
+    ("scale", |plan, report| scale::prove(plan, report).boxed_local()),
     ("rolling", |plan, report| rolling::prove(plan, report).boxed_local()),
     ("redis-restart", |plan, report| outage::prove(Server::Redis, plan, report).boxed_local()),
     ("pg-restart", |plan, report| outage::prove(Server::Postgres, plan, report).boxed_local()),
