@@ -16,19 +16,24 @@ async fn what_is_stuck_is_listed_with_its_reason_and_what_merely_waits_is_not() 
     let waits = house.buy("waits").await;
     house.settled().await;
     let orders = house.settings.orders.clone();
+    let young = format!(
+        "insert into inbox (provider, event_id, type, object_id, payload, state)
+         values ('stripe', 'evt_early', 'x', '{}', '{{}}', 'parked');
+         insert into effects (name, id, request, state, job_id)
+         values ('mail:lost', gen_random_uuid(), '{{}}', 'unknown', gen_random_uuid())",
+        waits.payment
+    );
+    house.execute(&young).await.unwrap();
     assert!(look(&house.store, &orders, 10).await.unwrap().is_empty(), "all of it waits its turn");
 
     // Time passes, and nothing happens.
     let (order, other) = (waits.order.uuid(), paid.order.uuid());
     let late = format!(
         "update reservations set expires_at = now() - interval '10 minutes' where order_id = '{order}';
-         insert into inbox (provider, event_id, type, object_id, payload, state, received_at)
-         values ('stripe', 'evt_early', 'x', '{}', '{{}}', 'parked', now() - interval '10 minutes');
-         insert into effects (name, id, request, state, job_id, created_at)
-         values ('mail:lost', gen_random_uuid(), '{{}}', 'unknown', gen_random_uuid(), now() - interval '1 hour');
+         update inbox set received_at = now() - interval '10 minutes' where event_id = 'evt_early';
+         update effects set created_at = now() - interval '1 hour' where name = 'mail:lost';
          insert into order_exceptions (id, order_id, type, severity, detail)
-         select gen_random_uuid(), '{other}', 'made_up_' || no, 'warning', 'x' from generate_series(1, 3) no",
-        waits.payment
+         select gen_random_uuid(), '{other}', 'made_up_' || no, 'warning', 'x' from generate_series(1, 3) no"
     );
     house.execute(&late).await.unwrap();
     let found = house.store.stuck(Duration::ZERO, true, 2).await.unwrap();
