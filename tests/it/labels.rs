@@ -157,13 +157,19 @@ async fn s07_scans_that_come_twice_and_backwards_deliver_once() {
 }
 
 #[tokio::test]
-async fn s07_a_parcel_goes_out_for_delivery_and_arrives() {
+async fn s07_a_parcel_goes_out_for_delivery_and_arrives_and_each_is_told_once() {
     let (house, bought, code) = shipped().await;
     for status in ["out_for_delivery", "delivered"] {
-        house.scan(&code, status).await;
+        for _ in 0..2 {
+            house.scan(&code, status).await;
+        }
         house.until_order(bought.order, status).await;
     }
     house.settled().await;
+    for kind in ["shipping_notification", "out_for_delivery", "delivery_confirmation"] {
+        let told = house.count(&format!("communications where kind = '{kind}' and state = 'sent'")).await;
+        assert_eq!(told, 1, "{kind}");
+    }
     house.end().await;
 }
 

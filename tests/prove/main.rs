@@ -27,6 +27,7 @@ mod herd_delayed;
 mod outage;
 mod plan;
 mod poison;
+mod provider_down;
 mod recovery;
 mod replay;
 mod retry_after;
@@ -62,6 +63,7 @@ const PROOFS: &[(&str, Proof)] = &[
     ("boundaries", |plan, report| boundaries::prove(plan, report).boxed_local()),
     ("flush", |plan, report| flush::prove(plan, report).boxed_local()),
     ("poison", |plan, report| poison::prove(plan, report).boxed_local()),
+    ("provider-down", |plan, report| provider_down::prove(plan, report).boxed_local()),
     ("replay", |plan, report| replay::prove(plan, report).boxed_local()),
     ("scale", |plan, report| scale::prove(plan, report).boxed_local()),
     ("rolling", |plan, report| rolling::prove(plan, report).boxed_local()),

@@ -94,8 +94,7 @@ fn replay_group(fleet: &Fleet, group: u64) {
     let groups: Vec<Value> = serde_json::from_str(&groups).unwrap();
     let found = groups.iter().find(|one| one["letters"] == group).expect("the group");
     let fingerprint = found["fingerprint"].as_str().unwrap();
-    let done =
-        answer(&mut with(fleet.command(), ["dead", "replay", "--fingerprint", fingerprint, "--json"]));
+    let done = answer(&mut with(fleet.command(), ["dead", "replay", "--fingerprint", fingerprint, "--json"]));
     assert_eq!(count(&done, "replayed"), group);
 }
 

@@ -1,6 +1,14 @@
-//! What a demonstration came to, and what it must come to whatever was broken meanwhile.
+//! A demonstration, what it came to, and what it must come to whatever was broken meanwhile.
+
+use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::fleet::Fleet;
+use crate::process::{Process, with};
+
+/// How long a demonstration follows its orders, in seconds: below [`crate::process::LONG`], so that its own answer is seen.
+const PATIENCE: u64 = 480;
 
 /// The demonstration's answer.
 #[derive(Debug, Deserialize)]
@@ -35,5 +43,28 @@ impl Figures {
         assert!(self.mails_twice <= self.possible_duplicates, "{fault}");
         assert_eq!((self.dead_letters, self.audit_violations), (0, 0), "{fault}: {:?}", self.audit_failed);
         assert!(self.ok && self.seconds > 0.0, "{fault}");
+    }
+}
+
+impl Fleet {
+    /// Starts customers: each orders, pays and is followed.
+    pub fn demo(&self, orders: u64) -> Process {
+        self.demo_through(orders, Duration::ZERO)
+    }
+
+    /// The same, and they are patient for as long as something is away.
+    pub fn demo_through(&self, orders: u64, away: Duration) -> Process {
+        let (intake, orders) = (format!("http://{}", self.address), orders.to_string());
+        let patience = (PATIENCE + away.as_secs()).to_string();
+        let arguments = ["demo", "--json", "--orders", &orders, "--patience", &patience];
+        let arguments = with(with(self.command(), arguments), ["--intake", &intake, "--api-key", self.key()]);
+        Process::start("demo", self.folder.path(), arguments)
+    }
+
+    /// Waits for the customers, and reads what they came to.
+    pub async fn figures(&self, mut demo: Process) -> Figures {
+        demo.ended().await;
+        assert!(demo.out().starts_with('{'), "the demonstration did not answer");
+        Figures::read(&demo.out())
     }
 }

@@ -17,7 +17,6 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::door::Door;
-use crate::figures::Figures;
 use crate::process::{LONG, Process, folder, orderfleet, run, scratch, until, with};
 use crate::proxy::Proxy;
 use crate::tampered::Tampered;
@@ -25,8 +24,6 @@ use crate::tampered::Tampered;
 /// Below the clone, where any user who can build can also start servers.
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.orderfleet");
 const CATALOGUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/catalogue.csv");
-/// How long a demonstration follows its orders, in seconds: below [`crate::process::LONG`], so that its own answer is seen.
-const PATIENCE: &str = "480";
 
 /// Waits for its turn; the turn ends with the file, however the process ends.
 pub fn alone() -> File {
@@ -216,6 +213,11 @@ impl Fleet {
         held.map(|(id, _)| Uuid::from_slice(id).unwrap()).collect()
     }
 
+    /// Where the outside is.
+    pub fn sandbox_address(&self) -> SocketAddr {
+        self.counterparty
+    }
+
     /// Where Postgres listens.
     pub fn postgres_address(&self) -> SocketAddr {
         place(self.servers.database_url().expose_secret())
@@ -239,21 +241,6 @@ impl Fleet {
     /// The address of Redis by way of a proxy.
     pub fn redis_url_through(&self, proxy: &Proxy) -> String {
         through(self.redis_url().expose_secret(), proxy)
-    }
-
-    /// Starts customers: each orders, pays and is followed.
-    pub fn demo(&self, orders: u64) -> Process {
-        let (intake, orders) = (format!("http://{}", self.address), orders.to_string());
-        let arguments = ["demo", "--json", "--orders", &orders, "--patience", PATIENCE];
-        let arguments = with(with(self.command(), arguments), ["--intake", &intake, "--api-key", &self.key]);
-        Process::start("demo", self.folder.path(), arguments)
-    }
-
-    /// Waits for the customers, and reads what they came to.
-    pub async fn figures(&self, mut demo: Process) -> Figures {
-        demo.ended().await;
-        assert!(demo.out().starts_with('{'), "the demonstration did not answer");
-        Figures::read(&demo.out())
     }
 
     /// Sends a wish of its own, under this key.

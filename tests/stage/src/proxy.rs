@@ -35,7 +35,12 @@ struct Silence {
 impl Proxy {
     /// Listens on a free port of loopback, for a server.
     pub async fn start(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), server).await
+    }
+
+    /// Listens here, for a server. Dropped, nobody does, and calls are refused.
+    pub async fn at(address: SocketAddr, server: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let silence = Arc::new(watch::channel(Silence::default()).0);
         let mut tasks = JoinSet::new();
