@@ -2,8 +2,9 @@
 //!
 //! Without the cargo feature `proof` every one of them is nothing: the product has none of it. With it, a process that
 //! passes a point looks for a file in the folder `proof` below its working directory: `stop.POINT`, `kill.POINT`,
-//! `hang.POINT`; or, where only one kind of job is meant, `kill.POINT.KIND`. Whoever removes the file has taken it, so one
-//! file is for one process. Stopping is a SIGSTOP to itself: every thread stands, renewals too, as in a machine that sleeps.
+//! `hang.POINT`; or, where only one kind of job is meant, `kill.POINT.KIND`, and after a call that asked for one effect
+//! `kill.called.EFFECT`. Whoever removes the file has taken it, so one file is for one process. Stopping is a SIGSTOP to
+//! itself: every thread stands, renewals too, as in a machine that sleeps.
 
 /// Where a process can be stopped, named for what has just happened. In the order in which an attempt passes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +67,14 @@ pub enum Turning {
     Outcomes,
 }
 
-/// Stops or kills this process here, if a proof asks for it: at this point of any job, or of a job of this kind.
+/// Stops or kills this process here, if a proof asks for it: at this point of any job, or of what is called one of these.
 #[cfg(feature = "proof")]
-pub fn pass(point: Point, kind: Option<&str>) {
+pub fn pass(point: Point, called: &[Option<&str>]) {
     let own = std::process::id().to_string();
-    let of_kind = kind.map(|kind| format!("{}.{kind}", point.name()));
+    let names: Vec<String> =
+        called.iter().flatten().map(|called| format!("{}.{called}", point.name())).collect();
     for (what, signal) in [("stop", "STOP"), ("kill", "KILL")] {
-        if taken(what, point.name()) || of_kind.as_deref().is_some_and(|name| taken(what, name)) {
+        if taken(what, point.name()) || names.iter().any(|name| taken(what, name)) {
             // It stands still in here, until it is continued.
             let _ = std::process::Command::new("kill").args(["-s", signal, &own]).status();
         }
@@ -99,7 +101,7 @@ fn taken(what: &str, name: &str) -> bool {
 
 /// Nothing.
 #[cfg(not(feature = "proof"))]
-pub const fn pass(_: Point, _: Option<&str>) {}
+pub const fn pass(_: Point, _: &[Option<&str>]) {}
 
 /// Nothing.
 #[cfg(not(feature = "proof"))]

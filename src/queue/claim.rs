@@ -139,7 +139,7 @@ impl Claimer {
                     alone = claimed.alone;
                     self.clock.backlog = claimed.more;
                     if !claimed.deliveries.is_empty() {
-                        proof::pass(Point::Claimed, None);
+                        proof::pass(Point::Claimed, &[]);
                         self.shelve(Slice { deliveries: claimed.deliveries, _hands: vec![hand] });
                     }
                 }

@@ -241,7 +241,7 @@ impl Flusher {
     }
 
     async fn send_all(&self, batch: &[Outcome]) {
-        proof::pass(Point::Finishing, None);
+        proof::pass(Point::Finishing, &[]);
         proof::turn(Turning::Outcomes).await;
         let mut calls: BTreeMap<Step, Vec<&Outcome>> = BTreeMap::new();
         for outcome in batch {

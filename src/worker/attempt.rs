@@ -211,7 +211,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         match loaded {
             Ok((after, committed)) => {
                 self.kit.reach.postgres_is_back();
-                proof::pass(Point::Loaded, Some(J::KIND));
+                proof::pass(Point::Loaded, &[Some(J::KIND)]);
                 let carried = self.carry(committed).await;
                 for (id, after) in after {
                     self.end(id, after, carried);
@@ -245,7 +245,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         measured(J::KIND, "settle", back.len(), watch.elapsed());
         match settled {
             Ok((after, committed)) => {
-                proof::pass(Point::Settled, Some(J::KIND));
+                proof::pass(Point::Settled, &[Some(J::KIND)]);
                 let carried = self.carry(committed).await;
                 for (id, after) in after {
                     if let After::Again(item) = after {

@@ -42,7 +42,7 @@ pub(super) async fn load<J: Job>(kit: &Kit, items: &[Item<J>], careful: bool) ->
     }
     overran(kit, &mut tx, items, &locked, &mut after, &mut written).await?;
     written.write(&mut tx).await?;
-    proof::pass(Point::Loading, Some(J::KIND));
+    proof::pass(Point::Loading, &[Some(J::KIND)]);
     Ok((after, tx.commit().await?))
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn settle<J: Job>(
         after.push((back.calling.item.id, After::Overtaken));
     }
     jobs::delete(&mut tx, &done).await?;
-    proof::pass(Point::Settling, Some(J::KIND));
+    proof::pass(Point::Settling, &[Some(J::KIND)]);
     Ok((after, tx.commit().await?))
 }
 

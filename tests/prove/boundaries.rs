@@ -57,7 +57,7 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
     );
     // Who took the last death may still be dying.
     sleep(DYING).await;
-    world.revive_worker().await;
+    world.revive_workers().await;
     let left = calm::drain(&world).await;
     tell(report, &world, &deaths, left).await;
     world.end(&servers).await;
@@ -127,7 +127,7 @@ async fn meet(world: &World, deaths: &[(Point, Kind)], workers: &mut i64) -> Vec
     }
     let since = Instant::now();
     while since.elapsed() < MET_WITHIN && deaths.iter().any(|death| file(death).exists()) {
-        *workers += i64::from(world.revive_worker().await);
+        *workers += world.revive_workers().await;
         sleep(LOOK).await;
     }
     let (left, met): (Vec<_>, Vec<_>) = deaths.iter().copied().partition(|death| file(death).exists());
@@ -136,7 +136,7 @@ async fn meet(world: &World, deaths: &[(Point, Kind)], workers: &mut i64) -> Vec
         let _ = std::fs::remove_file(file(death));
     }
     sleep(LOOK).await;
-    *workers += i64::from(world.revive_worker().await);
+    *workers += world.revive_workers().await;
     met
 }
 

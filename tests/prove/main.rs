@@ -17,6 +17,7 @@ mod clock;
 mod cluster;
 mod commits;
 mod crash;
+mod effects;
 mod envelopes;
 mod expiry;
 mod fence;
@@ -60,6 +61,7 @@ const PROOFS: &[(&str, Proof)] = &[
     ("expiry", |plan, report| expiry::prove(plan, report).boxed_local()),
     ("retry-after", |plan, report| retry_after::prove(plan, report).boxed_local()),
     ("crash", |plan, report| crash::prove(plan, report).boxed_local()),
+    ("effects", |plan, report| effects::prove(plan, report).boxed_local()),
     ("boundaries", |plan, report| boundaries::prove(plan, report).boxed_local()),
     ("flush", |plan, report| flush::prove(plan, report).boxed_local()),
     ("poison", |plan, report| poison::prove(plan, report).boxed_local()),

@@ -31,11 +31,11 @@ use crate::plan::{Plan, Scale};
 use weather::{FRONT, Weather};
 use world::{ARTICLES, World};
 
-mod browser;
+pub(crate) mod browser;
 pub(crate) mod calm;
 pub(crate) mod life;
 mod staff;
-mod weather;
+pub(crate) mod weather;
 pub(crate) mod world;
 
 /// Orders of one world.

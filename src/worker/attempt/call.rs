@@ -32,7 +32,7 @@ impl<J: Job> Attempt<'_, J> {
                 (None, Some(whom)) => reach.permit(whom).await.map(Some),
                 (permit, _) => Ok(permit),
             };
-            proof::pass(Point::Calling, Some(J::KIND));
+            proof::pass(Point::Calling, &[Some(J::KIND)]);
             let answer = match permit {
                 Ok(permit) => {
                     let answer = ask(&calling, &providers, &lease).await;
@@ -43,7 +43,7 @@ impl<J: Job> Attempt<'_, J> {
                 }
                 Err(failure) => Err(failure),
             };
-            proof::pass(Point::Called, Some(J::KIND));
+            proof::pass(Point::Called, &[Some(J::KIND), J::effect(&calling.plan)]);
             let answer = answer.map(|receipt| Called {
                 loaded: Arc::clone(&calling.loaded),
                 plan: Arc::clone(&calling.plan),

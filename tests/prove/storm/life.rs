@@ -66,6 +66,13 @@ pub(crate) async fn live(world: &World, number: usize, ambition: (Status, Status
     );
 }
 
+/// Places an order, without a second thought. None where nothing came of it.
+pub(crate) async fn order_at_once(world: &World, number: usize) -> Option<Order> {
+    let mut random = StdRng::seed_from_u64(world.seed ^ u64::try_from(number).unwrap());
+    place(world, number, &wish(number, &mut random), &mut random).await;
+    decided(world, number).await
+}
+
 /// One or two articles; the scarce ones are wanted most by those who come late.
 fn wish(number: usize, random: &mut StdRng) -> Value {
     let from_nepal = random.random_bool(0.15);

@@ -37,6 +37,17 @@ const WORDS: [&str; 3] = ["fail", "delay", "drop_before"];
 const MAILS: [&str; 5] = ["fail", "delay", "delay_after", "drop_before", "drop_after"];
 /// Ways in which a webhook can fail: late, lost, told again, overtaken, held back.
 const LETTERS: [&str; 5] = ["delay", "drop_before", "repeat", "reorder", "hold"];
+/// Refusals in a provider's own words, after which there is still something to do: the same key is under way, or locked;
+/// the label is being bought, or has been, or its rate is offered no more.
+const REFUSALS: [(&str, u16, &str); 7] = [
+    ("stripe.create", 409, "idempotency_key_in_use"),
+    ("stripe.refund", 409, "idempotency_key_in_use"),
+    ("stripe.capture", 429, "lock_timeout"),
+    ("stripe.cancel", 429, "lock_timeout"),
+    ("easypost.buy", 422, "SHIPMENT.PURCHASE.IN_PROGRESS"),
+    ("easypost.buy", 422, "SHIPMENT.POSTAGE.EXISTS"),
+    ("easypost.buy", 422, "SHIPMENT.RATE.UNAVAILABLE"),
+];
 /// How late, in milliseconds: a moment; longer than a hold's last second; longer than a call may take.
 const LATE_MS: [u64; 3] = [250, 1_200, 2_600];
 
@@ -70,19 +81,27 @@ impl Kind {
 
     fn what(self, random: &mut StdRng) -> Value {
         let late = *LATE_MS.choose(random).unwrap();
-        let status = match (self.at.starts_with("smtp."), self.how) {
+        let status = *self.statuses().choose(random).unwrap();
+        let times = if self.how == "repeat" { random.random_range(1..4) } else { 1 };
+        self.doing(late, status, times)
+    }
+
+    fn statuses(self) -> [u16; 3] {
+        match (self.at.starts_with("smtp."), self.how) {
             (true, _) => [451, 421, 450],
             // One that has done the work says that it failed, never that there was too much of it.
             (false, "fail_after") => [500, 502, 503],
             (false, _) => [500, 503, 429],
-        };
-        let status = *status.choose(random).unwrap();
+        }
+    }
+
+    fn doing(self, late: u64, status: u16, times: u32) -> Value {
         match self.how {
             "fail" => json!({"fail": {"status": status}}),
             "fail_after" => json!({"fail": {"status": status, "after": true}}),
             "delay" => json!({"delay": {"ms": late}}),
             "delay_after" => json!({"delay": {"ms": late, "after": true}}),
-            "repeat" => json!({"repeat": {"times": random.random_range(1..4)}}),
+            "repeat" => json!({"repeat": {"times": times}}),
             how => json!(how),
         }
     }
@@ -129,6 +148,25 @@ impl Weather {
         }
         Self { fronts: fronts.map(Value::from) }
     }
+}
+
+/// Every kind at once, and without end: this share of the calls at each place goes wrong, in each way as often as in any
+/// other.
+pub(crate) fn steady(share: f64, seed: u64) -> Value {
+    let mut random = StdRng::seed_from_u64(seed ^ 0x0057_EAD1);
+    let mut all: Vec<(&str, Value)> = Vec::new();
+    for kind in kinds() {
+        for ((late, status), times) in LATE_MS.into_iter().zip(kind.statuses()).zip(1..) {
+            all.push((kind.at, kind.doing(late, status, times)));
+        }
+    }
+    all.extend(REFUSALS.map(|(at, status, code)| (at, json!({"fail": {"status": status, "code": code}}))));
+    let rule = |(at, what): &(&str, Value)| {
+        let here = u32::try_from(all.iter().filter(|(other, _)| other == at).count()).unwrap();
+        let (rate, seed) = (share / f64::from(here), random.random_range(0..u32::MAX));
+        json!({"at": at, "what": what, "rate": rate, "seed": seed})
+    };
+    all.iter().map(rule).collect()
 }
 
 /// Whether holds of this world end while the payment provider can neither be asked nor told.

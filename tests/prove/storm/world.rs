@@ -93,7 +93,7 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     intake: Mutex<Process>,
     sandbox: Mutex<Process>,
-    worker: Mutex<Process>,
+    workers: Mutex<Vec<Process>>,
     started: AtomicU64,
     pub(crate) store: Store,
     books: PgPool,
@@ -110,8 +110,14 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts it: when this returns, orders can be placed. The settings that differ between worlds come from the seed.
+    /// Starts it with one worker: when this returns, orders can be placed. The settings that differ between worlds come
+    /// from the seed.
     pub(crate) async fn begin(servers: &Servers, seed: u64, buyers: usize) -> Self {
+        Self::begin_with(servers, seed, buyers, 1).await
+    }
+
+    /// Starts it with so many workers.
+    pub(crate) async fn begin_with(servers: &Servers, seed: u64, buyers: usize, workers: u64) -> Self {
         let name = format!("storm_{seed}_{:x}", u16::from_le_bytes(orderfleet::ids::random_bytes::<2>()));
         execute(servers, &format!("create database {name} template {TEMPLATE}")).await;
         let postgres = database(servers, &name);
@@ -130,7 +136,7 @@ impl World {
         std::fs::write(folder.path().join("fleet.toml"), config + &settings(seed)).unwrap();
         let start =
             |role: &str| Process::start(role, folder.path(), with(command(&folder, seed, role), [role]));
-        let (mut sandbox, mut intake, worker) = (start("sandbox"), start("intake"), start("worker"));
+        let (mut sandbox, mut intake) = (start("sandbox"), start("intake"));
         sandbox.says("sandbox listens").await;
         intake.says("intake listens").await;
         let client = Client::builder().timeout(ANSWER).no_proxy().build().unwrap();
@@ -144,8 +150,8 @@ impl World {
             seed,
             intake: Mutex::new(intake),
             sandbox: Mutex::new(sandbox),
-            worker: Mutex::new(worker),
-            started: AtomicU64::new(1),
+            workers: Mutex::default(),
+            started: AtomicU64::new(0),
             store,
             books: books.unwrap(),
             client,
@@ -157,6 +163,7 @@ impl World {
             folder,
             odd: std::sync::Mutex::default(),
         };
+        world.workers.lock().await.extend((0..workers).map(|_| world.another_worker()));
         until("a ready intake", async || world.is_ready().await.then_some(())).await;
         world
     }
@@ -171,24 +178,24 @@ impl World {
         command(&self.folder, self.seed, "")
     }
 
-    /// Kills the worker as a crash would, and starts its successor.
+    /// Kills the worker that has lived longest as a crash would, and starts its successor.
     pub(crate) async fn kill_worker(&self) {
-        let mut worker = self.worker.lock().await;
-        worker.kill_now();
-        *worker = self.successor();
+        let mut workers = self.workers.lock().await;
+        workers.remove(0).kill();
+        workers.push(self.another_worker());
     }
 
-    /// Starts a successor where the worker has died. Whether it had.
-    pub(crate) async fn revive_worker(&self) -> bool {
-        let mut worker = self.worker.lock().await;
-        let is_dead = worker.has_ended();
-        if is_dead {
-            *worker = self.successor();
+    /// Starts a successor for each worker that has died; how many had.
+    pub(crate) async fn revive_workers(&self) -> i64 {
+        let mut workers = self.workers.lock().await;
+        let dead: Vec<usize> = (0..workers.len()).filter(|at| workers[*at].has_ended()).collect();
+        for at in &dead {
+            workers[*at] = self.another_worker();
         }
-        is_dead
+        i64::try_from(dead.len()).unwrap()
     }
 
-    fn successor(&self) -> Process {
+    fn another_worker(&self) -> Process {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let command = with(command(&self.folder, self.seed, "worker"), ["worker"]);
         Process::start(&format!("worker-{number}"), self.folder.path(), command)
@@ -284,8 +291,9 @@ impl World {
 
     /// Ends it, and its database.
     pub(crate) async fn end(self, servers: &Servers) {
-        for process in [self.worker, self.intake, self.sandbox] {
-            let mut process = process.into_inner();
+        let mut processes = self.workers.into_inner();
+        processes.extend([self.intake.into_inner(), self.sandbox.into_inner()]);
+        for mut process in processes {
             assert!(!process.has_ended(), "a role ended by itself");
             process.signal("TERM");
             assert!(process.ended().await.success(), "a role did not end well");
