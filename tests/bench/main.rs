@@ -22,6 +22,7 @@ mod pickup;
 mod plan;
 mod queue;
 mod rig;
+mod webhooks;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ const BENCHES: &[(&str, Bench)] = &[
     ("intake", |plan, report| intake::run(plan, report).boxed_local()),
     // The floor of the one before, as a process of its own.
     ("intake-floor", |plan, report| intake::serve_floor(plan, report).boxed_local()),
+    ("webhooks", |plan, report| webhooks::run(plan, report).boxed_local()),
+    ("webhooks-floor", |plan, report| webhooks::serve_floor(plan, report).boxed_local()),
     ("orders", |plan, report| orders::run(plan, report).boxed_local()),
     ("memory", |plan, report| memory::run(plan, report).boxed_local()),
 ];

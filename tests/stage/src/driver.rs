@@ -20,8 +20,12 @@ use tokio::sync::Notify;
 pub struct Request {
     head: String,
     body: Vec<Part>,
+    sign: Option<Sign>,
     answers: &'static str,
 }
+
+/// Makes the header lines, whole, that prove who wrote a body.
+pub type Sign = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// A part of a body.
 #[derive(Clone)]
@@ -54,7 +58,13 @@ impl Request {
                 parts.push(Part::Text(text.to_owned()));
             }
         }
-        Self { head, body: parts, answers }
+        Self { head, body: parts, sign: None, answers }
+    }
+
+    /// The same, with each body signed.
+    #[must_use]
+    pub fn signed(self, sign: Sign) -> Self {
+        Self { sign: Some(sign), ..self }
     }
 
     fn write(&self, key: &str, number: u32, body: &mut String, out: &mut Vec<u8>) {
@@ -68,9 +78,10 @@ impl Request {
         }
         let length = body.len();
         let head = &self.head;
+        let proof = self.sign.as_ref().map(|sign| sign(body)).unwrap_or_default();
         out.clear();
         out.extend_from_slice(
-            format!("{head}content-length: {length}\r\nidempotency-key: {key}\r\n\r\n").as_bytes(),
+            format!("{head}{proof}content-length: {length}\r\nidempotency-key: {key}\r\n\r\n").as_bytes(),
         );
         out.extend_from_slice(body.as_bytes());
     }

@@ -223,6 +223,11 @@ impl Fleet {
         place(self.servers.database_url().expose_secret())
     }
 
+    /// Where the sandbox listens.
+    pub fn outside(&self) -> SocketAddr {
+        self.counterparty
+    }
+
     /// Where Redis listens.
     pub fn redis_address(&self) -> SocketAddr {
         place(self.redis_url().expose_secret())
