@@ -29,6 +29,10 @@ const QUIET: [&str; 8] = [
     "wallet.status",
     "webhook.wallet",
 ];
+/// Where payments are listed, to find one whose id was never told.
+const LIST: &str = "stripe.list";
+/// Ways in which that fails in one world: all of them in a row would be more than one job has attempts.
+const LISTS: usize = 3;
 /// Ways in which a request can fail.
 const ANSWERS: [&str; 6] = ["fail", "fail_after", "delay", "delay_after", "drop_before", "drop_after"];
 /// Ways in which a conversation with the mail server can fail before there is a mail.
@@ -109,7 +113,7 @@ impl Kind {
     /// Hits a share of the next calls, and then no more: an attempt is spent, and never all of a job's.
     fn rule(self, random: &mut StdRng) -> Value {
         // What is seldom asked for goes wrong each time, and in another way the next time.
-        let is_rare = matches!(self.at, "stripe.list" | "stripe.capture" | "easypost.refund");
+        let is_rare = matches!(self.at, LIST | "stripe.capture" | "easypost.refund");
         let (rate, next) =
             if is_rare { (1.0, 1) } else { (random.random_range(0.2..0.7), random.random_range(2..7)) };
         let (what, seed) = (self.what(random), random.random_range(0..u32::MAX));
@@ -132,10 +136,21 @@ impl Weather {
         let mut mine: Vec<Kind> = (turn..turn + KINDS).map(|at| all[at % all.len()]).collect();
         // Of the kinds of one place the first is met first: in each world another, or the last of a rare call never is.
         mine.shuffle(&mut random);
-        let (early, late) = mine.split_at(KINDS / 2);
+        let mut lists = 0;
+        mine.retain(|kind| {
+            lists += usize::from(kind.at == LIST);
+            kind.at != LIST || lists <= LISTS
+        });
+        let (early, late) = mine.split_at(mine.len() / 2);
         let mut rules = |kinds: &[Kind]| kinds.iter().map(|kind| kind.rule(&mut random)).collect::<Vec<_>>();
         // Both fronts have all kinds: what nobody asked for in the first is asked for in the second.
         let mut fronts = [rules(&[early, late].concat()), rules(&[late, early].concat())];
+        if mine.iter().any(|kind| kind.at == LIST) {
+            // Payments are listed only where a failure was kept under the key that one was opened with.
+            for front in &mut fronts {
+                front.insert(0, json!({"at": "stripe.create", "what": {"fail": {"status": 500, "after": true}}, "next": 2}));
+            }
+        }
         if provider_goes_away(seed) {
             // Holds end while the provider can neither be asked nor told.
             for at in ["stripe.retrieve", "stripe.cancel"] {
