@@ -35,23 +35,29 @@ missing_packages() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv
 }
 
-ensure_packages() {
-    local missing sudo=()
-    read -r -a missing <<<"$(missing_packages | tr '\n' ' ')"
-    [ ${#missing[@]} -gt 0 ] || return 0
-    has apt-get || die "missing: ${missing[*]} (Debian's names). There is no apt-get here: install them by your own means."
+# Installs these packages of Debian's; false, with the reason, where that can not be.
+try_packages() {
+    local sudo=()
+    has apt-get || { loud "missing: $* (Debian's names). There is no apt-get here: install them by your own means."; return 1; }
     if [ "$(id -u)" -ne 0 ]; then
-        has sudo || die "missing packages, and neither root nor sudo to install them. As root: apt-get install ${missing[*]}"
+        has sudo || { loud "missing packages, and neither root nor sudo to install them. As root: apt-get install $*"; return 1; }
         sudo=(sudo)
         # Without a terminal nobody can type a password.
         [ -t 0 ] || sudo=(sudo -n)
     fi
-    say "installing ${missing[*]}"
+    say "installing $*"
     # Another apt may be at work, as on a machine that has just started: wait for it.
     local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -o APT::Get::Assume-Yes=true)
     "${apt[@]}" update --quiet=2 || loud "apt-get update failed: going on with the lists that are there"
-    "${apt[@]}" install --quiet=2 --no-install-recommends "${missing[@]}" ||
-        die "could not install the packages. As root: apt-get install ${missing[*]}"
+    "${apt[@]}" install --quiet=2 --no-install-recommends "$@" ||
+        { loud "could not install the packages. As root: apt-get install $*"; return 1; }
+}
+
+ensure_packages() {
+    local missing
+    read -r -a missing <<<"$(missing_packages | tr '\n' ' ')"
+    [ ${#missing[@]} -gt 0 ] || return 0
+    try_packages "${missing[@]}" || exit 1
     read -r -a missing <<<"$(missing_packages | tr '\n' ' ')"
     [ ${#missing[@]} -eq 0 ] || die "installed, and still not found: ${missing[*]}"
 }
@@ -114,6 +120,21 @@ ensure_venv() {
     python3 -m venv .tools/venv &&
         .tools/venv/bin/pip install --quiet --disable-pip-version-check --retries 1 --timeout 20 --requirement "$wanted" &&
         cp "$wanted" "$done"
+}
+
+# What drives Chromium in the tests of the console, pinned by its lock; Chromium and Node are the distribution's. False where
+# npm's registry cannot be reached, or the distribution has neither.
+ensure_browser() {
+    local from=tests/browser to=.tools/browser
+    has chromium || has chromium-browser || has google-chrome || try_packages chromium || return
+    has npm || try_packages nodejs npm || return
+    cmp --silent "$from/package-lock.json" "$to/installed.json" && return
+    say "installing $from/package-lock.json into $to"
+    rm -rf "$to"
+    mkdir -p "$to"
+    cp "$from/package.json" "$from/package-lock.json" "$to"
+    npm ci --prefix "$to" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 &&
+        cp "$from/package-lock.json" "$to/installed.json"
 }
 
 # Peers of the benches, each pinned by its own lock in tests/bench/peers/ and installed once. What cannot be had is said

@@ -42,7 +42,7 @@ pub fn sections(settings: &Settings) -> Vec<Section> {
         .unwrap_or_default();
     let mut sections: Vec<Section> = Vec::new();
     for (path, value) in rows(&format!("{settings:#?}")) {
-        let (section, name) = path.split_once('.').unwrap_or((&path, ""));
+        let (section, name) = path.split_once('.').unwrap_or((&path, &path));
         let is_secret = value.contains(HIDDEN);
         let is_changed = !is_secret && defaults.get(&path) != Some(&value);
         let value = if is_secret { String::new() } else { value };

@@ -10,6 +10,7 @@
 mod audit;
 mod buried;
 mod cancellations;
+mod chromium;
 mod configured_payments;
 mod console;
 mod counterparty;
