@@ -13,6 +13,10 @@ use uuid::Uuid;
 
 use crate::ids::JobId;
 
+mod mask;
+
+pub use mask::{anonymous, masked};
+
 /// A class of kinds with its own concurrency, and a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {

@@ -191,21 +191,15 @@ async fn show(
     id: DeadLetterId,
     json: bool,
 ) -> Result<(), CommandError> {
-    let Some(mut letter) = store.dead_letter(id).await? else {
+    let Some(shown) = letters::show(store, id, whole.then_some(actor)).await? else {
         return Err(CommandError::Refused(format!(
             "there is no dead letter {id}; see `orderfleet dead list`"
         )));
     };
-    if whole {
-        letters::saw(store, actor, "dead.show", &serde_json::json!({ "letter": id })).await.map_err(told)?;
-    } else {
-        letter.payload = letters::masked(&letter.payload);
-        letter.edits.iter_mut().for_each(|edit| edit.before = letters::masked(&edit.before));
-    }
     if json {
-        say_json(&letter);
+        say_json(&shown);
     } else {
-        say(letters::render_one(&letter).trim_end());
+        say(letters::render_one(&shown).trim_end());
     }
     Ok(())
 }

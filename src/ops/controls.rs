@@ -93,10 +93,9 @@ impl Controls<'_> {
     }
 
     async fn note(&self, action: &str, detail: &serde_json::Value) {
-        let written = self.store.within(async { saw(self.store, self.actor, action, detail).await });
-        if let Err(failure) = written.await {
-            let (actor, code) = (self.actor, failure.code);
-            warn!(actor, action, %detail, code, "done, and not written down: Postgres is away");
+        let written = self.store.within(saw(self.store, self.actor, action, detail));
+        if let Err(error) = written.await {
+            warn!(actor = self.actor, action, %detail, %error, "done, and not written down: Postgres is away");
         }
     }
 }

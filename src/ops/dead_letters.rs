@@ -8,19 +8,21 @@ use std::fmt::Write as _;
 
 use crate::ids::DeadLetterId;
 use crate::job::{Class, Dependency, Failure};
-use crate::store::dead_letters::{Attempt, Group, Head, Letter, Selection};
+use crate::store::dead_letters::{Attempt, Group, Head, Selection};
 use crate::store::{Store, StoreError};
 
+mod compare;
 mod edit;
-mod mask;
 mod rehearsal;
 mod replay;
+mod show;
 mod transfer;
 
+pub use compare::{Compared, Difference, How};
 pub use edit::{EditRefused, edit};
-pub use mask::masked;
 pub use rehearsal::{Rehearsed, Would, rehearse};
 pub use replay::{Replayed, replay};
+pub use show::{Shown, show};
 pub use transfer::{Brought, bring_in, export, saw};
 
 /// Letters that are worked on in one transaction: short enough to wait for, long enough that 10,000 take seconds.
@@ -149,7 +151,7 @@ pub fn render_groups(groups: &[Group]) -> String {
 
 /// A letter with all that is known of it.
 #[must_use]
-pub fn render_one(letter: &Letter) -> String {
+pub fn render_one(Shown { letter, compared }: &Shown) -> String {
     let mut text = format!("{}  {}  {}\n  {}\n", letter.id, letter.kind, letter.code, letter.detail);
     let mut line = |name: &str, what: String| {
         // Writing into a text can't fail.
@@ -187,5 +189,8 @@ pub fn render_one(letter: &Letter) -> String {
     }
     let payload = serde_json::to_string_pretty(&letter.payload).unwrap_or_default();
     let _ = writeln!(text, "{payload}");
+    if let Some(compared) = compared {
+        let _ = write!(text, "\n{}", compare::render(compared));
+    }
     text
 }

@@ -27,6 +27,7 @@ pub mod effects;
 pub mod erasure;
 pub mod event_windows;
 pub mod exceptions;
+pub mod exemplars;
 pub mod health;
 pub mod inbox;
 pub mod intents;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::exemplars::Exemplars;
 use super::pace::Pace;
 use super::reach::Reach;
 use crate::ids::JobId;
@@ -30,6 +31,8 @@ pub(super) struct Kit {
     pub(super) reach: Reach,
     /// How much one transaction takes.
     pub(super) pace: Pace,
+    /// What jobs look like that end well.
+    pub(super) exemplars: Exemplars,
     pub(super) tasks: TaskTracker,
 }
 
@@ -59,6 +62,8 @@ pub(super) struct Calling<J: Job> {
 pub(super) enum After<J: Job> {
     /// It ended here: its copy goes.
     Finished,
+    /// It was given up: its copy goes too.
+    Buried,
     /// Its copy waits, with this many attempts spent.
     Later(Duration, i32),
     /// It has to be asked for.

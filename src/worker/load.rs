@@ -152,7 +152,7 @@ async fn refused<J: Job>(
         }
         Fate::Buried(attempts) => {
             bury(kit, tx, item, failure, attempts, 0).await?;
-            Ok(After::Finished)
+            Ok(After::Buried)
         }
     }
 }

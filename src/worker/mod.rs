@@ -29,6 +29,7 @@ use crate::terminal::complain;
 
 mod attempt;
 mod burial;
+mod exemplars;
 mod fate;
 mod gauges;
 mod kit;
@@ -42,6 +43,7 @@ pub mod retention;
 mod settle;
 mod sweeps;
 
+use exemplars::Exemplars;
 use gauges::Gauges;
 use kit::Kit;
 use pace::Pace;
@@ -130,6 +132,7 @@ pub async fn run(
         worker: Arc::from(name),
         halt: CancellationToken::new(),
         pace: Pace::default(),
+        exemplars: Exemplars::default(),
         tasks: tasks.clone(),
     };
     let worked =

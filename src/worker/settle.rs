@@ -116,7 +116,7 @@ async fn refused<J: Job>(
         }
         Fate::Buried(attempts) => {
             bury(kit, tx, item, failure, attempts, back.took_ms).await?;
-            Ok(After::Finished)
+            Ok(After::Buried)
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
+use super::Walk;
 use super::edit::Read;
-use super::{Walk, masked};
 use crate::ids::DeadLetterId;
-use crate::job::{Failure, Lane};
+use crate::job::{Failure, Lane, masked};
 use crate::jobs::Kind;
-use crate::store::Store;
 use crate::store::dead_letters::{self, Carried, Selection};
+use crate::store::{Store, Stored};
 
 /// What became of the lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -61,12 +61,7 @@ pub async fn export(
 }
 
 /// Writes down that somebody saw, or took along, what letters hold of persons.
-pub async fn saw(
-    store: &Store,
-    actor: &str,
-    action: &str,
-    detail: &serde_json::Value,
-) -> Result<(), Failure> {
+pub async fn saw(store: &Store, actor: &str, action: &str, detail: &serde_json::Value) -> Stored<()> {
     let mut tx = store.begin().await?;
     dead_letters::note(&mut tx, actor, action, detail).await?;
     tx.commit().await?;

@@ -21,8 +21,8 @@ use crate::auth::Action;
 use crate::ids::{DeadLetterId, OrderId};
 use crate::job::Failure;
 use crate::ops::controls;
-use crate::ops::dead_letters::{self as letters, Rehearsed, Replayed};
-use crate::store::dead_letters::{Letter, Selection, State as Became};
+use crate::ops::dead_letters::{self as letters, Rehearsed, Replayed, Shown};
+use crate::store::dead_letters::{Selection, State as Became};
 
 /// Letters of a page where nobody says how many: a screen of them.
 pub(super) const USUAL_PAGE: i64 = 50;
@@ -80,14 +80,14 @@ pub(super) struct Listed {
 }
 
 /// What a list shows: which letters, how many, after which.
-pub(super) struct Shown {
+pub(super) struct Page {
     pub(super) of: Selection,
     pub(super) limit: i64,
     pub(super) after: Option<DeadLetterId>,
 }
 
 impl Listed {
-    pub(super) fn shown(self) -> Result<Shown, Problem> {
+    pub(super) fn page(self) -> Result<Page, Problem> {
         let Self { lane, kind, fingerprint, order, since, until, state, limit, after } = self;
         let refused = |detail: String| Problem::new(Code::InvalidQuery, detail);
         let state = match state.as_deref() {
@@ -103,7 +103,7 @@ impl Listed {
             number.ok_or_else(|| refused(format!("limit must be 1 to {most}")))
         })?;
         let filter = Filter { lane, kind, fingerprint, order, since, until };
-        Ok(Shown { of: filter.of(state)?, limit, after })
+        Ok(Page { of: filter.of(state)?, limit, after })
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) async fn list(
     _operator: Operator,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let Shown { of, limit, after } = answer::query::<Listed>(query.as_deref())?.shown()?;
+    let Page { of, limit, after } = answer::query::<Listed>(query.as_deref())?.page()?;
     let heads = desk.store.within(desk.store.dead_letters(&of, after, limit)).await?;
     let is_full = i64::try_from(heads.len()) == Ok(limit);
     let next = heads.last().filter(|_| is_full).map(|head| head.id);
@@ -124,7 +124,7 @@ pub(super) async fn groups(
     _operator: Operator,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let Shown { of, .. } = answer::query::<Listed>(query.as_deref())?.shown()?;
+    let Page { of, .. } = answer::query::<Listed>(query.as_deref())?.page()?;
     let groups = desk.store.within(desk.store.dead_groups(&of, letters::GROUPS)).await?;
     Ok(fresh(json!({ "groups": groups })))
 }
@@ -245,21 +245,14 @@ pub(super) fn letter_id(text: &str) -> Result<DeadLetterId, Problem> {
 
 impl Desk {
     /// One letter, masked unless `whole` is asked for by somebody who may see it.
-    pub(super) async fn letter(&self, operator: &Operator, id: &str, whole: bool) -> Result<Letter, Problem> {
+    pub(super) async fn letter(&self, operator: &Operator, id: &str, whole: bool) -> Result<Shown, Problem> {
         if whole {
             operator.require(Action::ReplayDeadLetter)?;
         }
-        let id = letter_id(id)?;
-        let found = self.store.within(self.store.dead_letter(id)).await?;
-        let mut letter =
-            found.ok_or_else(|| Problem::new(Code::UnknownDeadLetter, "there is none of this id"))?;
-        if whole {
-            letters::saw(&self.store, &operator.actor(), "dead.show", &json!({ "letter": id })).await?;
-        } else {
-            letter.payload = letters::masked(&letter.payload);
-            letter.edits.iter_mut().for_each(|edit| edit.before = letters::masked(&edit.before));
-        }
-        Ok(letter)
+        let actor = whole.then(|| operator.actor());
+        let found = letters::show(&self.store, letter_id(id)?, actor.as_deref());
+        let found = self.store.within(found).await?;
+        found.ok_or_else(|| Problem::new(Code::UnknownDeadLetter, "there is none of this id"))
     }
 
     /// What a replay would do.

@@ -8,7 +8,7 @@ use crate::job::Failure;
 use crate::jobs::Job;
 use crate::queue::{Delivery, Outcomes};
 use crate::time::Clock;
-use crate::worker::kit::After;
+use crate::worker::kit::{After, Kit};
 
 /// How long jobs wait when Postgres is away: a slice is claimed about once a second until it is back.
 const POSTGRES_AWAY: Duration = Duration::from_millis(700);
@@ -24,13 +24,11 @@ impl<J: Job> Attempt<'_, J> {
                     self.calls.push(call);
                 }
             }
-            After::Finished if carried => self.take(id, |outcomes, delivery| {
-                ended(J::KIND, "finished", 1);
-                let lived = Clock::real().unix_seconds() - i64::from(delivery.pushed_at);
-                let lived = f64::from(i32::try_from(lived.max(0)).unwrap_or(i32::MAX));
-                metrics::histogram!("orderfleet_job_life_seconds", "kind" => J::KIND).record(lived);
-                outcomes.finish(delivery);
-            }),
+            After::Finished if carried => {
+                self.exemplify(id);
+                self.finish(id);
+            }
+            After::Buried if carried => self.finish(id),
             After::Later(delay, attempts) => {
                 let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);
                 self.take(id, |outcomes, delivery| {
@@ -41,12 +39,31 @@ impl<J: Job> Attempt<'_, J> {
             }
             // Back at once when Redis answers: the next delivery projects what this one could not. Dropped, its lease
             // would end under a living worker, which spends an attempt that an outage must not.
-            After::Finished => self.take(id, Outcomes::hand_back),
+            After::Finished | After::Buried => self.take(id, Outcomes::hand_back),
             // Dropped: it is another's.
             After::Again(_) | After::Overtaken => {
                 ended(J::KIND, "overtaken", 1);
                 self.held.remove(&id);
             }
+        }
+    }
+
+    /// Its copy goes.
+    fn finish(&mut self, id: JobId) {
+        self.take(id, |outcomes, delivery| {
+            ended(J::KIND, "finished", 1);
+            let lived = Clock::real().unix_seconds() - i64::from(delivery.pushed_at);
+            let lived = f64::from(i32::try_from(lived.max(0)).unwrap_or(i32::MAX));
+            metrics::histogram!("orderfleet_job_life_seconds", "kind" => J::KIND).record(lived);
+            outcomes.finish(delivery);
+        });
+    }
+
+    /// It ended well: it may stand for its kind.
+    fn exemplify(&self, id: JobId) {
+        if let Some(delivery) = self.held.get(&id) {
+            let Kit { store, tasks, exemplars, .. } = self.kit;
+            exemplars.ended((store, tasks), J::KIND, (id, &delivery.body));
         }
     }
 

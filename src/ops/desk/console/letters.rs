@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::pages::Page;
 use super::session::{Posted, Visitor};
 use crate::ids::DeadLetterId;
-use crate::ops::dead_letters as letters;
+use crate::ops::dead_letters::{self as letters, Compared, Difference, Shown};
 use crate::ops::desk::Desk;
 use crate::ops::desk::answer;
 use crate::ops::desk::dead::{Chosen, Filter, Listed, REHEARSED, letter_id};
@@ -22,7 +22,7 @@ pub(super) async fn groups(
     RawQuery(query): RawQuery,
 ) -> Result<Page, Problem> {
     let listed: Listed = answer::query(query.as_deref())?;
-    let of = listed.shown()?.of;
+    let of = listed.page()?.of;
     let groups = desk.store.within(desk.store.dead_groups(&of, letters::GROUPS)).await?;
     let facts = json!({ "groups": groups, "most": letters::GROUPS, "lane": of.lane });
     Ok(desk.page("dead.html", &visitor, facts))
@@ -33,7 +33,7 @@ pub(super) async fn list(
     visitor: Visitor,
     RawQuery(query): RawQuery,
 ) -> Result<Page, Problem> {
-    let shown = answer::query::<Listed>(query.as_deref())?.shown()?;
+    let shown = answer::query::<Listed>(query.as_deref())?.page()?;
     let found = desk.store.within(desk.store.dead_letters(&shown.of, shown.after, shown.limit)).await?;
     let is_full = i64::try_from(found.len()) == Ok(shown.limit);
     let next = found.last().filter(|_| is_full).map(|last| following(query.as_deref(), last.id));
@@ -59,23 +59,37 @@ pub(super) async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Page, Problem> {
     let is_whole = query.as_deref() == Some("personal_data=true");
-    let letter = desk.letter(&visitor.operator, &id, is_whole).await?;
+    let Shown { letter, compared } = desk.letter(&visitor.operator, &id, is_whole).await?;
     let payload = pretty(&letter.payload);
     let is_open = letter.replayed_at.is_none() && letter.dropped_at.is_none();
-    let facts = json!({ "letter": letter, "payload": payload, "is_whole": is_whole, "is_open": is_open });
+    let compared = compared.as_ref().map(beside);
+    let facts = json!({ "letter": letter, "payload": payload, "is_whole": is_whole, "is_open": is_open, "compared": compared });
     Ok(desk.page("letter.html", &visitor, facts))
+}
+
+/// What differs, each value as it stands in the JSON.
+fn beside(compared: &Compared) -> Value {
+    let text = |value: Option<&Value>| value.map(Value::to_string);
+    let told = |one: &Difference| json!({ "how": one.how, "field": one.field, "here": text(one.here.as_ref()), "there": text(one.there.as_ref()) });
+    let differences: Vec<Value> = compared.differences.iter().map(told).collect();
+    json!({ "job": compared.job, "ended_at": compared.ended_at, "differences": differences })
 }
 
 fn pretty(payload: &Value) -> String {
     serde_json::to_string_pretty(payload).unwrap_or_default()
 }
 
-/// Rehearses, replays or drops what a form names: letters by their ids, or all that died of the same.
+/// Rehearses, replays or drops what a form names: letters by their ids, all that died of the same, or all of
+/// an order.
 pub(super) async fn act(State(desk): State<Arc<Desk>>, posted: Posted) -> Result<Page, Problem> {
     let ids: Result<Vec<DeadLetterId>, Problem> = posted.fields("id").map(letter_id).collect();
+    let order = posted.field("order").map(str::parse).transpose();
+    let order = order
+        .map_err(|_| Problem::new(Code::InvalidBody, "an order's id is ord_ and 26 letters or digits"))?;
+    let fingerprint = posted.field("fingerprint").map(str::to_owned);
     let chosen = Chosen {
         ids: Some(ids?),
-        having: Filter { fingerprint: posted.field("fingerprint").map(str::to_owned), ..Filter::default() },
+        having: Filter { fingerprint, order, ..Filter::default() },
         why: posted.field("why").unwrap_or_default().to_owned(),
         ..Chosen::default()
     };
@@ -97,6 +111,7 @@ pub(super) async fn act(State(desk): State<Arc<Desk>>, posted: Posted) -> Result
     };
     facts["ids"] = json!(chosen.ids);
     facts["fingerprint"] = json!(chosen.having.fingerprint);
+    facts["order"] = json!(chosen.having.order);
     Ok(desk.page("done.html", &posted.visitor, facts))
 }
 

@@ -41,6 +41,8 @@ const PLAIN: &[&str] = &[
     "tenant",
     "type",
 ];
+/// These say nothing of a person, and lead to one.
+const LEADS: &[&str] = &["cart_id", "client_key", "customer"];
 /// Whatever stands below these is the shop's own, or the customer's.
 const SEALED: &[&str] = &["metadata", "attributes"];
 
@@ -48,6 +50,24 @@ const SEALED: &[&str] = &["metadata", "attributes"];
 #[must_use]
 pub fn masked(payload: &Value) -> Value {
     below("", payload)
+}
+
+/// The same, without what leads to a person: for what is kept longer than the job, and shown to whoever looks at another's.
+#[must_use]
+pub fn anonymous(payload: &Value) -> Value {
+    aloof("", &masked(payload))
+}
+
+fn aloof(name: &str, value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let inherited = |own: &str| if LEADS.contains(&name) { name.to_owned() } else { own.to_owned() };
+            fields.iter().map(|(own, value)| (own.clone(), aloof(&inherited(own), value))).collect()
+        }
+        Value::Array(values) => values.iter().map(|value| aloof(name, value)).collect(),
+        Value::String(_) if LEADS.contains(&name) => MASK.into(),
+        plain @ (Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null) => plain.clone(),
+    }
 }
 
 fn below(name: &str, value: &Value) -> Value {
@@ -85,6 +105,14 @@ mod tests {
                 "metadata": "…", "discount_code": null }
         });
         assert_eq!(masked(&wish), expected);
+    }
+
+    #[test]
+    fn what_outlives_the_job_leads_to_nobody() {
+        let wish = json!({ "client_key": "k", "body": { "cart_id": "c", "customer": { "id": "cus_7", "age": 7 }, "currency": "USD" } });
+        let expected = json!({ "client_key": "…", "body": { "cart_id": "…", "customer": { "id": "…", "age": 7 }, "currency": "USD" } });
+        assert_eq!(anonymous(&wish), expected);
+        assert_eq!(anonymous(&expected), expected);
     }
 
     #[test]
