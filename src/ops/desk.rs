@@ -35,6 +35,7 @@ mod console;
 mod dead;
 mod fleet;
 mod guard;
+mod openapi;
 mod orders;
 mod problem;
 mod watch;
@@ -140,7 +141,7 @@ async fn listen(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// The commands' routes.
-fn routes() -> [(&'static str, MethodRouter<Arc<Desk>>); 16] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Desk>>); 18] {
     [
         ("/ops/v1/queues", get(fleet::queues)),
         ("/ops/v1/queues/why/{job}", get(fleet::why)),
@@ -155,9 +156,11 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Desk>>); 16] {
         ("/ops/v1/dead/drop", post(dead::drop_them)),
         ("/ops/v1/dead/{id}", get(dead::show)),
         ("/ops/v1/dead/{id}/payload", put(dead::edit)),
+        ("/ops/v1/orders/stuck", get(orders::stuck)),
         ("/ops/v1/orders/{id}", get(orders::show)),
         ("/ops/v1/audit", get(fleet::audit)),
         ("/ops/v1/doctor", get(fleet::examine)),
+        ("/ops/v1/openapi.json", get(openapi::document)),
     ]
 }
 
@@ -171,7 +174,7 @@ fn router(desk: Arc<Desk>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "the header Allow names the methods of this route")
         })
-        .fallback(async || Problem::new(Code::NotFound, "the README lists the routes below /ops/v1"))
+        .fallback(async || Problem::new(Code::NotFound, "the routes are at /ops/v1/openapi.json"))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(axum::middleware::from_fn(answer::observe))
         .with_state(desk)

@@ -106,7 +106,7 @@ pub async fn examine(settings: &Settings, needs: &[Need]) -> Report {
         Box::pin(redis_server::examine(settings, needs)),
         Box::pin(providers::examine(settings, needs)),
     );
-    let mut checks = vec![configuration(settings, needs), open_ports(settings)];
+    let mut checks = vec![configuration(settings, needs), open_ports(settings), ops_port(settings)];
     checks.extend(postgres);
     checks.extend(redis);
     checks.extend(providers);
@@ -139,6 +139,19 @@ fn open_ports(settings: &Settings) -> Check {
     let found = if open.is_empty() { "on this machine only".to_owned() } else { open.join("; ") };
     Check::ok("health ports", found).but_if(!open.is_empty(), Status::Warn, || {
         "let nobody but your probes and Prometheus reach it (a firewall, deploy/kubernetes/network.yaml): it asks for no key".to_owned()
+    })
+}
+
+/// The operators' side asks for a key, and whoever reads keys on their way has them. That TLS stands in front is believed.
+fn ops_port(settings: &Settings) -> Check {
+    let address = settings.ops.address;
+    let is_open = !address.ip().is_loopback();
+    let found =
+        if is_open { format!("ops.address {address}") } else { format!("{address}, on this machine only") };
+    Check::ok("ops port", found).but_if(is_open, Status::Warn, || {
+        "let nobody but your TLS proxy reach it (a firewall, deploy/kubernetes/network.yaml): it speaks plain HTTP, and \
+         ops.tls_in_front only says that a proxy stands before it"
+            .to_owned()
     })
 }
 

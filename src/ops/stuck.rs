@@ -22,63 +22,87 @@ pub struct Line {
     pub stuck: Stuck,
     /// What can safely be done.
     pub action: String,
+    /// Whether that is to replay what died of the order: dry first.
+    pub replays: bool,
 }
 
 /// Looks, the oldest of each reason first.
 pub async fn look(store: &Store, orders: &OrderSettings, each: i64) -> Stored<Vec<Line>> {
     let label = Duration::from_secs(orders.late_label_seconds);
     let found = store.within(store.stuck(label, orders.auto_fulfil, each)).await?;
-    Ok(found.into_iter().map(|stuck| Line { action: action(&stuck), stuck }).collect())
+    Ok(found.into_iter().map(line).collect())
+}
+
+fn line(stuck: Stuck) -> Line {
+    let Action(action, replays) = action(&stuck);
+    Line { replays: replays && stuck.order.is_some(), action, stuck }
+}
+
+/// What is safe, in words, and whether it is a replay of what died of the order.
+struct Action(String, bool);
+
+fn by_hand(what: impl Into<String>) -> Action {
+    Action(what.into(), false)
+}
+
+fn replay(what: impl Into<String>) -> Action {
+    Action(what.into(), true)
 }
 
 /// What is safe: looks before it does, and can be done twice.
-fn action(stuck: &Stuck) -> String {
+fn action(stuck: &Stuck) -> Action {
     let order = stuck.order.map_or_else(|| "ID".to_owned(), |order| order.to_string());
-    let replay = format!("`dead replay --order {order} --dry-run`, then without");
+    let dry = format!("`dead replay --order {order} --dry-run`, then without");
     match stuck.reason.as_str() {
-        "paid_without_label" => format!(
-            "{replay}; else cancel and refund (POST /v1/orders/{order}/cancel), or ship by hand and set the status"
-        ),
-        "held_past_its_end" => format!(
+        "paid_without_label" => replay(format!(
+            "{dry}; else cancel and refund (POST /v1/orders/{order}/cancel), or ship by hand and set the status"
+        )),
+        "held_past_its_end" => by_hand(format!(
             "`queues`: is the lane expiry paused or away? It ends by itself; until then the pieces are not for sale. `orders show {order}`"
+        )),
+        "event_waits" if stuck.what.ends_with("failed)") => by_hand(
+            "its job was given up: `dead list --kind payment-confirmation` or `tracking`, then `dead replay`",
         ),
-        "event_waits" if stuck.what.ends_with("failed)") => {
-            "its job was given up: `dead list --kind payment-confirmation` or `tracking`, then `dead replay`".to_owned()
-        }
-        "event_waits" => {
-            "it came before what it is about, and is tried again; if that was never ours, it ends by itself as a dead letter to drop".to_owned()
-        }
-        "effect_unknown" => format!("the next attempt looks before it does anything: {replay}; never by hand at the provider first"),
+        "event_waits" => by_hand(
+            "it came before what it is about, and is tried again; if that was never ours, it ends by itself as a dead letter to drop",
+        ),
+        "effect_unknown" => replay(format!(
+            "the next attempt looks before it does anything: {dry}; never by hand at the provider first"
+        )),
         _ => exception(stuck.what.split(' ').next().unwrap_or_default(), &order),
     }
 }
 
-fn exception(kind: &str, order: &str) -> String {
+fn exception(kind: &str, order: &str) -> Action {
     match kind {
-        "refund_by_hand" => {
-            format!("send the money back by hand, then POST /v1/orders/{order}/refunds/REFUND/confirm")
-        }
-        "refund_failed" | "refund_unknown" | "refunds_not_seen" => format!(
+        "refund_by_hand" => by_hand(format!(
+            "send the money back by hand, then POST /v1/orders/{order}/refunds/REFUND/confirm"
+        )),
+        "refund_failed" | "refund_unknown" | "refunds_not_seen" => replay(format!(
             "look at the refund at the provider; `dead replay --order {order}` asks for it under the same key"
-        ),
+        )),
         "disputed" | "dispute_inquiry" => {
-            "answer the bank at the provider; no refund beside it. It resolves itself".to_owned()
+            by_hand("answer the bank at the provider; no refund beside it. It resolves itself")
         }
-        "dispute_lost" => format!("the money is gone: POST /v1/orders/{order}/cancel, or move it on"),
-        "amount_mismatch" => format!("`orders show {order}`: refund what came, or complete it by hand"),
+        "dispute_lost" => {
+            by_hand(format!("the money is gone: POST /v1/orders/{order}/cancel, or move it on"))
+        }
+        "amount_mismatch" => {
+            by_hand(format!("`orders show {order}`: refund what came, or complete it by hand"))
+        }
         "label_not_bought" => {
-            format!("correct the address or the parcel, then `dead replay --order {order}`")
+            replay(format!("correct the address or the parcel, then `dead replay --order {order}`"))
         }
-        "label_not_voided" => "void it at the carrier: nobody else pays it back".to_owned(),
+        "label_not_voided" => by_hand("void it at the carrier: nobody else pays it back"),
         "payment_not_opened" | "payment_not_cancelled" | "payment_not_captured" | "order_not_lapsed" => {
-            format!("`dead replay --order {order} --dry-run`, then without")
+            replay(format!("`dead replay --order {order} --dry-run`, then without"))
         }
-        "released_with_open_payment" | "expired_unasked" => format!(
+        "released_with_open_payment" | "expired_unasked" => by_hand(format!(
             "nothing: money that comes is late, and goes back or takes the order up again. `orders show {order}`"
-        ),
-        _ => format!(
+        )),
+        _ => by_hand(format!(
             "`orders show {order}`, then decide: on hold, cancel, or PUT …/status back to where it was"
-        ),
+        )),
     }
 }
 
@@ -89,7 +113,7 @@ pub fn render(lines: &[Line], now: DateTime<Utc>) -> String {
         return "Nothing is stuck.\n".to_owned();
     }
     let (mut text, mut before) = (String::new(), "");
-    for Line { stuck, action } in lines {
+    for Line { stuck, action, .. } in lines {
         // Writing into a text can't fail.
         if stuck.reason != before {
             let blank = if before.is_empty() { "" } else { "\n" };
@@ -108,7 +132,7 @@ mod tests {
     use super::*;
     use crate::ids::OrderId;
 
-    fn line(reason: &str, what: &str) -> Line {
+    fn made(reason: &str, what: &str) -> Line {
         let stuck = Stuck {
             reason: reason.to_owned(),
             what: what.to_owned(),
@@ -117,18 +141,19 @@ mod tests {
             since: DateTime::UNIX_EPOCH,
             of: 7,
         };
-        Line { action: action(&stuck), stuck }
+        super::line(stuck)
     }
 
     #[test]
     fn each_has_its_safe_action_and_each_reason_its_count() {
-        assert!(line("effect_unknown", "label:x (unknown)").action.contains("dead replay"));
-        assert!(line("exception", "refund_by_hand (critical)").action.contains("confirm"));
-        assert!(line("exception", "something_new (warning)").action.contains("orders show"));
+        let unknown = made("effect_unknown", "label:x (unknown)");
+        assert!(unknown.action.contains("dead replay") && unknown.replays);
+        assert!(made("exception", "refund_by_hand (critical)").action.contains("confirm"));
+        assert!(made("exception", "something_new (warning)").action.contains("orders show"));
         let lines = [
-            line("exception", "disputed (critical)"),
-            line("exception", "x (warning)"),
-            line("event_waits", "s e (t, failed)"),
+            made("exception", "disputed (critical)"),
+            made("exception", "x (warning)"),
+            made("event_waits", "s e (t, failed)"),
         ];
         let text = render(&lines, DateTime::UNIX_EPOCH + Duration::from_mins(2));
         assert_eq!(text.matches(": 7\n").count(), 2, "{text}");

@@ -5,7 +5,7 @@ use orderfleet::auth::Role;
 use orderfleet::store::timeline::OrderName;
 use serde_json::{Value, json};
 
-use crate::house::{self, Desk, House};
+use crate::house::{self, Browser, Desk, House};
 
 async fn status(desk: &Desk, who: &str, (method, path): (&str, &str), body: &Value) -> u16 {
     desk.ask(who, method, path, body).await.0
@@ -47,6 +47,7 @@ async fn a_dead_letter_is_found_rehearsed_mended_and_replayed_by_whoever_may() {
     let one = format!("/ops/v1/dead/{id}");
     let (_, letter) = desk.get(&viewer, &one).await;
     assert!(!letter["tried"].as_array().unwrap().is_empty(), "{letter}");
+    assert_eq!(letter["compared"], Value::Null, "no label was bought yet");
     assert_eq!(desk.get(&viewer, &format!("{one}?personal_data=true")).await.0, 403);
     assert_eq!(house.count("operator_actions").await, 0, "who only looks leaves no record");
     assert_eq!(desk.get(&manager, &format!("{one}?personal_data=true")).await.0, 200);
@@ -71,6 +72,10 @@ async fn a_dead_letter_is_found_rehearsed_mended_and_replayed_by_whoever_may() {
     let (first, second) = tokio::join!(replay(), replay());
     assert_eq!((first + second, replay().await), (1, 0), "twice is once");
     house.until_order(bought.order, "shipped").await;
+    house.until_count("exemplars where kind = 'shipping-label'", 1).await;
+    let (_, letter) = desk.get(&viewer, &one).await;
+    assert_eq!(letter["compared"]["job"], letter["replayed_as"], "beside the job that bought it");
+    assert_eq!(letter["compared"]["differences"], json!([]), "it was the payload that had died");
     let told =
         house.rows("select split_part(actor, '_', 1) as who, action from operator_actions order by at").await;
     let told: Vec<_> =
@@ -178,6 +183,62 @@ async fn lanes_and_workers_are_told_and_only_an_administrator_changes_them() {
     assert_eq!(house.count("operator_actions where actor like 'administrator:key_%'").await, 5);
     house.work();
     house.end().await;
+}
+
+#[tokio::test]
+async fn what_the_document_says_is_served_and_asks_for_a_key() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    let (status, document) = desk.get("nobody", "/ops/v1/openapi.json").await;
+    assert_eq!(status, 200);
+    for (path, told) in document["paths"].as_object().unwrap() {
+        for method in ["get", "post", "put", "delete"] {
+            let told = &told[method];
+            let is_open = told["security"] == json!([]);
+            let expected = if told.is_null() {
+                405
+            } else if is_open {
+                200
+            } else {
+                401
+            };
+            let asked = desk.ask("nobody", method.to_uppercase().as_str(), path, &json!({})).await;
+            assert_eq!(asked.0, expected, "{method} {path}: {}", asked.1);
+        }
+    }
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_is_stuck_is_told_with_its_safe_action_and_replayed_from_there() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    let bought = buried(&house).await;
+    let [viewer, manager] =
+        [house.staff(Role::Viewer, "shop").await, house.staff(Role::Manager, "shop").await];
+    let (_, told) = desk.get(&viewer, "/ops/v1/orders/stuck").await;
+    let [line] = told["stuck"].as_array().unwrap().as_slice() else { panic!("{told}") };
+    assert_eq!(
+        (&line["reason"], &line["order"], &line["replays"]),
+        (&json!("exception"), &json!(bought.order), &json!(true))
+    );
+    assert!(line["action"].as_str().unwrap().contains("dead replay --order"), "{line}");
+    for query in ["limit=0", "limit=1001", "each=1"] {
+        assert_eq!(desk.get(&viewer, &format!("/ops/v1/orders/stuck?{query}")).await.0, 422, "{query}");
+    }
+
+    let mut browser = Browser::signed_in(&desk, &manager).await;
+    let page = browser.page("/stuck").await;
+    assert!(page.contains("label not bought") || page.contains("label_not_bought"), "{page}");
+    let order = Browser::hidden(&page, "order");
+    let (_, dry) = browser.send("/dead/act", &page, &[("order", &order), ("do", "rehearse")]).await;
+    assert!(dry.contains("easypost") && Browser::hidden(&dry, "order") == order, "{dry}");
+    assert_eq!(browser.send("/dead/act", &page, &[("order", "x"), ("do", "replay")]).await.0, 422);
+    let (_, done) = browser.send("/dead/act", &dry, &[("order", &order), ("do", "replay")]).await;
+    assert!(done.contains("1 replayed"), "{done}");
+    house.until_order(bought.order, "shipped").await;
+    assert!(browser.page("/stuck").await.contains("Nothing is stuck"));
+    house.end_with_dead(&["shipping-label"]).await;
 }
 
 #[tokio::test]

@@ -169,7 +169,8 @@ async fn providers_that_know_us_and_providers_that_do_not() {
     let report = examine(&settings, needs).await;
     let accounts =
         ["stripe", "stripe account", "stripe clock", "stripe webhooks", "easypost", "easypost account"];
-    let all = [&["configuration", "health ports"], &accounts[..], &["easypost clock", "smtp"]].concat();
+    let all =
+        [&["configuration", "health ports", "ops port"], &accounts[..], &["easypost clock", "smtp"]].concat();
     assert_eq!(with(&report, Status::Ok), all, "{}", render(&report));
     assert!(
         check(&report, "stripe account").found.starts_with("acct_sandbox, answers in 2026"),

@@ -54,6 +54,7 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .route("/dead/{id}", get(letters::show).post(letters::edit))
         .route("/orders", get(orders::list))
         .route("/orders/{id}", get(orders::show))
+        .route("/stuck", get(orders::stuck))
         .route("/find", get(find))
         .route("/sign-in", get(sign_in::page).post(sign_in::enter))
         .route("/sign-out", post(sign_in::leave))

@@ -1,17 +1,23 @@
-//! One order's whole life, as `orderfleet orders show` tells it: ids, codes and amounts, and nothing of the person. Of the
-//! shop's own orders only.
+//! Orders as `orderfleet orders` tells them: one order's whole life, by ids, codes and amounts and nothing of the person, and of
+//! the shop's own only; and what is stuck, with the safe thing beside each.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
 
 use super::Desk;
-use super::answer::fresh;
+use super::answer::{self, fresh};
 use super::guard::Operator;
 use super::problem::{Code, Problem};
 use crate::auth::Action;
+use crate::ops::stuck::{self, Line};
 use crate::store::timeline::OrderName;
+
+/// Lines of one reason, at most: who has more has one cause.
+const MOST: i64 = 1_000;
 
 pub(super) async fn show(
     State(desk): State<Arc<Desk>>,
@@ -23,4 +29,34 @@ pub(super) async fn show(
     let found = desk.store.within(desk.store.timeline(&name, Some(&operator.tenant))).await?;
     let detail = "name it by its id (ord_…), its intent's (int_…) or its number (OF-…)";
     Ok(fresh(found.ok_or_else(|| Problem::new(Code::UnknownOrder, detail))?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Each {
+    limit: Option<String>,
+}
+
+pub(super) async fn stuck(
+    State(desk): State<Arc<Desk>>,
+    operator: Operator,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    operator.require(Action::ReadOrder)?;
+    let each = match answer::query::<Each>(query.as_deref())?.limit {
+        None => stuck::SHOWN,
+        Some(text) => {
+            let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+            let refused = || Problem::new(Code::InvalidQuery, format!("limit must be 1 to {MOST}"));
+            number.ok_or_else(refused)?
+        }
+    };
+    Ok(fresh(json!({ "stuck": desk.stuck(each).await? })))
+}
+
+impl Desk {
+    /// What does not go on by itself, of each reason so many.
+    pub(super) async fn stuck(&self, each: i64) -> Result<Vec<Line>, Problem> {
+        Ok(stuck::look(&self.store, &self.settings.orders, each).await?)
+    }
 }

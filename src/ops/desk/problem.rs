@@ -41,6 +41,33 @@ pub(super) enum Code {
 }
 
 impl Code {
+    /// All of them, as the document lists them.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 16] = [
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::UnknownLane,
+        Self::UnknownWorker,
+        Self::UnknownDeadLetter,
+        Self::UnknownOrder,
+        Self::NotOpen,
+        Self::TooLarge,
+        Self::InvalidQuery,
+        Self::InvalidBody,
+        Self::NothingChosen,
+        Self::StateUnavailable,
+        Self::QueueUnavailable,
+        Self::Internal,
+    ];
+
+    /// Its name.
+    #[cfg(test)]
+    pub(super) const fn name(self) -> &'static str {
+        self.facts().0
+    }
+
     /// Its name, its status, and the same few words for every occurrence.
     const fn facts(self) -> (&'static str, StatusCode, &'static str) {
         match self {

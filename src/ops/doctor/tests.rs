@@ -13,6 +13,16 @@ fn a_clock_is_judged_by_what_it_shows_outside_of_the_question() {
 }
 
 #[test]
+fn an_operators_side_that_others_reach_is_told() {
+    let mut settings = crate::config::load(&crate::config::Sources::default()).unwrap();
+    assert_eq!(ops_port(&settings), Check::ok("ops port", "127.0.0.1:9090, on this machine only"));
+    settings.ops.address = "0.0.0.0:9090".parse().unwrap();
+    let check = ops_port(&settings);
+    assert_eq!((check.status, check.found.as_str()), (Status::Warn, "ops.address 0.0.0.0:9090"));
+    assert!(check.advice[0].contains("tls_in_front"), "{check:?}");
+}
+
+#[test]
 fn the_text_is_aligned_and_ends_with_the_verdict() {
     let check = Check::ok("redis", "reached").but(Status::Warn, "one").but(Status::Fail, "other");
     let report = Report { checks: vec![Check::ok("configuration", "complete"), check] };

@@ -1,4 +1,4 @@
-//! The pages of orders: looked for by the page, and one with its money, stock, parcels, mails and jobs.
+//! The pages of orders: looked for by the page, one with its money, stock, parcels, mails and jobs, and what is stuck.
 //!
 //! Who bought it is shown to those who pack and ship, and to nobody else.
 
@@ -18,6 +18,7 @@ use crate::domain::order::{FulfilmentStatus, PaymentStatus, Status};
 use crate::ids::OrderId;
 use crate::ops::desk::Desk;
 use crate::ops::desk::problem::{Code, Problem};
+use crate::ops::stuck;
 use crate::store::StoreError;
 use crate::store::dead_letters::{Selection, State as Became};
 use crate::store::order_details::Details;
@@ -85,6 +86,18 @@ fn head(head: &Head) -> Value {
         "money": head.money, "created_at": head.created_at, "intent": head.intent, "cancel_reason": head.cancel_reason,
         "resumes": head.resumes.map(Status::name), "payable_until": head.payable_until,
     })
+}
+
+/// What is stuck, by its reasons.
+pub(super) async fn stuck(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Page, Problem> {
+    visitor.operator.require(Action::ReadOrder)?;
+    let lines = desk.stuck(stuck::SHOWN).await?;
+    let reasons: Vec<Value> = lines
+        .chunk_by(|one, next| one.stuck.reason == next.stuck.reason)
+        .filter_map(|lines| Some((lines, &lines.first()?.stuck)))
+        .map(|(lines, first)| json!({ "name": first.reason, "of": first.of, "lines": lines }))
+        .collect();
+    Ok(desk.page("stuck.html", &visitor, json!({ "reasons": reasons })))
 }
 
 pub(super) async fn show(
