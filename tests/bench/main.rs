@@ -11,6 +11,7 @@
     reason = "a bench that cannot go on should say so, and these are no test functions to clippy"
 )]
 
+mod console;
 mod floor;
 mod growth;
 mod intake;
@@ -44,6 +45,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("webhooks", |plan, report| webhooks::run(plan, report).boxed_local()),
     ("webhooks-floor", |plan, report| webhooks::serve_floor(plan, report).boxed_local()),
     ("orders", |plan, report| orders::run(plan, report).boxed_local()),
+    ("console", |plan, report| console::run(plan, report).boxed_local()),
     ("memory", |plan, report| memory::run(plan, report).boxed_local()),
 ];
 
