@@ -1,8 +1,8 @@
 //! The storm: worlds full of orders that people and providers pull about, and nothing of it may break an invariant.
 //!
-//! Each seed is a world of its own: buyers, carts, payments, cancellations, refunds, moves by staff, holds that run out,
-//! stock that changes, every fault that the sandbox knows, and workers that are killed. When it is calm again the audit
-//! judges, against the sandbox's truth too. A seed decides what everybody wants; what they find depends on how the work
+//! Each seed is a world of its own: buyers, carts, payments, cancellations, refunds, disputes, moves by staff, holds that
+//! run out, stock that changes, every fault that the sandbox knows, and workers that are killed. When it is calm again the
+//! audit judges, against the sandbox's truth too. A seed decides what everybody wants; what they find depends on how the work
 //! was interleaved. `--seed N` begins with the world N. Worlds that held are kept, so that a long run can go on where it
 //! ended; one that did not is run again.
 
@@ -56,6 +56,7 @@ struct Round {
     orders: i64,
     paid: i64,
     refunds: i64,
+    disputes: i64,
     late: i64,
     kills: i64,
     violations: i64,
@@ -124,6 +125,7 @@ fn sum_up(report: &mut Report, all: &[&Round], is_full: bool) {
     report.count("orders", sum(|round| round.orders));
     report.count("paid_orders", sum(|round| round.paid));
     report.count("refunds", sum(|round| round.refunds));
+    report.count("disputes", sum(|round| round.disputes));
     report.count("late_or_surplus_payments", sum(|round| round.late));
     report.count("kills", sum(|round| round.kills));
     report.exactly("violations", sum(|round| round.violations), 0);
@@ -219,6 +221,7 @@ async fn one(servers: &Servers, seed: u64) -> Round {
     round.orders = world.count("select count(*) from orders").await;
     round.paid = world.count("select count(*) from payments where role = 'primary'").await;
     round.refunds = world.count("select count(*) from refunds").await;
+    round.disputes = world.count("select count(*) from disputes").await;
     let late = "select count(*) from payments where state = 'captured' and role <> 'primary'";
     round.late = world.count(late).await;
     world.end(servers).await;

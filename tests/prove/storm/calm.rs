@@ -9,6 +9,7 @@ use std::time::Duration;
 use orderfleet::domain::order::Status;
 use orderfleet::ids::OrderId;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -64,6 +65,20 @@ async fn banks_speak(world: &World, random: &mut StdRng) {
             let path = format!("/_sandbox/{kind}/{}/{outcome}", one["id"].as_str().unwrap());
             world.outside(Method::POST, &path, String::new()).await;
         }
+    }
+    for dispute in truth["disputes"].as_array().into_iter().flatten() {
+        let ways: &[&str] = match dispute["status"].as_str().unwrap() {
+            "warning_needs_response" => &["escalated", "closed"],
+            "needs_response" => &["reviewed"],
+            "under_review" => &["won", "lost"],
+            _ => continue,
+        };
+        let path = format!(
+            "/_sandbox/disputes/{}/{}",
+            dispute["id"].as_str().unwrap(),
+            ways.choose(random).unwrap()
+        );
+        world.outside(Method::POST, &path, String::new()).await;
     }
 }
 
@@ -125,7 +140,7 @@ pub(crate) async fn given_up(world: &World) -> Vec<String> {
     let refunds = truth["refunds"].as_array().into_iter().flatten();
     let elsewhere: BTreeSet<&str> = refunds
         .filter(|refund| refund["metadata"]["refund_id"].is_null())
-        .filter_map(|refund| refund["payment_intent"].as_str())
+        .filter_map(|refund| refund["payment_id"].as_str())
         .collect();
     let is_elsewhere = |payment: &Value| payment.as_str().is_some_and(|payment| elsewhere.contains(payment));
     dead.retain(|letter| !letter["refused"].as_array().into_iter().flatten().any(is_elsewhere));

@@ -1,5 +1,5 @@
 //! Staff: they move an order on along the legal moves, set it aside and take it up, call it off, give money back; the
-//! carrier scans its parcel, and somebody refunds at the provider's own page.
+//! carrier scans its parcel, somebody refunds at the provider's own page, and a bank wants a customer's money back.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -139,10 +139,18 @@ async fn whim(world: &World, order: &Order, random: &mut StdRng) {
         0..52 => anywhere(world, order, random).await,
         52..60 => call_off(world, order).await,
         60..84 => refund(world, order, random).await,
-        84..94 => {
+        84..91 => {
             if let Some(code) = order.tracking_code(world).await {
                 let path = format!("/_sandbox/trackers/{code}/{}", SCANS.choose(random).unwrap());
                 world.outside(Method::POST, &path, String::new()).await;
+            }
+        }
+        91..95 => {
+            if let Some(payment) = order.payments(world).await.choose(random) {
+                // All of it, a part, or a question that takes nothing yet.
+                let how = *["", "amount=500", "asks=true"].choose(random).unwrap();
+                let path = format!("/_sandbox/payments/{payment}/disputed");
+                world.outside(Method::POST, &path, how.to_owned()).await;
             }
         }
         _ => {
