@@ -2,34 +2,37 @@
 //! nothing for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 
 use crate::config::{LaneSettings, OrderSettings};
 use crate::job::Lane;
 use crate::jobs::needed_by;
 use crate::queue::scale::{Load, Pace, workers_of};
 use crate::queue::{Depth, FleetLimits, Queue, QueueError};
-use crate::store::stuck::REASONS;
-use crate::store::{Store, Stored};
+use crate::store::Store;
 use crate::time::Stopwatch;
+
+mod tables;
+
+use tables::Tables;
 
 /// Readers within this time share a look.
 const FRESH: Duration = Duration::from_secs(5);
-/// Between two looks at what only a table tells: it changes slowly, and costs a scan.
-const SLOW: Duration = Duration::from_mins(1);
-/// A reader waits no longer for a silent Redis or Postgres: the other figures are worth having.
+/// A reader waits no longer for a silent Redis: the other figures are worth having.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks at the lanes.
 pub(super) struct Gauges {
     queue: Queue,
-    store: Store,
+    tables: Arc<Tables>,
+    /// Where the tables are looked at.
+    tasks: TaskTracker,
     lanes: Vec<(Lane, FleetLimits)>,
     target: Duration,
-    late_label: Duration,
-    goes_on: bool,
     seen: Mutex<Seen>,
 }
 
@@ -37,28 +40,33 @@ pub(super) struct Gauges {
 #[derive(Default)]
 struct Seen {
     looked: Option<Stopwatch>,
-    looked_slowly: Option<Stopwatch>,
     lanes: BTreeMap<&'static str, (Stopwatch, Depth, Pace)>,
 }
 
 impl Gauges {
     /// Of these lanes; `target` is how soon a backlog should be worked off, and `orders` say when one is stuck.
     pub(super) fn new(
-        (queue, store): (&Queue, &Store),
+        (queue, store, tasks): (&Queue, &Store, &TaskTracker),
         lanes: &[Lane],
         settings: &BTreeMap<String, LaneSettings>,
         target: Duration,
         orders: &OrderSettings,
     ) -> Self {
         let limits = |lane: &Lane| settings.get(lane.name()).map(FleetLimits::from).unwrap_or_default();
+        let tables = Tables {
+            store: store.clone(),
+            lanes: lanes.to_vec(),
+            late_label: Duration::from_secs(orders.late_label_seconds),
+            goes_on: orders.auto_fulfil,
+            slowly: Mutex::default(),
+        };
         let lanes = lanes.iter().map(|lane| (*lane, limits(lane))).collect();
         Self {
             queue: queue.clone(),
-            store: store.clone(),
+            tables: Arc::new(tables),
+            tasks: tasks.clone(),
             lanes,
             target,
-            late_label: Duration::from_secs(orders.late_label_seconds),
-            goes_on: orders.auto_fulfil,
             seen: Mutex::default(),
         }
     }
@@ -66,38 +74,17 @@ impl Gauges {
     /// Brings the gauges up to date, unless they are.
     pub(super) async fn refresh(&self) {
         let mut seen = self.seen.lock().await;
-        let is_within = |watch: Option<Stopwatch>, time| watch.is_some_and(|watch| watch.elapsed() < time);
-        if is_within(seen.looked, FRESH) {
+        if seen.looked.is_some_and(|watch| watch.elapsed() < FRESH) {
             return;
         }
         seen.looked = Some(Stopwatch::start());
-        let is_slow_due = !is_within(seen.looked_slowly, SLOW);
-        if is_slow_due {
-            seen.looked_slowly = Some(Stopwatch::start());
+        let tables = Arc::clone(&self.tables);
+        self.tasks.spawn(async move { tables.refresh().await });
+        match tokio::time::timeout(PATIENCE, self.look_at_lanes(&mut seen.lanes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the gauges of lanes keep their last figures"),
+            Err(_) => tracing::debug!("Redis is silent: the gauges of lanes keep their last figures"),
         }
-        let slow = async {
-            if is_slow_due && let Err(error) = self.look_at_tables().await {
-                tracing::debug!(%error, "the gauges of tables keep their last figures");
-            }
-        };
-        let look = async {
-            if let Err(error) = self.look_at_lanes(&mut seen.lanes).await {
-                tracing::debug!(%error, "the gauges of lanes keep their last figures");
-            }
-        };
-        let dead = async {
-            if let Ok(dead) = self.store.dead_by_lane().await {
-                for (lane, _) in &self.lanes {
-                    let letters = dead.get(lane.name()).copied().unwrap_or_default();
-                    metrics::gauge!("orderfleet_lane_dead_letters", "lane" => lane.name())
-                        .set(float(letters));
-                }
-            }
-        };
-        let (look, dead) = (tokio::time::timeout(PATIENCE, look), tokio::time::timeout(PATIENCE, dead));
-        let slow = tokio::time::timeout(PATIENCE, slow);
-        // Whoever is silent keeps the figures of the last look.
-        let _ = tokio::join!(look, dead, slow);
         metrics::gauge!("orderfleet_process_resident_bytes").set(resident_bytes());
     }
 
@@ -128,18 +115,6 @@ impl Gauges {
             }
             seen.insert(lane.name(), (Stopwatch::start(), depth, pace));
         }
-        Ok(())
-    }
-
-    async fn look_at_tables(&self) -> Stored<()> {
-        let stuck = self.store.stuck(self.late_label, self.goes_on, 1).await?;
-        for reason in REASONS {
-            let of = stuck.iter().find(|stuck| stuck.reason == reason).map_or(0, |stuck| stuck.of);
-            metrics::gauge!("orderfleet_stuck", "reason" => reason)
-                .set(float(u64::try_from(of).unwrap_or_default()));
-        }
-        metrics::gauge!("orderfleet_stock_sold_out_articles")
-            .set(float(self.store.sold_out_articles().await?));
         Ok(())
     }
 }

@@ -139,7 +139,7 @@ pub async fn run(
         |lane: &Lane| settings.lanes.is_empty() || settings.lanes.iter().any(|name| name == lane.name());
     let worked: Vec<Lane> = Lane::ALL.into_iter().filter(worked).collect();
     let target = Duration::from_secs(settings.target_wait_seconds);
-    let gauges = Gauges::new((&parts.queue, &kit.store), &worked, lanes, target, &kit.rules.orders);
+    let gauges = Gauges::new((&parts.queue, &kit.store, &tasks), &worked, lanes, target, &kit.rules.orders);
     let ready = Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned(), gauges });
     tasks.spawn(health::upkeep(parts.metrics.clone(), relaying.clone()));
     let health = axum::serve(listener, health::router(ready, parts.metrics));
