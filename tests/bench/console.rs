@@ -50,11 +50,11 @@ const POISON: &str = "
            jsonb_build_object('order', public_id('ord', o.id), 'epoch', 1), 5, 'poison', 'poison', 'reservation-expiry:poison', o.id,
            'bench', at
       from (select n, now() - interval '3 hours' + n * interval '1 s' as at from generate_series(1, {poisoned}) n) as l
-      join orders o on o.order_number = 'H-' || n * 100";
+      join orders o on o.order_number = 'H-' || n * 19";
 
 /// Fills, looks, replays.
 pub(crate) async fn run(plan: Plan, report: &mut Report) {
-    let (orders, letters): (u64, u64) = plan.sized((60_000, 6_000), (1_000_000, 100_000));
+    let (orders, letters): (u64, u64) = plan.sized((10_000, 2_000), (1_000_000, 100_000));
     let desk = free();
     let setup = Setup::default().set("ops.address", desk).set("ops.tenant", "shop");
     let mut fleet = Fleet::set_up(setup).await;
@@ -189,7 +189,7 @@ async fn pages(fleet: &Fleet) -> Vec<(&'static str, String)> {
     let order = orderfleet::ids::OrderId::from(order.parse::<uuid::Uuid>().unwrap());
     let bad = one("select order_id::text from order_exceptions order by id limit 1").await;
     let bad = orderfleet::ids::OrderId::from(bad.parse::<uuid::Uuid>().unwrap());
-    let letter = one("select id::text from dead_letters where kind = 'email' and replayed_at is null order by id offset 3000 limit 1").await;
+    let letter = one("select id::text from dead_letters where kind = 'email' and replayed_at is null order by id offset 1000 limit 1").await;
     let letter = orderfleet::ids::DeadLetterId::from(letter.parse::<uuid::Uuid>().unwrap());
     let job = one("select id::text from jobs limit 1").await;
     let job = orderfleet::ids::JobId::from(job.parse::<uuid::Uuid>().unwrap());

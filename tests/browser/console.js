@@ -51,6 +51,9 @@ async function one (watched) {
   await watched.open(order);
   await watched.judge();
   watched.check(await page.getByText('A job was given up').count() === 1, 'the order does not tell of its dead letter');
+  await watched.open('/stuck');
+  watched.check(await page.locator(`a[href="${order}"]`).count() === 1, 'what waits for somebody is not among what is stuck');
+  await watched.judge();
   await watched.open(letter);
 
   await watched.click(page.getByRole('button', { name: 'Dry run' }));
@@ -93,7 +96,7 @@ async function group (watched, letters) {
 // Whatever else there is, empty states and refusals among it.
 async function everything (watched) {
   const { page } = watched;
-  for (const path of ['/', '/lanes/shipping', '/doctor', '/settings', '/dead/list?state=any', '/dead?lane=mail', '/dead/list?kind=none',
+  for (const path of ['/', '/lanes/shipping', '/stuck', '/doctor', '/settings', '/dead/list?state=any', '/dead?lane=mail', '/dead/list?kind=none',
     '/orders', '/orders?text=nobody%20at%20all', '/orders?status=lost']) {
     await watched.open(path);
     await watched.judge();
