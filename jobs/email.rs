@@ -134,6 +134,8 @@ async fn plan(
     let maybe_sent = matches!(effect.before, EffectState::InFlight | EffectState::Unknown);
     communications::sending(tx, notice.id, &mail.message_id, maybe_sent).await?;
     if maybe_sent {
+        // A try that provably sent nothing must not be counted as a second doubt.
+        effects::sent_again(tx, &name).await?;
         metrics::counter!("orderfleet_email_possible_duplicate_total").increment(1);
     }
     let mail = serde_json::from_value(effect.request)
@@ -145,6 +147,7 @@ async fn plan(
 async fn suppress(tx: &mut Tx, notice: &Communication, effect: &str) -> Result<bool, Failure> {
     match effects::state_of(tx, effect).await? {
         Some(EffectState::InFlight | EffectState::Unknown | EffectState::Done) => return Ok(false),
+        Some(EffectState::Pending | EffectState::Failed) | None if notice.is_in_doubt => return Ok(false),
         Some(EffectState::Pending | EffectState::Failed) | None => {}
     }
     effects::mark(tx, effect, EffectState::Failed).await?;

@@ -68,6 +68,7 @@ pub async fn preview(
         recipient_hash: Vec::new(),
         locale: customer("locale").unwrap_or_else(|| "en".to_owned()),
         facts: made_up(notice, &summary),
+        is_in_doubt: false,
     });
     if let Some(locale) = locale {
         locale.clone_into(&mut letter.locale);

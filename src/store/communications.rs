@@ -122,13 +122,16 @@ pub struct Communication {
     pub locale: String,
     /// What it tells beside what its order's rows hold.
     pub facts: Value,
+    /// Whether a copy of it may have been sent already.
+    pub is_in_doubt: bool,
 }
 
 /// Locks a notice that is still to be sent. None where it was sent, suppressed or given up.
 pub async fn take(tx: &mut Tx, id: CommunicationId) -> Stored<Option<Communication>> {
     let row = sqlx::query!(
         r#"/* communications::take */
-        select order_id, kind, recipient, recipient_hash, locale, facts, state from communications where id = $1 for update"#,
+        select order_id, kind, recipient, recipient_hash, locale, facts, state, possible_duplicates
+          from communications where id = $1 for update"#,
         id.uuid()
     )
     .fetch_optional(tx.conn())
@@ -146,6 +149,7 @@ pub async fn take(tx: &mut Tx, id: CommunicationId) -> Stored<Option<Communicati
         recipient_hash: row.recipient_hash,
         locale: row.locale,
         facts: row.facts,
+        is_in_doubt: row.possible_duplicates > 0,
     }))
 }
 
@@ -153,7 +157,7 @@ pub async fn take(tx: &mut Tx, id: CommunicationId) -> Stored<Option<Communicati
 pub async fn newest(tx: &mut Tx, order: OrderId, notice: Notice) -> Stored<Option<Communication>> {
     let row = sqlx::query!(
         r#"/* communications::newest */
-        select id, recipient, recipient_hash, locale, facts from communications
+        select id, recipient, recipient_hash, locale, facts, possible_duplicates from communications
          where order_id = $1 and kind = $2 order by id desc limit 1"#,
         order.uuid(),
         notice.name()
@@ -168,6 +172,7 @@ pub async fn newest(tx: &mut Tx, order: OrderId, notice: Notice) -> Stored<Optio
         recipient_hash: row.recipient_hash,
         locale: row.locale,
         facts: row.facts,
+        is_in_doubt: row.possible_duplicates > 0,
     }))
 }
 

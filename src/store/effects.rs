@@ -120,6 +120,18 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
     Ok(found)
 }
 
+/// It is sent once more although an earlier call may have worked: who sends it has kept that doubt elsewhere, and from here
+/// on the state tells of this call alone.
+pub async fn sent_again(tx: &mut Tx, name: &str) -> Stored<()> {
+    sqlx::query!(
+        "/* effects::sent_again */ update effects set state = 'in_flight' where name = $1 and state = 'unknown'",
+        name
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// Which of these may have happened without anybody knowing: sent, and no receipt yet. Whatever became of the order
 /// meanwhile, they have to be looked up.
 pub async fn unresolved(tx: &mut Tx, names: &[String]) -> Stored<HashSet<String>> {

@@ -14,6 +14,8 @@ use orderfleet::roles;
 use orderfleet::store::communications::{self, Telling};
 use orderfleet::store::dead_letters::Selection;
 use orderfleet::store::jobs;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::house::{self, House, wish};
@@ -92,6 +94,35 @@ async fn e03_of_three_recipients_only_the_one_that_was_turned_away_is_tried_agai
         assert_eq!(mails_to(&house, cart).await, 2, "{cart}");
     }
     assert_eq!(house.value("select sum(possible_duplicates) from communications").await, json!(0));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn e01_a_line_that_broke_after_the_text_is_one_possible_duplicate_however_often_it_is_tried() {
+    let house = house::open().await;
+    let order = shipped(&house, "e01").await;
+    // The first try comes as far as its text, the next two are turned away before it.
+    let falls = |seed: &u64| {
+        let mut dice = StdRng::seed_from_u64(*seed);
+        [false, true, true].iter().all(|hit| dice.random_bool(0.5) == *hit)
+    };
+    let seed = (0..u64::from(u16::MAX)).find(falls).unwrap();
+    house
+        .faults(json!([
+            {"at": "smtp.data", "what": "drop_after", "next": 1},
+            {"at": "smtp.rcpt", "what": {"fail": {"status": 450}}, "rate": 0.5, "seed": seed, "next": 2},
+        ]))
+        .await;
+    let mut tx = house.store.begin().await.unwrap();
+    let key = Once::Order(order.uuid()).key();
+    let telling = Telling { order, notice: Notice::Cancellation, key, facts: json!({}) };
+    let told = communications::notify(&mut tx, vec![telling]).await.unwrap();
+    let mails = told.into_iter().map(|(_, communication)| NewJob::of(&Email { communication }, "test"));
+    jobs::insert(&mut tx, mails.collect()).await.unwrap();
+    tx.commit().await.unwrap();
+    house.until_count("communications where state = 'sent'", 3).await;
+    assert_eq!(mails_to(&house, "e01").await, 4, "two of the order, two copies of this one");
+    assert_eq!(house.value("select sum(possible_duplicates) from communications").await, json!(1));
     house.end().await;
 }
 
