@@ -137,6 +137,26 @@ ensure_browser() {
         cp "$from/package-lock.json" "$to/installed.json"
 }
 
+# Postfix's smtp-sink: the tool and its libraries out of Debian's package, unpacked and not installed, so that no mail server
+# is set up or started. False where it cannot be had.
+ensure_smtp_sink() {
+    local to=$PWD/.tools/smtp-sink
+    [ ! -x "$to/usr/sbin/smtp-sink" ] || return 0
+    has apt-get && has dpkg-deb || return
+    say "unpacking Postfix's smtp-sink into .tools/smtp-sink"
+    rm -rf "$to"
+    mkdir -p "$to"
+    (
+        cd "$to" || exit
+        # Without lists nothing can be found; only root may fetch them.
+        apt-get download --quiet=2 postfix 2>/dev/null ||
+            { apt-get update --quiet=2 && apt-get download --quiet=2 postfix; } || exit
+        dpkg-deb --fsys-tarfile postfix_*.deb | tar --extract --wildcards ./usr/sbin/smtp-sink './usr/lib/postfix/lib*.so' || exit
+        rm postfix_*.deb
+        ! LD_LIBRARY_PATH=usr/lib/postfix ldd usr/sbin/smtp-sink | grep 'not found'
+    ) || { rm -rf "$to" && return 1; }
+}
+
 # Peers of the benches, each pinned by its own lock in tests/bench/peers/ and installed once. What cannot be had is said
 # here and again in the report; the bench runs without it.
 # ensure_npm_peer NAME PROGRAM

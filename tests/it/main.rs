@@ -29,6 +29,7 @@ mod labels;
 mod lapse;
 mod lost_webhooks;
 mod mail_servers;
+mod mail_sink;
 mod mails;
 mod nightly;
 mod order_views;

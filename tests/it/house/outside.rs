@@ -39,6 +39,11 @@ fn hex(secret: &str, text: &str) -> String {
 }
 
 impl House {
+    /// Where its intake listens.
+    pub(crate) fn intake(&self) -> &str {
+        &self.intake
+    }
+
     /// All of one kind that the sandbox holds for true.
     pub(crate) async fn truth(&self, kind: &str) -> Vec<Value> {
         let answer =
