@@ -386,19 +386,15 @@ pub(super) async fn go_on(
 
 /// Inserts the job that buys an order's label, once.
 pub(super) async fn want_label(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
-    let label = ShippingLabel { order, parcel: 1, epoch: 1 };
-    jobs::insert(tx, vec![NewJob::of(&label, cause).once(label_key(order))]).await?;
+    let label = ShippingLabel::first(order);
+    jobs::insert(tx, vec![NewJob::of(&label, cause).once(label.key())]).await?;
     Ok(())
 }
 
 /// The same for an order that waited aside: its job, which looked ever more rarely, is due at once.
 pub(super) async fn want_label_again(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
-    jobs::recall(tx, &label_key(order)).await?;
+    jobs::recall(tx, &ShippingLabel::first(order).key()).await?;
     want_label(tx, order, cause).await
-}
-
-fn label_key(order: OrderId) -> String {
-    format!("label:{order}:1:1")
 }
 
 /// Moves an order step by step.

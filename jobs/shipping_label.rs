@@ -47,6 +47,23 @@ pub struct ShippingLabel {
     pub epoch: i32,
 }
 
+impl ShippingLabel {
+    /// The label of an order that has none.
+    pub(super) const fn first(order: OrderId) -> Self {
+        Self { order, parcel: 1, epoch: 1 }
+    }
+
+    /// What the job is inserted under, once; its effects' names and the shipment's reference begin with it.
+    pub(super) fn key(&self) -> String {
+        format!("label:{}:{}:{}", self.order, self.parcel, self.epoch)
+    }
+
+    /// Whether an order that stands there waits for this label: for its first at the packers', for a later one packed.
+    fn is_wanted_at(&self, status: Status) -> bool {
+        status == Status::Packaging || (status == Status::Fulfilled && self.epoch > 1)
+    }
+}
+
 impl Payload for ShippingLabel {
     const KIND: &'static str = "shipping-label";
     const LANE: Lane = Lane::Shipping;
@@ -110,7 +127,9 @@ impl Job for ShippingLabel {
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let step = match orders.remove(&loaded.job.order) {
-                Some(order) if order.status == Status::Packaging => plan(tx, rules, loaded, order).await?,
+                Some(order) if loaded.job.is_wanted_at(order.status) => {
+                    plan(tx, rules, loaded, order).await?
+                }
                 Some(order) if order.status.is_aside() => {
                     let wait = loaded.age.clamp(Duration::from_secs(5), Duration::from_mins(5));
                     Step::Refused(Failure::snooze(wait, "order_aside", order.status))
@@ -158,13 +177,13 @@ impl Job for ShippingLabel {
     async fn buried(&self, id: JobId, failure: &Failure, tx: &mut Tx) -> Result<(), Failure> {
         let cause = id.to_string();
         if let Some(order) = orders::lock(tx, &[self.order]).await?.get(&self.order)
-            && order.status == Status::Packaging
+            && self.is_wanted_at(order.status)
         {
             let step = orders::Move {
                 id: order.id,
-                from: Status::Packaging,
+                from: order.status,
                 to: Status::Exception,
-                resume_to: Some(Status::Packaging),
+                resume_to: Some(order.status),
             };
             orders::advance(tx, &[step], &cause).await?;
         }
@@ -186,21 +205,12 @@ impl Job for ShippingLabel {
             exceptions::resolve_kind(tx, *order, RATE_CHANGED).await?;
         }
         let waiting = exceptions::waits_only_for(tx, &ids, LABEL_NOT_BOUGHT).await?;
-        let goes_on = |order: &&Order| {
-            order.status == Status::Exception
-                && order.resume_to == Some(Status::Packaging)
-                && waiting.contains(&order.id)
+        let goes_on = |order: &Order| {
+            let to = order.resume_to.filter(|to| matches!(to, Status::Packaging | Status::Fulfilled))?;
+            let goes_on = order.status == Status::Exception && waiting.contains(&order.id);
+            goes_on.then_some(orders::Move { id: order.id, from: Status::Exception, to, resume_to: None })
         };
-        let moves: Vec<orders::Move> = orders
-            .values()
-            .filter(goes_on)
-            .map(|order| orders::Move {
-                id: order.id,
-                from: Status::Exception,
-                to: Status::Packaging,
-                resume_to: None,
-            })
-            .collect();
+        let moves: Vec<orders::Move> = orders.values().filter_map(goes_on).collect();
         Ok(orders::advance(tx, &moves, "replay").await?)
     }
 
@@ -244,7 +254,7 @@ async fn plan(
     let weight_g = i32::try_from(parcel.weight_g).unwrap_or(i32::MAX);
     let shipment =
         shipments::ensure(tx, order.id, (job.parcel, job.epoch), &parcel.package, weight_g).await?;
-    let name = format!("label:{}:{}:{}", order.id, job.parcel, job.epoch);
+    let name = job.key();
     let step = match (shipment.provider_id.clone(), shipment.rate_id.clone()) {
         (Some(provider_id), Some(rate)) => {
             let insurance = parcel::insurance(rules, &order, &items);
@@ -289,7 +299,7 @@ async fn exists(to: &Providers, request: &CreateShipment) -> Result<(), Failure>
 /// has is looked up all the same.
 async fn look(tx: &mut Tx, loaded: &Loaded<ShippingLabel>, order: Order) -> Result<Step<Recipe>, Failure> {
     let job = &loaded.job;
-    let name = format!("label:{}:{}:{}", order.id, job.parcel, job.epoch);
+    let name = job.key();
     // A parcel that is merely known over there costs nothing: whether it is, nobody has to find out any more.
     effects::mark(tx, &format!("{name}:create"), EffectState::Failed).await?;
     let effect = format!("{name}:buy");
@@ -326,7 +336,7 @@ async fn answered(
     match &plan.step {
         Ask::Create { .. } | Ask::Rerate { .. } => rated(tx, rules, called).await,
         // A look-up proved that there is no label: the same shipment may be bought again, if it is still wanted.
-        Ask::Look { effect, .. } if status == Some(Status::Packaging) => {
+        Ask::Look { effect, .. } if status.is_some_and(|status| called.loaded.job.is_wanted_at(status)) => {
             effects::renew_key(tx, effect).await?;
             Ok(Verdict::Again)
         }

@@ -1,4 +1,4 @@
-//! What people ask of an order that is there: to be paid again, called off, given its money back.
+//! What people ask of an order that is there: to be paid again, called off, given its money back, labelled anew.
 //!
 //! No kinds: whoever asks learns at once whether it will be done, so each is one transaction that decides, writes and
 //! inserts the job that follows. Asked twice it is done once. None calls a provider: that is the job's.
@@ -10,4 +10,5 @@ pub mod give_back;
 pub mod pay_again;
 pub mod record_payment;
 pub mod refresh;
+pub mod relabel;
 pub mod set_status;

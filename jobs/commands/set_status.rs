@@ -143,7 +143,8 @@ async fn missing(tx: &mut Tx, order: &Order, to: Status) -> Result<Option<Refuse
     if to == Status::Completed && order.total_minor > 0 && order.captured_minor == 0 {
         return Ok(Some(Refused::Unpaid));
     }
-    let leaves = order.status == Status::Packaging && matches!(to, Status::Fulfilled | Status::Shipped);
+    let is_here = matches!(order.status, Status::Packaging | Status::Fulfilled);
+    let leaves = is_here && matches!(to, Status::Fulfilled | Status::Shipped);
     if leaves && !shipments::has_live_label(tx, order.id).await? {
         return Ok(Some(Refused::NoLabel));
     }

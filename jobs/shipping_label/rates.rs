@@ -60,7 +60,7 @@ async fn keep(
     shipments::rated(tx, plan.shipment.id, &called.receipt.id, rate).await?;
     let items = orders::items(tx, plan.order.id).await?;
     let insurance = parcel::insurance(rules, &plan.order, &items);
-    let effect = format!("label:{}:{}:{}:buy", plan.order.id, job.parcel, job.epoch);
+    let effect = format!("{}:buy", job.key());
     let wanted = Purchase { shipment: called.receipt.id.clone(), rate: rate.id.clone(), insurance };
     effects::reword(tx, &effect, &frozen(&wanted)).await?;
     Ok(Verdict::Again)

@@ -6,10 +6,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I29",
         name: "one live label a parcel",
-        sentence: "A parcel has at most one label that is not voided, and a cancelled order's is given back, or was not taken back.",
+        sentence: "A parcel has at most one label that is neither given back nor about to be, and a cancelled order's is given back, or was not taken back.",
         when: When::Always,
         of: Of::Order,
-        sql: "select order_id, format('parcel %s has %s live labels', parcel_no, count(*)) from labels where voided_at is null
+        sql: "select order_id, format('parcel %s has %s live labels', parcel_no, count(*)) from labels where void_state is null
                group by order_id, parcel_no having count(*) > 1
               union all
               select o.id, format('cancelled, but the label of parcel %s lives', l.parcel_no)

@@ -247,7 +247,7 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// Every route but the health ones: the document of the API is compared with this list.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 20] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 21] {
     [
         ("/v1/order-intents", post(orders::place)),
         ("/v1/order-intents/{id}", get(orders::show)),
@@ -261,6 +261,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 20] {
         ("/v1/orders/{id}/cancel", post(order_commands::cancel)),
         ("/v1/orders/{id}/status", put(order_commands::set_status)),
         ("/v1/orders/{id}/refunds", post(order_commands::give_back)),
+        ("/v1/orders/{id}/labels", post(order_commands::relabel)),
         ("/v1/orders/{id}/payments", post(hand_commands::record_payment)),
         ("/v1/orders/{id}/refunds/{refund}/confirm", post(hand_commands::confirm_refund)),
         ("/webhooks/stripe", post(webhooks::stripe)),

@@ -1,4 +1,4 @@
-//! What people ask of an order: to call it off, to give money back, to move it on. Each is one Postgres transaction that decides and
+//! What people ask of an order: to call it off, to give money back, to move it on, to label it anew. Each is one Postgres transaction that decides and
 //! inserts the jobs; the provider's part is the workers'.
 //!
 //! An order of another tenant, or of another customer or vendor where the caller is one, does not exist for whoever asks.
@@ -22,7 +22,7 @@ use crate::domain::key::IdempotencyKey;
 use crate::domain::order::{CancelReason, search};
 use crate::domain::refund;
 use crate::ids::OrderId;
-use crate::jobs::commands::{cancel, give_back, set_status};
+use crate::jobs::commands::{cancel, give_back, relabel, set_status};
 use crate::store::Tx;
 use crate::store::orders::{self, Owner};
 
@@ -137,6 +137,28 @@ pub(super) async fn give_back(
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// `POST /v1/orders/{id}/labels`.
+pub(super) async fn relabel(
+    State(door): State<Arc<Door>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let mut asked = door.command(id, request, Action::MoveOrder).await?;
+    let became = relabel::relabel(&mut asked.tx, asked.order, &asked.cause).await?;
+    let next = became.map_err(|refused| {
+        let reason = match refused {
+            relabel::Refused::NotPacked(status) => status.name(),
+            relabel::Refused::NoLabel => "no_label",
+        };
+        Problem::new(Code::IllegalTransition, refused.to_string()).because(reason)
+    })?;
+    door.commit(asked.tx).await?;
+    let parcels: Vec<Value> =
+        next.into_iter().map(|(parcel, epoch)| json!({ "parcel": parcel, "label": epoch })).collect();
+    let shown = json!({ "order_id": asked.order, "parcels": parcels });
+    Ok((StatusCode::ACCEPTED, Json(shown)).into_response())
 }
 
 /// `PUT /v1/orders/{id}/status`.

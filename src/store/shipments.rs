@@ -171,11 +171,24 @@ pub async fn label_bought(tx: &mut Tx, shipment: &Shipment, label: &NewLabel) ->
 pub async fn has_live_label(tx: &mut Tx, order: OrderId) -> Stored<bool> {
     Ok(sqlx::query_scalar!(
         r#"/* shipments::has_live_label */
-        select exists (select from labels where order_id = $1 and voided_at is null and void_state is null) as "is_there!""#,
+        select exists (select from labels where order_id = $1 and void_state is null) as "is_there!""#,
         order.uuid()
     )
     .fetch_one(tx.conn())
     .await?)
+}
+
+/// The parcels of an order that have a live label, each with the epoch of its next one.
+pub async fn next_epochs(tx: &mut Tx, order: OrderId) -> Stored<Vec<(i32, i32)>> {
+    let rows = sqlx::query!(
+        r#"/* shipments::next_epochs */
+        select s.parcel_no, s.epoch + 1 as "epoch!" from labels l join shipments s on s.id = l.shipment_id
+         where l.order_id = $1 and l.void_state is null order by s.parcel_no"#,
+        order.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.parcel_no, row.epoch)).collect())
 }
 
 /// Marks every live label of an order as one that is to be given back, and tells which are new to that.

@@ -40,6 +40,7 @@ mod payments;
 mod personal_data;
 mod providers;
 mod refunds;
+mod relabel;
 mod servers;
 mod shared;
 mod status;
