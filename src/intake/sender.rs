@@ -140,3 +140,6 @@ fn open(signature: &Configured, sent: &Sent<'_>, now: i64) -> Result<Value, Refu
 fn json(bytes: &[u8]) -> Result<Value, NotTaken> {
     serde_json::from_slice(bytes).map_err(|error| NotTaken::NotJson(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;
