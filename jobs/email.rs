@@ -63,7 +63,10 @@ impl Job for Email {
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
             let step = match communications::take(tx, loaded.job.communication).await? {
-                Some(notice) => plan(tx, rules, loaded, &notice).await?,
+                Some(notice) => {
+                    notice.order.inspect(|order| tx.about(loaded.id, *order));
+                    plan(tx, rules, loaded, &notice).await?
+                }
                 None => Step::Done,
             };
             steps.push(step);

@@ -15,6 +15,7 @@ use crate::provider::Providers;
 use crate::seal::Seal;
 use crate::store::Tx;
 use crate::store::effects::Proof;
+use crate::telemetry::TraceContext;
 use crate::wording::Wording;
 
 mod cancellation;
@@ -102,6 +103,8 @@ pub struct Loaded<J> {
     pub job: J,
     /// How long ago it was first due.
     pub age: Duration,
+    /// The trace that it came with.
+    pub trace: Option<TraceContext>,
 }
 
 impl<J> Loaded<J> {

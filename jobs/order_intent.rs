@@ -38,6 +38,7 @@ use crate::store::orders::{self, NewOrder};
 use crate::store::reservations::{self, End, HoldFor, NewHold};
 use crate::store::stock::{self, Level};
 use crate::store::{Tx, jobs};
+use crate::telemetry::TraceContext;
 
 /// A wish to buy, as the intake took it in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,7 +76,8 @@ impl Job for OrderIntent {
         desk.coupons = coupons::lock(tx, &codes(&fresh)).await?;
         let decided: Vec<Decided<'_>> =
             fresh.iter().map(|intent| desk.decide(rules, intent, &mut levels)).collect();
-        write(tx, rules, &decided).await?;
+        let traces = jobs.iter().map(|loaded| (loaded.job.0.intent_id, loaded.trace)).collect();
+        write(tx, rules, &decided, &traces).await?;
         tell_sold_out(tx, &levels, &held_of(&decided));
         Ok(jobs.iter().map(|_| Step::Done).collect())
     }
@@ -295,13 +297,21 @@ fn shortages(priced: &Priced, levels: &BTreeMap<String, Level>) -> Vec<Reason> {
 }
 
 /// Writes the whole slice: one statement a table.
-async fn write(tx: &mut Tx, rules: &Rules, decided: &[Decided<'_>]) -> Result<(), Failure> {
+async fn write(
+    tx: &mut Tx,
+    rules: &Rules,
+    decided: &[Decided<'_>],
+    traces: &HashMap<IntentId, Option<TraceContext>>,
+) -> Result<(), Failure> {
     let mut made = Vec::new();
     let mut outcomes = Vec::new();
     for one in decided {
         match &one.became {
             Ok(Accepted { id, priced, priority, short }) => {
-                made.push(NewOrder { id: *id, intent: one.intent, priced, priority: *priority });
+                let trace = traces.get(&one.intent.intent_id).copied().flatten();
+                // The job has its intent's id.
+                tx.about(JobId::from(one.intent.intent_id.uuid()), *id);
+                made.push(NewOrder { id: *id, intent: one.intent, priced, priority: *priority, trace });
                 let short = (!short.is_empty()).then(|| lines(short));
                 outcomes.push((one.intent, Outcome::Accepted(*id, short)));
             }
@@ -379,7 +389,8 @@ fn next_jobs(order: &NewOrder<'_>, held_for: Duration) -> impl Iterator<Item = N
     let open =
         is_asked.then(|| NewJob::of(&PaymentOpen { order: order.id, attempt: 1 }, cause).in_band(band));
     let expiry = ReservationExpiry { order: order.id, epoch: 1 }.at_the_end(held_for, cause);
-    open.into_iter().chain([expiry])
+    let trace = order.trace;
+    open.into_iter().chain([expiry]).map(move |job| job.in_trace(trace))
 }
 
 /// The code that the client is answered with: the first reason's.

@@ -72,7 +72,9 @@ impl Job for PaymentCancel {
         let known = payments::lock(tx, &ids).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
-            let step = match known.get(&loaded.job.payment) {
+            let known = known.get(&loaded.job.payment);
+            known.inspect(|payment| tx.about(loaded.id, payment.order));
+            let step = match known {
                 Some(payment) if !payment.state.is_over() => {
                     let wait = loaded.age.clamp(Duration::from_secs(1), Duration::from_mins(1));
                     let early = || Failure::snooze(wait, "not_open_yet", "the provider has not answered yet");

@@ -98,6 +98,7 @@ impl Job for PaymentConfirmation {
         let mut steps = Vec::with_capacity(jobs.len());
         for (loaded, settled) in jobs.iter().zip(settled) {
             let found = known.paid_by(&loaded.job.0);
+            found.inspect(|(_, order)| tx.about(loaded.id, *order));
             let step = match (settled, found) {
                 (true, found) => {
                     // Written again from Postgres: Redis may have lost it.

@@ -71,6 +71,7 @@ impl Job for Tracking {
                 }
                 (false, Some(seen)) => match parcels.get(&seen.tracking_code) {
                     Some(parcel) => {
+                        tx.about(loaded.id, parcel.1);
                         scanned(tx, rules, loaded, &seen, *parcel).await?;
                         Step::Done
                     }

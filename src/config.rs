@@ -78,6 +78,8 @@ pub struct Settings {
     pub security: SecuritySettings,
     /// What customers' own tokens are verified with.
     pub customer_tokens: CustomerTokenSettings,
+    /// Where traces go.
+    pub telemetry: TelemetrySettings,
     /// The stand-ins for the outside world.
     pub sandbox: SandboxSettings,
 }
@@ -312,6 +314,15 @@ pub struct CustomerTokenSettings {
     pub tenant: String,
     /// How far the log-in's clock and ours may be apart.
     pub leeway_seconds: i64,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TelemetrySettings {
+    /// The collector that takes OTLP over HTTP; `/v1/traces` is added. Empty exports nothing.
+    pub otlp_endpoint: String,
+    /// Of a hundred traces that begin here, so many are exported; one that came with a request brings its own answer.
+    pub traced_percent: u64,
 }
 
 /// The stand-ins for the outside world.

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::ids::JobId;
+use crate::telemetry::TraceContext;
 
 mod mask;
 
@@ -195,6 +196,8 @@ pub struct NewJob {
     pub dedupe_key: Option<String>,
     /// The event, request or job that caused it.
     pub caused_by: String,
+    /// The trace that it belongs to, where who inserts it knows; a job of an order is given the order's.
+    pub trace: Option<TraceContext>,
 }
 
 impl NewJob {
@@ -213,6 +216,7 @@ impl NewJob {
             delay: Duration::ZERO,
             dedupe_key: None,
             caused_by: caused_by.to_string(),
+            trace: None,
         }
     }
 
@@ -227,6 +231,13 @@ impl NewJob {
     #[must_use]
     pub fn in_band(mut self, band: Band) -> Self {
         self.band = band;
+        self
+    }
+
+    /// The same job, in this trace.
+    #[must_use]
+    pub fn in_trace(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace;
         self
     }
 

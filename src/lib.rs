@@ -46,7 +46,8 @@
 //! | contract | [`job`]: kind, lane, limits, failure, and what follows from it |
 //! | rules | [`domain`], pure: money, orders, payments, parcels, notices; no clock, no input or output |
 //! | tools | [`signature`], [`auth`], [`seal`], [`wording`] |
-//! | ground | [`config`], [`ids`], [`time`], [`telemetry`], [`terminal`]: the only readers of the environment, of randomness and of the clock; [`proof`], where proofs can stop a process |
+//! | watching | [`telemetry`]: logs, metrics, and the trace that each piece of work belongs to |
+//! | ground | [`config`], [`ids`], [`time`], [`terminal`]: the only readers of the environment, of randomness and of the clock; [`proof`], where proofs can stop a process |
 //!
 //! # Where to begin
 //!

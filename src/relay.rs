@@ -306,6 +306,6 @@ fn copy(row: &JobCopy) -> Option<Copy> {
         attempts: u16::try_from(row.attempts).unwrap_or(u16::MAX),
         delay: row.delay,
         body: row.payload.to_string().into_bytes(),
-        traceparent: row.traceparent.clone(),
+        traceparent: row.traceparent,
     })
 }

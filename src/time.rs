@@ -42,6 +42,16 @@ impl Clock {
         self.now().timestamp()
     }
 
+    /// Nanoseconds since 1970, as spans carry them: finer than [`Clock::now`].
+    #[must_use]
+    pub fn unix_nanos(&self) -> u64 {
+        let nanos = match &self.0 {
+            Some(_) => self.now().timestamp_nanos_opt(),
+            None => machine_now().timestamp_nanos_opt(),
+        };
+        nanos.and_then(|nanos| u64::try_from(nanos).ok()).unwrap_or_default()
+    }
+
     /// Moves a fixed clock; the machine's clock stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Some(fixed) = &self.0 {

@@ -31,7 +31,8 @@ const FLOORS: &[&[&str]] = &[
     &["job"],
     &["domain"],
     &["signature", "auth", "wording", "seal"],
-    &["ids", "time", "telemetry", "terminal", "config", "proof"],
+    &["telemetry"],
+    &["ids", "time", "terminal", "config", "proof"],
 ];
 /// Rooms that stand below another one and are closed to it all the same.
 const CLOSED: &[(&str, &[&str])] =
@@ -41,7 +42,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("apalis", &["queue", "worker"]),
     ("redis::", &["queue"]),
     ("sqlx::", &["store", "audit"]),
-    ("reqwest::", &["provider", "sandbox", "demo"]),
+    ("reqwest::", &["provider", "sandbox", "demo", "telemetry"]),
     ("lettre::", &["provider", "sandbox"]),
     ("use stripe::", &["provider", "sandbox"]),
     ("stripe_core::", &["provider", "sandbox"]),

@@ -64,6 +64,9 @@ fn show(order: &Timeline) {
     let money = |minor: i64| money(minor, &order.currency);
     say(&format!("{}  {}", order.order_number, order.status));
     say(&format!("  order {}   intent {}   customer {}", order.order_id, order.intent_id, order.customer_id));
+    if let Some(trace) = &order.trace_id {
+        say(&format!("  trace {trace}"));
+    }
     say(&format!(
         "  total {}   captured {}   refunded {}\n",
         money(order.total_minor),

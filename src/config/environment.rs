@@ -16,7 +16,7 @@ const PREFIX: &str = "ORDERFLEET__";
 /// Written by `orderfleet dev` for the commands that look at the running dev fleet.
 const DEV_FILE: &str = ".orderfleet/dev.toml";
 /// The names that everybody uses, and the settings that they stand for.
-const USUAL: [(&str, &str); 9] = [
+const USUAL: [(&str, &str); 10] = [
     ("DATABASE_URL", "postgres.url"),
     ("REDIS_URL", "redis.url"),
     ("STRIPE_SECRET_KEY", "stripe.secret_key"),
@@ -26,6 +26,7 @@ const USUAL: [(&str, &str); 9] = [
     ("EASYPOST_WEBHOOK_SECRET", "easypost.webhook_secrets"),
     ("EASYPOST_API_BASE", "easypost.api_base"),
     ("SMTP_URL", "smtp.url"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
 ];
 
 impl Sources {

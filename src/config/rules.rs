@@ -138,6 +138,9 @@ fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
     ] {
         demand(ms < lease, setting, format!("must be shorter than queue.lease_ms ({lease}): {why}"));
     }
+    let percent = settings.telemetry.traced_percent;
+    let what = "must be 1 to 100: no traces at all is an empty telemetry.otlp_endpoint".to_owned();
+    demand(percent <= 100, "telemetry.traced_percent", what);
     for (setting, longest, why) in LONGEST_CALLS {
         let given = values.get(setting).and_then(Value::as_integer).unwrap_or_default();
         let holds = u64::try_from(given).unwrap_or_default() <= longest;
@@ -231,6 +234,11 @@ fn addresses(settings: &Settings, faults: &mut Vec<Fault>) {
                 "must be a URL: https:// (or http://), a host, and no login before it",
             ));
         }
+    }
+    let endpoint = &settings.telemetry.otlp_endpoint;
+    if !endpoint.is_empty() && !is_web(endpoint) {
+        let what = "must be a URL, http:// or https:// and a host: the collector's port for OTLP over HTTP, mostly 4318; or empty";
+        faults.push(Fault::new("telemetry.otlp_endpoint", what));
     }
     let is_name = |name: &str, more: &str| {
         !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || more.contains(letter))

@@ -59,12 +59,14 @@ pub async fn run(arguments: DevArguments, config: Option<PathBuf>) -> Result<Exi
         servers = Some(Servers::start(&arguments.folder, Durability::PowerLoss).await.map_err(refused)?);
     }
     let settings = file::settings(&arguments, config, servers.as_ref())?;
+    let traces = roles::traces(&settings)?;
     let store = Store::new(&settings.postgres)?;
     store.migrate().await?;
     let keys = if arguments.adopt { None } else { Some(samples::bring_in(&store, &arguments.folder).await?) };
     let status = serve(&settings, metrics, keys.as_ref(), &stop, servers.as_mut()).await;
     stop.cancel();
     store.close().await;
+    traces.finish().await;
     if let Some(servers) = servers {
         say("Stopping Postgres and Redis …");
         servers.stop().await.map_err(refused)?;

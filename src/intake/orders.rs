@@ -11,6 +11,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::LOCATION;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -21,7 +22,7 @@ use super::capacity::Room;
 use super::limits::{TooMany, Try};
 use super::outcome::{Known, QUEUED, Queued};
 use super::problem::{Code, Problem};
-use super::request::{Until, Wait};
+use super::request::{Until, Wait, pushing};
 use super::watch::Follow;
 use super::{Door, client, request, snapshot};
 use crate::auth::{Action, Principal, Reach};
@@ -32,6 +33,8 @@ use crate::ids::{IntentId, JobId, jitter};
 use crate::job::{Band, Lane, Payload};
 use crate::jobs::order_intent::OrderIntent;
 use crate::queue::{Gate, IntentPush, IntentPushed};
+use crate::telemetry::TraceContext;
+use crate::telemetry::spans::Begun;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// How far apart callers come back who were given places in the same second.
@@ -45,7 +48,7 @@ struct Wish {
     tenant: String,
     customer: String,
     body: OrderIntentBody,
-    traceparent: String,
+    trace: Option<TraceContext>,
 }
 
 pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Problem> {
@@ -55,7 +58,7 @@ pub(super) async fn place(State(door): State<Arc<Door>>, request: Request) -> Re
     let key = IdempotencyKey::read(head.headers.get("idempotency-key").map(HeaderValue::as_bytes))?;
     request::expect_json(&head.headers)?;
     let bytes = request::body(&head.headers, body, door.settings.max_body_bytes).await?;
-    let wish = judge(&door, &caller, &key, &bytes, &head.headers)?;
+    let wish = judge(&door, &caller, &key, &bytes, &head)?;
     if reach == Reach::Own && wish.body.customer.id != caller.subject {
         return Err(Problem::new(
             Code::Forbidden,
@@ -74,7 +77,7 @@ fn judge(
     caller: &Principal,
     key: &IdempotencyKey,
     bytes: &[u8],
-    headers: &HeaderMap,
+    head: &Parts,
 ) -> Result<Box<Wish>, Problem> {
     let catalogue = door.snapshots.catalogue();
     let body =
@@ -87,7 +90,7 @@ fn judge(
         tenant: caller.tenant.clone(),
         customer,
         body,
-        traceparent: request::traceparent(headers),
+        trace: request::trace(&head.extensions),
     }))
 }
 
@@ -114,7 +117,14 @@ async fn take_in(door: &Door, wish: Box<Wish>, visit: &Try) -> Result<Taken, Pro
     let too_many = door.limits.refuse(&door.queue, visit).await;
     let first = written(&Queued::new(intent, &wish.tenant, &wish.customer))?;
     let only_known = too_many.is_some() || !sold_out.is_empty();
-    match door.queue.push_intent(parcel(wish, first, gate, only_known)?).await? {
+    let begun = Begun::under(wish.trace);
+    let pushed = door.queue.push_intent(parcel(wish, first, gate, only_known)?).await;
+    if let Some(begun) = begun {
+        pushing(begun, OrderIntent::KIND, pushed.as_ref().err())
+            .with("orderfleet.intent", intent.to_string())
+            .record();
+    }
+    match pushed? {
         IntentPushed::Accepted { sequence, .. } => {
             door.capacity.pushed(Lane::Intents, sequence);
             debug!(%intent, sequence, "intent accepted");
@@ -169,7 +179,7 @@ fn parcel(
     only_known: bool,
 ) -> Result<IntentPush, Problem> {
     let band = Priority::named(&wish.body.priority).and_then(|priority| Band::numbered(priority.band));
-    let Wish { intent, fingerprint, tenant, body, traceparent, .. } = *wish;
+    let Wish { intent, fingerprint, tenant, body, trace, .. } = *wish;
     let accepted =
         OrderIntent(AcceptedIntent { intent_id: intent, tenant, fingerprint: hex(&fingerprint), body });
     Ok(IntentPush {
@@ -179,7 +189,7 @@ fn parcel(
         kind: OrderIntent::KIND.to_owned(),
         band: band.unwrap_or_default(),
         body: written(&accepted)?.into_bytes(),
-        traceparent: Some(traceparent),
+        traceparent: trace,
         fingerprint,
         public,
         gate,

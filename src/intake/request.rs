@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::StreamExt;
@@ -16,6 +16,9 @@ use tracing::{Instrument, debug, debug_span, info, warn};
 use super::problem::{Code, Problem};
 use crate::domain::key::hex;
 use crate::ids::fresh_bytes;
+use crate::queue::QueueError;
+use crate::telemetry::spans::{Begun, Side, Span};
+use crate::telemetry::{self, TraceContext};
 use crate::time::Stopwatch;
 
 /// A megabyte over a slow line takes this long; a body that trickles longer holds a connection for nothing.
@@ -24,8 +27,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 const DRAINED: usize = 4 * 1024 * 1024;
 /// The longest request id that is repeated.
 const MAX_REQUEST_ID: usize = 128;
-/// Of version 00: `00-` 32 digits `-` 16 digits `-` 2 digits.
-const TRACEPARENT_LENGTH: usize = 55;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -116,23 +117,19 @@ pub(super) fn id(headers: &HeaderMap) -> String {
     id.unwrap_or("request").to_owned()
 }
 
-/// The trace that the request belongs to, or a new one: every job of an order carries it.
-pub(super) fn traceparent(headers: &HeaderMap) -> String {
-    let given =
-        headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
-    given.map_or_else(
-        || format!("00-{}-{}-01", hex(&fresh_bytes::<16>()), hex(&fresh_bytes::<8>())),
-        str::to_owned,
-    )
+/// The trace that a request came with, if it did.
+fn given(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 
-fn is_trace(text: &str) -> bool {
-    let parts: Vec<_> = text.split('-').collect();
-    text.len() == TRACEPARENT_LENGTH
-        && parts.iter().map(|part| part.len()).eq([2, 32, 16, 2])
-        && parts[0] == "00"
-        && parts.concat().bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        && parts[1..3].iter().all(|part| part.bytes().any(|byte| byte != b'0'))
+/// The request's own span, as [`observe`] gave it: what comes of the request stands under it.
+pub(super) fn trace(extensions: &Extensions) -> Option<TraceContext> {
+    extensions.get().copied()
+}
+
+/// The span of a push into the queue, which is over.
+pub(super) fn pushing(begun: Begun, kind: &'static str, error: Option<&QueueError>) -> Span {
+    begun.end(format!("push {kind}"), Side::Producer).failed(error.map(|_| "not_pushed"))
 }
 
 /// Names each request, logs how it ended, and gives the name back. Ids and codes only: no body, no query, no header.
@@ -150,7 +147,14 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let shown = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
     // Written out for every request, a span costs more than most of what it would be around: only who asks for details
     // gets one, and how a request ended is told with its name either way.
-    let span = debug_span!("request", id = shown, %method, route);
+    let parent = given(request.headers());
+    let trace = parent.map_or_else(|| TraceContext::begin(telemetry::samples()), TraceContext::child);
+    request.extensions_mut().insert(trace);
+    // A poll that nobody traces is no part of any order's story.
+    let is_told = parent.is_some() || !method.is_safe();
+    let begun = Begun::named(trace, parent).filter(|_| is_told);
+    let traced = trace.trace_id();
+    let span = debug_span!("request", id = shown, trace = %traced, %method, route);
     if let Some(id) = &id {
         request.headers_mut().insert(&REQUEST_ID, id.clone());
     }
@@ -158,9 +162,16 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let mut response = next.run(request).instrument(span).await;
     let (status, ms) = (response.status().as_u16(), watch.elapsed_ms());
     match status {
-        500.. => warn!(id = shown, %method, route, status, ms, "failed"),
-        400..500 => info!(id = shown, %method, route, status, ms, "refused"),
-        _ => debug!(id = shown, %method, route, status, ms, "answered"),
+        500.. => warn!(id = shown, trace = %traced, %method, route, status, ms, "failed"),
+        400..500 => info!(id = shown, trace = %traced, %method, route, status, ms, "refused"),
+        _ => debug!(id = shown, trace = %traced, %method, route, status, ms, "answered"),
+    }
+    if let Some(begun) = begun {
+        let span = begun.end(format!("{method} {route}"), Side::Server);
+        let span = span.with("http.request.method", method.to_string()).with("http.route", route.clone());
+        let span = span.with("orderfleet.request", shown.to_owned());
+        let code = (status >= 500).then(|| status.to_string());
+        span.with("http.response.status_code", i64::from(status)).failed(code).record();
     }
     metrics::histogram!("orderfleet_http_request_seconds", "route" => route, "status" => code(status))
         .record(watch.elapsed().as_secs_f64());
@@ -202,17 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_trace_is_replaced() {
+    fn a_malformed_trace_is_none() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert!(is_trace(good));
-        for bad in [
-            "",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
-            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-        ] {
-            assert!(!is_trace(bad), "{bad}");
-        }
-        assert!(is_trace(&traceparent(&HeaderMap::new())));
+        let with = |value: &'static str| {
+            let header = (HeaderName::from_static("traceparent"), HeaderValue::from_static(value));
+            given(&HeaderMap::from_iter([header]))
+        };
+        assert_eq!(with(good).map(|trace| trace.to_string()).as_deref(), Some(good));
+        assert_eq!(with("00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), None);
+        assert_eq!(given(&HeaderMap::new()), None);
     }
 }

@@ -12,12 +12,13 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::HeaderMap;
+use axum::http::Extensions;
 use axum::http::request::Parts;
 use serde_json::{Value, json};
 use tracing::{debug, error, warn};
 
 use super::problem::{Code, Problem};
+use super::request::pushing;
 use super::sender::{NotTaken, Sender, Sent};
 use super::{Door, request};
 use crate::domain::webhook::WebhookPayload;
@@ -27,11 +28,12 @@ use crate::jobs::mail_news::MailTold;
 use crate::jobs::payment_confirmation::PaymentConfirmation;
 use crate::jobs::tracking::Tracking;
 use crate::queue::{Copy, Origin, Pushed};
+use crate::telemetry::spans::Begun;
 
 pub(super) async fn stripe(State(door): State<Arc<Door>>, request: Request) -> Result<Json<Value>, Problem> {
     let (head, event) = proved(&door, Sender::Stripe(&door.stripe), request).await?;
     let (id, job) = (event.job_id(), PaymentConfirmation(event));
-    take_in(&door, id, &job, &head.headers).await
+    take_in(&door, id, &job, &head.extensions).await
 }
 
 pub(super) async fn easypost(
@@ -40,7 +42,7 @@ pub(super) async fn easypost(
 ) -> Result<Json<Value>, Problem> {
     let (head, event) = proved(&door, Sender::EasyPost(&door.easypost), request).await?;
     let (id, job) = (event.job_id(), Tracking(event));
-    take_in(&door, id, &job, &head.headers).await
+    take_in(&door, id, &job, &head.extensions).await
 }
 
 /// A configured provider posts its message, or has its customer's browser bring it.
@@ -54,7 +56,7 @@ pub(super) async fn configured(
     let provider = door.offers.configured(&name).ok_or_else(unknown)?;
     let (head, event) = proved(&door, Sender::Payments(&name, provider), request).await?;
     let (id, job) = (event.job_id(), PaymentConfirmation(event));
-    take_in(&door, id, &job, &head.headers).await
+    take_in(&door, id, &job, &head.extensions).await
 }
 
 /// A mail service tells what became of mails.
@@ -68,7 +70,7 @@ pub(super) async fn mail(
     let service = door.mail.get(&name).ok_or_else(unknown)?;
     let (head, event) = proved(&door, Sender::Mail(&name, service), request).await?;
     let (id, job) = (event.job_id(), MailTold(event));
-    take_in(&door, id, &job, &head.headers).await
+    take_in(&door, id, &job, &head.extensions).await
 }
 
 /// What this sender said, once that is proved.
@@ -88,7 +90,7 @@ async fn take_in<J: Listed>(
     door: &Door,
     id: JobId,
     job: &J,
-    headers: &HeaderMap,
+    extensions: &Extensions,
 ) -> Result<Json<Value>, Problem> {
     if let Some(wait) = door.capacity.webhooks(J::LANE) {
         let detail = "nothing was taken in: too many events wait";
@@ -107,9 +109,14 @@ async fn take_in<J: Listed>(
         attempts: 0,
         delay: Duration::ZERO,
         body,
-        traceparent: Some(request::traceparent(headers)),
+        traceparent: request::trace(extensions),
     };
-    let pushed = door.queue.push(&[copy]).await?;
+    let begun = Begun::under(copy.traceparent);
+    let pushed = door.queue.push(&[copy]).await;
+    if let Some(begun) = begun {
+        pushing(begun, J::KIND, pushed.as_ref().err()).with("orderfleet.job", id.to_string()).record();
+    }
+    let pushed = pushed?;
     let is_new = pushed.first() == Some(&Pushed::Queued);
     debug!(job = %id, kind = J::KIND, is_new, "webhook taken in");
     Ok(Json(json!({ "received": true })))

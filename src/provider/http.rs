@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Url};
+use reqwest::{Client, Request, RequestBuilder, Url};
 
 use super::{BadSettings, Cause};
+use crate::telemetry::spans::{Side, below_current};
 
 /// How long to wait for a connection: a provider that is up answers in a fraction of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -80,9 +81,28 @@ impl Http {
         url
     }
 
-    /// Sends a request, once, and reads its answer.
+    /// Sends a request, once, and reads its answer. The span of it has method, host and status: a path may hold what is
+    /// nobody's business.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, Cause> {
         let request = request.build().map_err(|error| Cause::Impossible(told(error)))?;
+        let Some(begun) = below_current() else { return self.asked(request).await };
+        let method = request.method().as_str().to_owned();
+        let answer = self.asked(request).await;
+        let host = self.base.host_str().unwrap_or_default();
+        let span = begun.end(format!("{method} {host}"), Side::Client);
+        let span = span.with("http.request.method", method).with("server.address", host.to_owned());
+        match &answer {
+            Ok(answer) => {
+                let code = (!answer.is_success()).then(|| answer.status.to_string());
+                span.with("http.response.status_code", i64::from(answer.status)).failed(code)
+            }
+            Err(cause) => span.failed(Some(cause.name())),
+        }
+        .record();
+        answer
+    }
+
+    async fn asked(&self, request: Request) -> Result<Answer, Cause> {
         let mut response = self.client.execute(request).await.map_err(unanswered)?;
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
@@ -138,6 +158,26 @@ impl Answer {
             408 | 424 | 500..=599 => Cause::Broken { status: self.status, about },
             400..=499 => Cause::Refused(about),
             _ => Cause::Unreadable(about),
+        }
+    }
+}
+
+impl Cause {
+    /// Its name, for traces.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Impossible(_) => "impossible",
+            Self::NotReached(_) => "not_reached",
+            Self::BrokeOff(_) => "broke_off",
+            Self::NoAnswer(_) => "no_answer",
+            Self::Unreadable(_) => "unreadable_answer",
+            Self::Broken { .. } => "broken",
+            Self::Throttled { .. } => "throttled",
+            Self::NotNow(_) => "not_now",
+            Self::Credentials(_) => "credentials_refused",
+            Self::Refused(_) => "refused",
+            Self::LookFirst { code, .. } => code,
         }
     }
 }

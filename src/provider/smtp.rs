@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::{BadSettings, Call, CallError, Cause};
 use crate::config::SmtpSettings;
 use crate::job::Dependency;
+use crate::telemetry::spans::{Side, below_current};
 
 mod server;
 
@@ -71,11 +72,14 @@ impl Mailer {
 
     /// Hands one mail over. Done means: the server said 250 and answers for it from now on.
     pub async fn send(&self, mail: &Mail) -> Result<(), CallError> {
-        self.hand_over(mail).await.map_err(|cause| CallError {
-            to: Dependency::Smtp,
-            call: Call::Counts,
-            cause,
-        })
+        let begun = below_current();
+        let handed_over = self.hand_over(mail).await;
+        if let Some(begun) = begun {
+            let span = begun.end("send mail", Side::Client).with("server.address", self.place());
+            let span = span.with("orderfleet.message", mail.message_id.clone());
+            span.failed(handed_over.as_ref().err().map(Cause::name)).record();
+        }
+        handed_over.map_err(|cause| CallError { to: Dependency::Smtp, call: Call::Counts, cause })
     }
 
     /// Whether the server is there and takes our login: greets it, and says goodbye.

@@ -11,6 +11,7 @@
 //! worker is parked.
 
 use crate::job::Band;
+use crate::telemetry::TraceContext;
 
 /// Written by this version; older ones stay readable for ever.
 const VERSION: u8 = 1;
@@ -70,8 +71,8 @@ pub struct Envelope {
     pub attempts: u16,
     /// When it was pushed, in seconds since 1970.
     pub pushed_at: u32,
-    /// The trace it belongs to, as a W3C `traceparent`.
-    pub traceparent: Option<String>,
+    /// The trace it belongs to.
+    pub traceparent: Option<TraceContext>,
     /// The payload.
     pub body: Vec<u8>,
 }
@@ -88,24 +89,24 @@ pub enum Decoded {
 }
 
 impl Envelope {
-    /// The bytes. A kind is cut at 255 bytes; a `traceparent` that is none is left out.
+    /// The bytes. A kind is cut at 255 bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let trace = self.traceparent.as_deref().and_then(read_traceparent);
+        let trace = self.traceparent;
         let mut head = VERSION;
         if self.origin == Origin::Intake {
             head |= FROM_INTAKE;
         }
-        if let Some((_, sampled)) = trace {
-            head |= if sampled { TRACED | SAMPLED } else { TRACED };
+        if let Some(trace) = trace {
+            head |= if trace.is_sampled() { TRACED | SAMPLED } else { TRACED };
         }
         let mut bytes = Vec::with_capacity(HEAD + TRACE + self.body.len());
         bytes.extend([b'0' + self.band.number(), head, attempts_byte(self.attempts)]);
         let code = KINDS.iter().position(|kind| *kind == self.kind).and_then(|at| u8::try_from(at + 1).ok());
         bytes.push(code.unwrap_or(SPELLED));
         bytes.extend(self.pushed_at.to_be_bytes());
-        if let Some((ids, _)) = trace {
-            bytes.extend(ids);
+        if let Some(trace) = trace {
+            bytes.extend(trace.ids());
         }
         if code.is_none() {
             let spelled = &self.kind.as_bytes()[..self.kind.len().min(usize::from(u8::MAX))];
@@ -134,7 +135,7 @@ impl Envelope {
         };
         let (traceparent, rest) = match rest.split_first_chunk::<TRACE>() {
             Some((ids, rest)) if flags & TRACED != 0 => {
-                (Some(write_traceparent(ids, flags & SAMPLED != 0)), rest)
+                (Some(TraceContext::from_ids(*ids, flags & SAMPLED != 0)), rest)
             }
             None if flags & TRACED != 0 => return Decoded::Unreadable("cut_short"),
             Some(_) | None => (None, rest),
@@ -171,33 +172,6 @@ fn read_kind(code: u8, rest: &[u8]) -> Result<(String, &[u8]), Decoded> {
     Ok((kind.to_owned(), body))
 }
 
-/// `00-{32 hex}-{16 hex}-{2 hex}` to its bytes and whether it is sampled.
-fn read_traceparent(text: &str) -> Option<([u8; TRACE], bool)> {
-    let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    if version != "00" || trace.len() != 32 || span.len() != 16 || flags.len() != 2 {
-        return None;
-    }
-    let mut ids = [0_u8; TRACE];
-    ids[..16].copy_from_slice(&u128::from_str_radix(trace, 16).ok()?.to_be_bytes());
-    ids[16..].copy_from_slice(&u64::from_str_radix(span, 16).ok()?.to_be_bytes());
-    Some((ids, u8::from_str_radix(flags, 16).ok()? & 1 == 1))
-}
-
-fn write_traceparent(ids: &[u8; TRACE], sampled: bool) -> String {
-    use std::fmt::Write;
-    let mut text = String::from("00-");
-    for (at, byte) in ids.iter().enumerate() {
-        if at == 16 {
-            text.push('-');
-        }
-        // Writing into a String never fails.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text.push_str(if sampled { "-01" } else { "-00" });
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +186,7 @@ mod tests {
             origin: Origin::Intake,
             attempts: 7,
             pushed_at: 1_790_000_000,
-            traceparent: traceparent.map(str::to_owned),
+            traceparent: traceparent.and_then(|text| text.parse().ok()),
             body: body.to_vec(),
         }
     }
@@ -280,14 +254,5 @@ mod tests {
         let mut unknown = envelope("email", None, b"").encode();
         unknown[3] = 200;
         assert_eq!(Envelope::decode(&unknown), Decoded::Newer);
-    }
-
-    #[test]
-    fn a_trace_that_is_none_is_left_out() {
-        let Decoded::Known(read) = Envelope::decode(&envelope("email", Some("00-zz-1-01"), b"x").encode())
-        else {
-            panic!("must be readable");
-        };
-        assert_eq!((read.traceparent, read.body), (None, b"x".to_vec()));
     }
 }

@@ -21,6 +21,7 @@ use super::shorthand::{expand, shorten};
 use super::{Inner, Queue, QueueError, keys, scripts};
 use crate::ids::{IntentId, JobId};
 use crate::job::{Band, Lane};
+use crate::telemetry::TraceContext;
 
 /// Bytes of a fingerprint: SHA-256.
 const FINGERPRINT: usize = 32;
@@ -43,7 +44,7 @@ pub struct IntentPush {
     /// The job's payload.
     pub body: Vec<u8>,
     /// The trace it belongs to.
-    pub traceparent: Option<String>,
+    pub traceparent: Option<TraceContext>,
     /// SHA-256 of the canonical request.
     pub fingerprint: [u8; FINGERPRINT],
     /// The public state `queued`, as JSON.

@@ -78,6 +78,7 @@ pub use visits::Allowance;
 use crate::config::{LaneSettings, QueueSettings, RedisSettings, ms};
 use crate::ids::JobId;
 use crate::job::{Band, Lane};
+use crate::telemetry::TraceContext;
 use crate::time::Clock;
 use client::{Link, arg};
 use entry::Entry;
@@ -135,7 +136,7 @@ pub struct Copy {
     /// Its payload, as its kind writes it.
     pub body: Vec<u8>,
     /// The trace it belongs to.
-    pub traceparent: Option<String>,
+    pub traceparent: Option<TraceContext>,
 }
 
 /// What became of a copy.
@@ -287,7 +288,7 @@ impl Copy {
             origin: self.origin,
             attempts: self.attempts,
             pushed_at,
-            traceparent: self.traceparent.clone(),
+            traceparent: self.traceparent,
             body: self.body.clone(),
         }
     }

@@ -8,6 +8,7 @@ use super::envelope::Origin;
 use super::lease::Lease;
 use crate::ids::JobId;
 use crate::job::{Band, Lane};
+use crate::telemetry::TraceContext;
 
 /// One hand-over of a job. Dropped without an outcome, its lease is renewed no more, and the job comes back as a suspect.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub struct Delivery {
     /// When it was pushed, in seconds since 1970.
     pub pushed_at: u32,
     /// The trace it belongs to.
-    pub traceparent: Option<String>,
+    pub traceparent: Option<TraceContext>,
 }
 
 /// What is waiting, up to the lane's limit. Holds one of the worker's free hands until it is dropped.

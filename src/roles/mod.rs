@@ -21,6 +21,7 @@ use crate::queue::{CallLimits, Queue, QueueError};
 use crate::sandbox::{self, Sandbox, SandboxSecrets};
 use crate::seal::Seal;
 use crate::store::Store;
+use crate::telemetry::{self, Exporting};
 use crate::terminal::complain;
 use crate::time::Clock;
 use crate::wording::{Brand, Wording};
@@ -46,9 +47,16 @@ pub fn tls() {
 #[must_use]
 pub fn shared() -> PrometheusHandle {
     tls();
-    crate::telemetry::logs();
-    let builder = || crate::telemetry::buckets(PrometheusBuilder::new());
+    telemetry::logs();
+    let builder = || telemetry::buckets(PrometheusBuilder::new());
     builder().install_recorder().unwrap_or_else(|_| builder().build_recorder().handle())
+}
+
+/// The export of traces, for a role that works on orders.
+pub fn traces(settings: &Settings) -> Result<Exporting, CommandError> {
+    let instance = format!("{}-{}", hostname(), std::process::id());
+    telemetry::export(&settings.telemetry, &instance)
+        .map_err(|error| CommandError::Refused(error.to_string()))
 }
 
 /// Cancelled by Ctrl-C or SIGTERM; a second one ends the process at once (nothing is lost by that either).
@@ -102,12 +110,14 @@ pub async fn queue(settings: &Settings, stop: &CancellationToken) -> Result<Opti
 /// `orderfleet intake`.
 pub async fn intake(settings: Settings) -> Result<(), CommandError> {
     let metrics = shared();
+    let traces = traces(&settings)?;
     let stop = stop_signal();
     let Some(queue) = queue(&settings, &stop).await? else { return Ok(()) };
     let running = start_intake(&settings, queue.clone(), metrics, stop.clone()).await?;
     tracing::info!(address = %running.address, health = %running.health_address, "intake listens");
     running.finished().await;
     queue.close().await;
+    traces.finish().await;
     Ok(())
 }
 
@@ -155,6 +165,7 @@ pub async fn start_intake(
 /// `orderfleet worker`.
 pub async fn worker(settings: Settings) -> Result<ExitCode, CommandError> {
     let metrics = shared();
+    let traces = traces(&settings)?;
     let stop = stop_signal();
     let Some(queue) = queue(&settings, &stop).await? else { return Ok(ExitCode::SUCCESS) };
     let drained = start_worker(&settings, queue.clone(), metrics, stop).await?;
@@ -164,6 +175,7 @@ pub async fn worker(settings: Settings) -> Result<ExitCode, CommandError> {
             "the grace was over before everything had ended: what is left comes back by its leases"
         );
     }
+    traces.finish().await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Stored, Tx, exactly};
 use crate::ids::{CommunicationId, DeadLetterId, IntentId, JobId, OrderId, PaymentId};
 use crate::job::Failure;
+use crate::telemetry::TraceContext;
 
 mod actions;
 mod list;
@@ -35,19 +36,22 @@ pub struct Dead {
     pub payload: Value,
     /// Outcomes that counted.
     pub attempts: i32,
-    /// What caused it.
+    /// What caused it, where it has no row that says so.
     pub caused_by: String,
+    /// The trace that it belongs to, where it has no row that says so.
+    pub traceparent: Option<TraceContext>,
 }
 
 /// Buries a job: its dead letter stands in the same commit in which its row goes. Once.
 pub async fn bury(tx: &mut Tx, dead: &Dead, failure: &Failure) -> Stored<()> {
     let order = order_of(tx, &dead.payload).await?;
-    sqlx::query!(
+    let written = sqlx::query_scalar!(
         r#"/* dead_letters::bury */
         insert into dead_letters (id, job_id, kind, lane, band, payload, attempts, code, detail, fingerprint, order_id, caused_by, traceparent)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce((select caused_by from jobs where id = $2), $12),
-                (select traceparent from jobs where id = $2))
-        on conflict (job_id) do nothing"#,
+                coalesce((select traceparent from jobs where id = $2), $13))
+        on conflict (job_id) do nothing
+        returning traceparent"#,
         DeadLetterId::new().uuid(),
         dead.job.uuid(),
         dead.kind,
@@ -59,14 +63,17 @@ pub async fn bury(tx: &mut Tx, dead: &Dead, failure: &Failure) -> Stored<()> {
         failure.detail,
         fingerprint(&dead.kind, failure.code),
         order,
-        dead.caused_by
+        dead.caused_by,
+        dead.traceparent.map(|trace| trace.to_string())
     )
-    .execute(tx.conn())
+    .fetch_optional(tx.conn())
     .await?;
     sqlx::query!("/* dead_letters::bury */ delete from jobs where id = $1", dead.job.uuid())
         .execute(tx.conn())
         .await?;
-    tracing::error!(job = %dead.job, kind = dead.kind, code = failure.code, detail = failure.detail, "job buried");
+    let trace = super::jobs::read(written.flatten().as_deref()).map(|trace| trace.trace_id().to_string());
+    let order = order.map(|order| OrderId::from(order).to_string());
+    tracing::error!(job = %dead.job, kind = dead.kind, order, trace, code = failure.code, detail = failure.detail, "job buried");
     Ok(())
 }
 
@@ -104,17 +111,17 @@ pub async fn attempted(
 
 /// What a payload says of whom the job is about.
 #[derive(Default)]
-struct About {
-    order: Option<Uuid>,
-    notice: Option<Uuid>,
-    payment: Option<Uuid>,
+pub(super) struct About {
+    pub(super) order: Option<Uuid>,
+    pub(super) notice: Option<Uuid>,
+    pub(super) payment: Option<Uuid>,
     intent: Option<Uuid>,
     /// A provider, and its name of the thing.
     object: Option<(String, String)>,
 }
 
 impl About {
-    fn of(payload: &Value) -> Self {
+    pub(super) fn of(payload: &Value) -> Self {
         let text = |field: &str| payload.get(field).and_then(Value::as_str);
         Self {
             order: text("order").and_then(|id| id.parse().ok()).map(OrderId::uuid),

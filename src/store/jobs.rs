@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::dead_letters::About;
 use super::{JobCopy, Store, StoreError, Stored, Tx, exactly, millis};
 use crate::ids::JobId;
 use crate::job::NewJob;
+use crate::telemetry::TraceContext;
 
 /// Inserts job rows, to be pushed after the commit. A row whose dedupe key is there already changes nothing. Returns how
 /// many are new.
@@ -26,15 +28,26 @@ pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
     let delays: Vec<i64> = jobs.iter().map(|job| millis(job.delay)).collect();
     let keys: Vec<Option<String>> = jobs.iter().map(|job| job.dedupe_key.clone()).collect();
     let causes: Vec<String> = jobs.iter().map(|job| job.caused_by.clone()).collect();
-    let added = sqlx::query_scalar!(
+    let traces: Vec<Option<String>> =
+        jobs.iter().map(|job| job.trace.map(|trace| trace.to_string())).collect();
+    let about: Vec<About> = jobs.iter().map(|job| About::of(&job.payload)).collect();
+    let orders: Vec<Option<Uuid>> = about.iter().map(|about| about.order).collect();
+    let notices: Vec<Option<Uuid>> = about.iter().map(|about| about.notice).collect();
+    let payments: Vec<Option<Uuid>> = about.iter().map(|about| about.payment).collect();
+    let added = sqlx::query!(
         r#"/* jobs::insert */
-        insert into jobs (id, kind, lane, band, payload, run_at, due_at, dedupe_key, caused_by)
-        select id, kind, lane, band, payload, due, due, dedupe_key, caused_by
-          from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::jsonb[], $6::bigint[], $7::text[], $8::text[])
-               as n(id, kind, lane, band, payload, delay, dedupe_key, caused_by),
+        insert into jobs (id, kind, lane, band, payload, run_at, due_at, dedupe_key, caused_by, traceparent)
+        select id, kind, lane, band, payload, due, due, dedupe_key, caused_by,
+               -- Whatever causes it, a job of an order belongs to the order's trace.
+               coalesce(trace, (select o.traceparent from orders o where o.id =
+                 coalesce(about_order, (select c.order_id from communications c where c.id = about_notice),
+                                       (select p.order_id from payments p where p.id = about_payment))))
+          from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::jsonb[], $6::bigint[], $7::text[], $8::text[],
+                      $9::text[], $10::uuid[], $11::uuid[], $12::uuid[])
+               as n(id, kind, lane, band, payload, delay, dedupe_key, caused_by, trace, about_order, about_notice, about_payment),
                lateral (select clock_timestamp() + delay * interval '1 ms' as due) as d
         on conflict (dedupe_key) do nothing
-        returning id"#,
+        returning id, traceparent"#,
         &ids,
         &kinds,
         &lanes,
@@ -42,27 +55,43 @@ pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
         &payloads,
         &delays,
         &keys as &[Option<String>],
-        &causes
+        &causes,
+        &traces as &[Option<String>],
+        &orders as &[Option<Uuid>],
+        &notices as &[Option<Uuid>],
+        &payments as &[Option<Uuid>]
     )
     .fetch_all(tx.conn())
     .await?;
-    let added: std::collections::HashSet<Uuid> = added.into_iter().collect();
+    let added: HashMap<Uuid, Option<String>> =
+        added.into_iter().map(|row| (row.id, row.traceparent)).collect();
     for job in jobs {
-        // What is due later than a minute stays in Postgres until it is near: the relay's sweep finds it.
-        if added.contains(&job.id.uuid()) && job.delay < NEAR {
-            tx.push_after_commit(JobCopy {
-                id: job.id,
-                kind: job.kind.to_owned(),
-                lane: job.lane.name().to_owned(),
-                band: i16::from(job.band.number()),
-                payload: job.payload,
-                delay: job.delay,
-                attempts: 0,
-                traceparent: None,
-            });
+        if let Some(traceparent) = added.get(&job.id.uuid()) {
+            push_when_near(tx, job, traceparent.as_deref());
         }
     }
     Ok(added.len())
+}
+
+/// What is due later than a minute stays in Postgres until it is near: the relay's sweep finds it.
+fn push_when_near(tx: &mut Tx, job: NewJob, traceparent: Option<&str>) {
+    if job.delay < NEAR {
+        tx.push_after_commit(JobCopy {
+            id: job.id,
+            kind: job.kind.to_owned(),
+            lane: job.lane.name().to_owned(),
+            band: i16::from(job.band.number()),
+            payload: job.payload,
+            delay: job.delay,
+            attempts: 0,
+            traceparent: read(traceparent),
+        });
+    }
+}
+
+/// A stored trace. What is none is no reason to leave the job undone.
+pub(super) fn read(traceparent: Option<&str>) -> Option<TraceContext> {
+    traceparent?.parse().ok()
 }
 
 /// Rows due later than this stay in Postgres: Redis need not hold what nobody can start.
@@ -136,6 +165,8 @@ pub struct Adopted {
     pub run: i32,
     /// Outcomes that counted so far.
     pub attempts: i32,
+    /// The trace that it belongs to.
+    pub traceparent: Option<TraceContext>,
 }
 
 /// Gives rows to jobs that came from the intake and do not end in this load. The queue holds their copies already. A row
@@ -145,8 +176,8 @@ pub async fn adopt(tx: &mut Tx, mut jobs: Vec<Adopted>) -> Stored<()> {
     for job in jobs {
         let done = sqlx::query!(
             r#"/* jobs::adopt */
-            insert into jobs (id, kind, lane, band, payload, run_at, run, attempts, caused_by, relayed_at)
-            values ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, $8, 'intake', now())
+            insert into jobs (id, kind, lane, band, payload, run_at, run, attempts, caused_by, relayed_at, traceparent)
+            values ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, $8, 'intake', now(), $9)
             on conflict (id) do nothing"#,
             job.id.uuid(),
             job.kind,
@@ -155,7 +186,8 @@ pub async fn adopt(tx: &mut Tx, mut jobs: Vec<Adopted>) -> Stored<()> {
             job.payload,
             millis(job.delay),
             job.run,
-            job.attempts
+            job.attempts,
+            job.traceparent.map(|trace| trace.to_string())
         )
         .execute(tx.conn())
         .await?;
@@ -266,7 +298,7 @@ pub async fn unrelayed(tx: &mut Tx, limit: i64) -> Stored<Vec<JobCopy>> {
             payload: row.payload,
             delay: from_millis(row.delay_ms),
             attempts: row.attempts,
-            traceparent: row.traceparent,
+            traceparent: read(row.traceparent.as_deref()),
         })
         .collect())
 }

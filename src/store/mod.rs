@@ -4,7 +4,7 @@
 //! it inserted (to be pushed into the queue) and the public states of the intents that it touched (to be projected into
 //! Redis). A `Tx` has no provider and no queue, so that none can be called while it is open.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use sqlx::postgres::PgPool;
@@ -15,6 +15,7 @@ use crate::config::PostgresSettings;
 use crate::domain::stock::Left;
 use crate::ids::{IntentId, JobId, OrderId};
 use crate::job::{Class, Dependency, Failure};
+use crate::telemetry::{self, TraceContext};
 
 pub mod access;
 pub mod audits;
@@ -184,6 +185,7 @@ impl Store {
             touched_orders: BTreeSet::new(),
             left: Vec::new(),
             waited: Duration::ZERO,
+            about: Vec::new(),
         })
     }
 
@@ -211,6 +213,7 @@ pub struct Tx {
     touched_orders: BTreeSet<OrderId>,
     left: Vec<Left>,
     waited: Duration,
+    about: Vec<(JobId, OrderId)>,
 }
 
 /// What a commit leaves to be done: push these, project those.
@@ -224,6 +227,19 @@ pub struct Committed {
     pub left: Vec<Left>,
     /// How long it stood before the rows of articles and coupons, which others held.
     pub waited: Duration,
+    /// The orders that its jobs turned out to be about, with their traces where spans are exported.
+    pub about: Vec<About>,
+}
+
+/// A job, and the order that it turned out to be about.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// The job.
+    pub job: JobId,
+    /// The order.
+    pub order: OrderId,
+    /// The order's trace, where spans are exported.
+    pub trace: Option<TraceContext>,
 }
 
 /// A job row, as the queue gets it.
@@ -244,7 +260,7 @@ pub struct JobCopy {
     /// Outcomes that counted so far.
     pub attempts: i32,
     /// The trace that it belongs to.
-    pub traceparent: Option<String>,
+    pub traceparent: Option<TraceContext>,
 }
 
 impl Tx {
@@ -269,6 +285,11 @@ impl Tx {
         self.left.push(left);
     }
 
+    /// This job is about this order: told where its fields do not say so, for logs and traces. A hint, as [`Tx::ran_out`].
+    pub fn about(&mut self, job: JobId, order: OrderId) {
+        self.about.push((job, order));
+    }
+
     /// It was given rows that everybody wants after this long.
     pub(crate) fn waited(&mut self, time: Duration) {
         self.waited += time;
@@ -287,8 +308,22 @@ impl Tx {
         } else {
             views::intent_states(self.conn(), &intents, &orders).await?
         };
+        let about = self.traced().await?;
         self.inner.commit().await?;
-        Ok(Committed { copies: self.copies, states, left: self.left, waited: self.waited })
+        Ok(Committed { copies: self.copies, states, left: self.left, waited: self.waited, about })
+    }
+
+    /// What its jobs are about, with the traces of those orders where somebody wants to know them.
+    async fn traced(&mut self) -> Stored<Vec<About>> {
+        let about = std::mem::take(&mut self.about);
+        let traces = if about.is_empty() || !telemetry::exports() {
+            HashMap::new()
+        } else {
+            let ids: Vec<OrderId> = about.iter().map(|(_, order)| *order).collect();
+            orders::traces(self, &ids).await?
+        };
+        let about = about.into_iter();
+        Ok(about.map(|(job, order)| About { job, order, trace: traces.get(&order).copied() }).collect())
     }
 
     /// Gives everything up that this transaction did.

@@ -12,6 +12,7 @@ use crate::domain::order::{CancelReason, Status};
 use crate::domain::pricing::Priced;
 use crate::domain::priority::Priority;
 use crate::ids::{IntentId, OrderId};
+use crate::telemetry::TraceContext;
 
 mod moves;
 
@@ -31,6 +32,8 @@ pub struct NewOrder<'a> {
     pub priced: &'a Priced,
     /// How urgent it is.
     pub priority: Priority,
+    /// The trace in which it was wished for.
+    pub trace: Option<TraceContext>,
 }
 
 /// Which of these carts have an open order: (tenant, cart) and the intent that made it.
@@ -63,13 +66,13 @@ pub async fn insert(tx: &mut Tx, orders: &[NewOrder<'_>], payable_for: Duration,
         r#"/* orders::insert */
         insert into orders (id, order_number, intent_id, tenant, cart_id, customer_id, customer, shipping_address, billing_address,
             shipping_method, payment_provider, currency, subtotal_minor, discount_minor, shipping_minor, tax_minor, total_minor,
-            status, priority, score, metadata, actor, cause, payable_until)
+            status, priority, score, metadata, actor, cause, payable_until, traceparent)
         select id, 'OF-' || nextval('order_numbers'), intent_id, tenant, cart_id, customer_id, customer, shipping_address, billing_address,
             shipping_method, payment_provider, currency, subtotal_minor, discount_minor, shipping_minor, tax_minor, total_minor,
-            'pending_payment', priority, score, metadata, 'system', $3, clock_timestamp() + $2::bigint * interval '1 ms'
+            'pending_payment', priority, score, metadata, 'system', $3, clock_timestamp() + $2::bigint * interval '1 ms', traceparent
           from jsonb_to_recordset($1) as n(id uuid, intent_id uuid, tenant text, cart_id text, customer_id text, customer jsonb,
             shipping_address jsonb, billing_address jsonb, shipping_method text, payment_provider text, currency text,
-            subtotal_minor bigint, discount_minor bigint, shipping_minor bigint, tax_minor bigint, total_minor bigint, priority text, score smallint, metadata jsonb)
+            subtotal_minor bigint, discount_minor bigint, shipping_minor bigint, tax_minor bigint, total_minor bigint, priority text, score smallint, metadata jsonb, traceparent text)
          order by cart_id, id
         on conflict do nothing"#,
         Value::Array(rows),
@@ -92,6 +95,7 @@ fn row(order: &NewOrder<'_>) -> Value {
         "subtotal_minor": order.priced.subtotal_minor, "discount_minor": order.priced.discount_minor, "shipping_minor": order.priced.shipping_minor,
         "tax_minor": order.priced.tax_minor, "total_minor": order.priced.total_minor,
         "priority": order.priority.name, "score": order.priority.score, "metadata": body.metadata,
+        "traceparent": order.trace.map(|trace| trace.to_string()),
     })
 }
 
@@ -206,6 +210,19 @@ pub async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, Order
         orders.insert(order.id, order);
     }
     Ok(orders)
+}
+
+/// The traces of orders, of those that have one.
+pub async fn traces(tx: &mut Tx, ids: &[OrderId]) -> Stored<HashMap<OrderId, TraceContext>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"/* orders::traces */
+        select id, traceparent as "traceparent!" from orders where id = any($1) and traceparent is not null"#,
+        &ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.id.into(), row.traceparent.parse().ok()?))).collect())
 }
 
 fn reason(name: &str) -> Stored<CancelReason> {

@@ -30,6 +30,8 @@ pub struct Timeline {
     pub captured_minor: i64,
     /// What went back, in minor units.
     pub refunded_minor: i64,
+    /// The trace that it is, from the request that wished for it; none where an older version made it.
+    pub trace_id: Option<String>,
     /// What happened, the earliest first.
     pub moments: Vec<Moment>,
     /// What is open: jobs, exceptions, holds.
@@ -85,7 +87,7 @@ impl Store {
         let mut conn = self.pool().acquire().await?;
         let order = sqlx::query!(
             r#"/* timeline::order */
-            select id, order_number, intent_id, status, customer_id, currency, total_minor, captured_minor, refunded_minor
+            select id, order_number, intent_id, status, customer_id, currency, total_minor, captured_minor, refunded_minor, traceparent
               from orders where (id = $1 or intent_id = $2 or order_number = $3) and ($4::text is null or tenant = $4)"#,
             id,
             intent,
@@ -107,6 +109,8 @@ impl Store {
             total_minor: order.total_minor,
             captured_minor: order.captured_minor,
             refunded_minor: order.refunded_minor,
+            trace_id: super::jobs::read(order.traceparent.as_deref())
+                .map(|trace| trace.trace_id().to_string()),
             moments: moments(&mut conn, order.id).await?,
             open: open(&mut conn, order.id).await?,
         }))

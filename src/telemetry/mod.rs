@@ -1,4 +1,4 @@
-//! How the fleet is watched: logs, readiness and metrics.
+//! How the fleet is watched: logs, readiness, metrics and traces.
 
 use std::io::IsTerminal;
 
@@ -7,7 +7,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+mod context;
+mod export;
 pub mod health;
+mod otlp;
+pub mod spans;
+
+pub use context::{NoTrace, TraceContext, TraceId};
+pub use export::{ExportError, Exporting, exports, samples, start as export};
 
 /// Bounds of what is measured in seconds, from a claim on loopback to a call that times out.
 const SECONDS: &[f64] =

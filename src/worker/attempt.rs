@@ -6,6 +6,7 @@
 
 mod call;
 mod ends;
+mod told;
 mod transaction;
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::ends::ended;
+use self::told::Told;
 use self::transaction::in_transaction;
 use super::kit::{After, Item, Kit};
 use super::load;
@@ -27,10 +29,12 @@ use super::permit::Permit;
 use super::settle::{self, Back};
 use crate::ids::JobId;
 use crate::job::Calls;
+use crate::job::Failure;
 use crate::jobs::Job;
 use crate::proof::{self, Point};
 use crate::queue::{Delivery, Outcomes};
-use crate::store::Committed;
+use crate::store::{About, Committed};
+use crate::telemetry::spans::Since;
 use crate::time::Stopwatch;
 
 /// Kept back of a deadline: the last try of a transaction may wait for a connection, and its outcome for Redis.
@@ -114,6 +118,7 @@ fn read<J: Job>(delivery: &Delivery) -> Option<Item<J>> {
         band: i16::from(delivery.band.number()),
         job,
         overran: delivery.overran,
+        trace: delivery.traceparent,
     })
 }
 
@@ -127,6 +132,8 @@ struct Attempt<'a, J: Job> {
     places: Arc<Semaphore>,
     /// Of its calls, asked for before.
     permits: Vec<Permit>,
+    /// What logs and traces are told of its jobs.
+    told: Told,
 }
 
 impl<'a, J: Job> Attempt<'a, J> {
@@ -136,6 +143,7 @@ impl<'a, J: Job> Attempt<'a, J> {
         turn: Vec<(Delivery, Item<J>)>,
         permits: Vec<Permit>,
     ) -> Self {
+        let told = Told::of(&turn);
         let mut held = HashMap::with_capacity(turn.len());
         let mut items = Vec::with_capacity(turn.len());
         for (delivery, item) in turn {
@@ -143,7 +151,7 @@ impl<'a, J: Job> Attempt<'a, J> {
             items.push(item);
         }
         let places = Arc::new(Semaphore::new(J::LIMITS.calls.max(1)));
-        Self { kit, outcomes, held, items, calls: FuturesUnordered::new(), places, permits }
+        Self { kit, outcomes, held, items, calls: FuturesUnordered::new(), places, permits, told }
     }
 
     /// Works it to its end, or to the end of a drain's grace.
@@ -188,6 +196,9 @@ impl<'a, J: Job> Attempt<'a, J> {
             "the grace is over: handed back while they ran"
         );
         let held: Vec<Delivery> = self.held.drain().map(|(_, delivery)| delivery).collect();
+        for delivery in &held {
+            self.told.end(delivery.id, "handed_back", None);
+        }
         self.outcomes.hand_back_all(held.into_iter());
     }
 
@@ -200,9 +211,10 @@ impl<'a, J: Job> Attempt<'a, J> {
                 .tasks
                 .spawn(async move { kit.store.within(Box::pin(load::load(&kit, &items, careful))).await })
         };
-        let watch = Stopwatch::start();
+        let (watch, since) = (Stopwatch::start(), Since::now());
         // Nothing was asked yet: the jobs may as well wait in the queue.
         let loaded = in_transaction(step, items.len(), Duration::ZERO).await;
+        self.told.stepped("load", since, items.iter().map(|item| item.id), outcome(&loaded));
         // Who waits for an article's row is not slow: smaller slices would only wait more often.
         let waited = loaded.as_ref().map_or(Duration::ZERO, |(_, committed)| committed.waited);
         let busy = watch.elapsed().saturating_sub(waited);
@@ -240,8 +252,9 @@ impl<'a, J: Job> Attempt<'a, J> {
         };
         let mut again = Vec::new();
         // What a provider answered is worth waiting for: a receipt that is lost is a mail sent twice.
-        let watch = Stopwatch::start();
+        let (watch, since) = (Stopwatch::start(), Since::now());
         let settled = in_transaction(step, back.len(), self.patience(&back)).await;
+        self.told.stepped("settle", since, back.iter().map(|back| back.calling.item.id), outcome(&settled));
         measured(J::KIND, "settle", back.len(), watch.elapsed());
         match settled {
             Ok((after, committed)) => {
@@ -271,6 +284,14 @@ impl<'a, J: Job> Attempt<'a, J> {
             sleep(CARRY_WAIT).await;
         }
         false
+    }
+}
+
+/// What a transaction's end says to those who watch: what its jobs are about, or the code of why it was not written.
+fn outcome<J: Job>(ended: &Result<load::Outcome<J>, Failure>) -> Result<&[About], &'static str> {
+    match ended {
+        Ok((_, committed)) => Ok(&committed.about),
+        Err(failure) => Err(failure.code),
     }
 }
 

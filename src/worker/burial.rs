@@ -74,12 +74,13 @@ impl Visitor for Dug<'_> {
             return Ok(tx.rollback().await?);
         }
         let failure = told(self.reason);
-        let band = i16::from(self.envelope.band.number());
+        let (band, trace) = (i16::from(self.envelope.band.number()), self.envelope.traceparent);
         if let Ok(job) = serde_json::from_slice::<J>(&self.envelope.body) {
-            let item = Item { id: self.id, origin: self.envelope.origin, band, job, overran: false };
+            let item = Item { id: self.id, origin: self.envelope.origin, band, job, overran: false, trace };
             bury(self.kit, &mut tx, &item, &failure, attempts.saturating_add(1), 0).await?;
         } else {
-            let dead = dead(self.id, J::KIND, J::LANE, band, &self.envelope.body);
+            let dead =
+                Dead { traceparent: trace, ..dead(self.id, J::KIND, J::LANE, band, &self.envelope.body) };
             dead_letters::bury(&mut tx, &dead, &failure).await?;
         }
         self.kit.relay.carry(tx.commit().await?).await.unwrap_or_else(|error| {
@@ -110,6 +111,7 @@ fn dead(job: JobId, kind: &str, lane: Lane, band: i16, body: &[u8]) -> Dead {
         payload: serde_json::Value::String(body),
         attempts: 0,
         caused_by: "queue".to_owned(),
+        traceparent: None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::provider::Providers;
 use crate::queue::Origin;
 use crate::relay::Relay;
 use crate::store::Store;
+use crate::telemetry::TraceContext;
 
 /// What every attempt of this process needs.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub(super) struct Item<J> {
     pub(super) job: J,
     /// Its last lease ended under a living worker.
     pub(super) overran: bool,
+    /// The trace that it belongs to.
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// A job on its way to the provider.
@@ -62,10 +65,10 @@ pub(super) struct Calling<J: Job> {
 pub(super) enum After<J: Job> {
     /// It ended here: its copy goes.
     Finished,
-    /// It was given up: its copy goes too.
-    Buried,
-    /// Its copy waits, with this many attempts spent.
-    Later(Duration, i32),
+    /// It was given up, for this code: its copy goes too.
+    Buried(&'static str),
+    /// Its copy waits, with this many attempts spent; with the code of what came between.
+    Later(Duration, i32, Option<&'static str>),
     /// It has to be asked for.
     Call(Calling<J>),
     /// One step is done: load it once more.

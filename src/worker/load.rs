@@ -63,12 +63,12 @@ fn sort<J: Job>(tx: &mut Tx, item: &Item<J>, row: Option<&Locked>, sorted: &mut 
             sorted.after.push((item.id, After::Finished));
         }
         Some(row) if row.early > EARLY => {
-            sorted.after.push((item.id, After::Later(row.early, row.attempts)));
+            sorted.after.push((item.id, After::Later(row.early, row.attempts, None)));
         }
         _ if item.overran => {}
         row => {
             let age = row.map_or(Duration::ZERO, |row| row.age);
-            sorted.slice.push(Loaded { id: item.id, job: item.job.clone(), age });
+            sorted.slice.push(Loaded { id: item.id, job: item.job.clone(), age, trace: item.trace });
             sorted.ready.push(item.clone());
         }
     }
@@ -148,11 +148,11 @@ async fn refused<J: Job>(
             if failure.spends_an_attempt() {
                 dead_letters::attempted(tx, item.id, attempts, &kit.worker, failure, 0).await?;
             }
-            Ok(After::Later(delay, attempts))
+            Ok(After::Later(delay, attempts, Some(failure.code)))
         }
         Fate::Buried(attempts) => {
             bury(kit, tx, item, failure, attempts, 0).await?;
-            Ok(After::Buried)
+            Ok(After::Buried(failure.code))
         }
     }
 }
@@ -186,6 +186,7 @@ pub(super) async fn bury<J: Job>(
         payload: serde_json::to_value(&item.job).unwrap_or_default(),
         attempts,
         caused_by: "intake".to_owned(),
+        traceparent: item.trace,
     };
     metrics::counter!("orderfleet_jobs_buried_total", "kind" => J::KIND, "code" => failure.code).increment(1);
     Ok(dead_letters::bury(tx, &dead, failure).await?)
@@ -218,6 +219,7 @@ fn adopted<J: Job>(item: &Item<J>, delay: Duration, run: i32, attempts: i32) -> 
         delay,
         run,
         attempts,
+        traceparent: item.trace,
     }
 }
 

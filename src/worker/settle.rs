@@ -112,11 +112,11 @@ async fn refused<J: Job>(
             if failure.spends_an_attempt() {
                 dead_letters::attempted(tx, item.id, attempts, &kit.worker, failure, back.took_ms).await?;
             }
-            Ok(After::Later(delay, attempts))
+            Ok(After::Later(delay, attempts, Some(failure.code)))
         }
         Fate::Buried(attempts) => {
             bury(kit, tx, item, failure, attempts, back.took_ms).await?;
-            Ok(After::Buried)
+            Ok(After::Buried(failure.code))
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn copy(lane: Lane, body: Vec<u8>) -> Copy {
         attempts: 0,
         delay: Duration::ZERO,
         body,
-        traceparent: Some(TRACE.to_owned()),
+        traceparent: TRACE.parse().ok(),
     }
 }
 

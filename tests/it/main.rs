@@ -48,4 +48,5 @@ mod stock;
 mod stuck;
 mod three_d_secure;
 mod tokens;
+mod traces;
 mod twice;

@@ -133,11 +133,11 @@ impl Visitor for Once<'_> {
         let Ok(job) = serde_json::from_value::<J>(letter.payload.clone()) else {
             return Ok(Some(Would::BeLeft));
         };
-        let dead = Loaded { id: letter.job, job: job.clone(), age: Duration::ZERO };
+        let dead = Loaded { id: letter.job, job: job.clone(), age: Duration::ZERO, trace: None };
         dead_letters::replay(&mut tx, &[letter.id], "rehearsal").await?;
         take_back::<J>(&mut tx, vec![(&letter, dead)]).await?;
         let before = tx.rows_written().await?;
-        let again = Loaded { id: JobId::new(), job, age: Duration::ZERO };
+        let again = Loaded { id: JobId::new(), job, age: Duration::ZERO, trace: None };
         let step = J::load(&[again], &mut tx, self.rules).await;
         let rows = match step {
             // A statement that was refused leaves a transaction that answers nothing more.

@@ -102,7 +102,7 @@ fn sort<J: Job>(open: &[Open]) -> (Ready<'_, J>, Vec<DeadLetterId>) {
     let (mut ready, mut unreadable) = (Vec::new(), Vec::new());
     for letter in open {
         match serde_json::from_value::<J>(letter.payload.clone()) {
-            Ok(job) => ready.push((letter, Loaded { id: letter.job, job, age: Duration::ZERO })),
+            Ok(job) => ready.push((letter, Loaded { id: letter.job, job, age: Duration::ZERO, trace: None })),
             Err(_) => unreadable.push(letter.id),
         }
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use super::Attempt;
 use crate::job::{Class, Failure};
 use crate::jobs::{Called, Job};
 use crate::proof::{self, Point};
 use crate::queue::Lease;
+use crate::telemetry::spans::{Begun, Side, within};
 use crate::time::Stopwatch;
 use crate::worker::kit::Calling;
 use crate::worker::settle::Back;
@@ -23,6 +25,7 @@ impl<J: Job> Attempt<'_, J> {
     /// Asks the provider on a task of its own. No transaction is open.
     pub(super) fn call(&mut self, calling: Calling<J>, lease: Lease) -> AbortOnDropHandle<Back<J>> {
         let (reach, permit) = (self.kit.reach.clone(), self.permits.pop());
+        let (attempt, names) = self.told.calling(calling.item.id);
         let (providers, places) = (Arc::clone(&self.kit.providers), Arc::clone(&self.places));
         AbortOnDropHandle::new(self.kit.tasks.spawn(async move {
             // The semaphore is never closed.
@@ -35,7 +38,13 @@ impl<J: Job> Attempt<'_, J> {
             proof::pass(Point::Calling, &[Some(J::KIND)]);
             let answer = match permit {
                 Ok(permit) => {
-                    let answer = ask(&calling, &providers, &lease).await;
+                    let begun = Begun::under(attempt);
+                    let asked = within(begun.map(|call| call.context()), ask(&calling, &providers, &lease));
+                    let answer = asked.instrument(names).await;
+                    if let Some(call) = begun {
+                        let code = answer.as_ref().err().map(|failure| failure.code);
+                        call.end("call", Side::Inside).failed(code).record();
+                    }
                     if let Some(permit) = permit {
                         permit.tell(answer.as_ref().map(drop)).await;
                     }

@@ -26,31 +26,35 @@ impl<J: Job> Attempt<'_, J> {
             }
             After::Finished if carried => {
                 self.exemplify(id);
-                self.finish(id);
+                self.finish(id, ("finished", None));
             }
-            After::Buried if carried => self.finish(id),
-            After::Later(delay, attempts) => {
+            After::Buried(code) if carried => self.finish(id, ("buried", Some(code))),
+            After::Later(delay, attempts, code) => {
                 let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);
-                self.take(id, |outcomes, delivery| {
-                    let how = if attempts > delivery.attempts { "retried" } else { "snoozed" };
+                let spent = self.held.get(&id).is_some_and(|delivery| attempts > delivery.attempts);
+                let how = if spent { "retried" } else { "snoozed" };
+                self.told.put_off(id, how, code, (delay, attempts));
+                self.take(id, (how, code), |outcomes, delivery| {
                     ended(J::KIND, how, 1);
                     outcomes.delay(delivery, delay, attempts);
                 });
             }
             // Back at once when Redis answers: the next delivery projects what this one could not. Dropped, its lease
             // would end under a living worker, which spends an attempt that an outage must not.
-            After::Finished | After::Buried => self.take(id, Outcomes::hand_back),
+            After::Finished => self.take(id, ("not_carried", None), Outcomes::hand_back),
+            After::Buried(code) => self.take(id, ("not_carried", Some(code)), Outcomes::hand_back),
             // Dropped: it is another's.
             After::Again(_) | After::Overtaken => {
                 ended(J::KIND, "overtaken", 1);
+                self.told.end(id, "overtaken", None);
                 self.held.remove(&id);
             }
         }
     }
 
     /// Its copy goes.
-    fn finish(&mut self, id: JobId) {
-        self.take(id, |outcomes, delivery| {
+    fn finish(&mut self, id: JobId, how: (&'static str, Option<&'static str>)) {
+        self.take(id, how, |outcomes, delivery| {
             ended(J::KIND, "finished", 1);
             let lived = Clock::real().unix_seconds() - i64::from(delivery.pushed_at);
             let lived = f64::from(i32::try_from(lived.max(0)).unwrap_or(i32::MAX));
@@ -67,8 +71,15 @@ impl<J: Job> Attempt<'_, J> {
         }
     }
 
-    pub(super) fn take(&mut self, id: JobId, end: impl FnOnce(&Outcomes, Delivery)) {
+    /// Ends a delivery, and tells its trace how, with the code of what came between.
+    pub(super) fn take(
+        &mut self,
+        id: JobId,
+        (how, code): (&'static str, Option<&'static str>),
+        end: impl FnOnce(&Outcomes, Delivery),
+    ) {
         if let Some(delivery) = self.held.remove(&id) {
+            self.told.end(id, how, code);
             end(self.outcomes, delivery);
         }
     }
@@ -89,7 +100,7 @@ impl<J: Job> Attempt<'_, J> {
         ended(J::KIND, "given_back", ids.len());
         let wait = POSTGRES_AWAY.mul_f64(1.0 + jitter());
         for id in ids {
-            self.take(id, |outcomes, delivery| {
+            self.take(id, ("given_back", Some(failure.code)), |outcomes, delivery| {
                 let attempts = delivery.attempts;
                 outcomes.delay(delivery, wait, attempts);
             });
