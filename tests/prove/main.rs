@@ -36,6 +36,7 @@ mod rolling;
 mod scale;
 mod slow_disk;
 mod storm;
+mod trace;
 mod wedge;
 
 use std::panic::AssertUnwindSafe;
@@ -78,6 +79,7 @@ const PROOFS: &[(&str, Proof)] = &[
     ("cluster", |plan, report| cluster::prove(plan, report).boxed_local()),
     ("fence", |plan, report| fence::prove(plan, report).boxed_local()),
     ("wedge", |plan, report| wedge::prove(plan, report).boxed_local()),
+    ("trace", |plan, report| trace::prove(plan, report).boxed_local()),
     ("recovery", |plan, report| recovery::prove(plan, report).boxed_local()),
 ];
 
