@@ -28,6 +28,8 @@ use crate::store::{Tx, disputes, orders, payments};
 const FIRST_LOOK: Duration = Duration::from_mins(2);
 /// The longest wait between two looks: banks take days.
 const LONGEST_LOOK: Duration = Duration::from_hours(12);
+/// Until a dispute that Stripe knows of is known here, by its own event: then the refund waits for its end without a job.
+const HEARD_OF: Duration = Duration::from_secs(10);
 
 /// The exception that asks a person to give money back.
 pub(super) const BY_HAND: &str = "refund_by_hand";
@@ -128,6 +130,7 @@ impl Job for Refund {
             Ask::Send { key } => match to.stripe.refund(&plan.request, key).await {
                 Ok(seen) => Ok(Some(seen)),
                 Err(error) if error.says_look_first() => find(plan, to).await,
+                Err(error) if error.says_disputed() => Err(Failure::snooze(HEARD_OF, "disputed", error)),
                 Err(error) => Err(error.into()),
             },
         }

@@ -44,6 +44,8 @@ pub use refund::{CreateRefund, RefundSeen};
 const UNEXPECTED_STATE: &str = "payment_intent_unexpected_state";
 /// The same in our word.
 const UNEXPECTED: &str = "unexpected_state";
+/// What Stripe calls a refund beside a dispute (<https://docs.stripe.com/disputes>): the bank has the money.
+pub(super) const DISPUTED: &str = "charge_disputed";
 
 /// Payments on a page of a look: Stripe's largest.
 const PAGE: i64 = 100;

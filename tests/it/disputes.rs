@@ -145,6 +145,31 @@ async fn a_refund_that_was_not_sent_waits_for_the_judgement() {
     }
 }
 
+/// Stripe knows of the dispute before its webhook is here, and refuses what would go back beside it: the refund waits, and
+/// is not given up.
+#[tokio::test]
+async fn a_refund_that_is_refused_for_a_dispute_nobody_has_told_of_waits_for_its_judgement() {
+    for (outcome, refund, end) in [("won", "succeeded", "refunded"), ("lost", "cancelled", "cancelled")] {
+        let (house, bought, mia) = with_a_paid_order("dispute-early").await;
+        house.post.keep();
+        let dispute = house.dispute(&bought.payment, "").await;
+        assert_eq!(house.ask(&mia, bought.order, ("cancel", ""), &json!({})).await.status, 202);
+        house.until_calls("POST", "/v1/refunds", 1).await;
+        let told = house.post.letters();
+        house.post.pass_on();
+        for letter in told.iter().filter(|letter| letter.kind().starts_with("charge.dispute")) {
+            house.deliver(letter).await;
+        }
+        house.until_count("disputes where state = 'open'", 1).await;
+        house.judged(&dispute, outcome).await;
+        house.until_refunds(bought.order, &[refund]).await;
+        house.until_order(bought.order, end).await;
+        house.settled().await;
+        assert_eq!(house.count("order_exceptions where type = 'refund_failed'").await, 0, "{outcome}");
+        house.end().await;
+    }
+}
+
 #[tokio::test]
 async fn a_bank_that_only_asks_holds_the_order_and_lets_a_refund_through() {
     let (house, bought, mia) = with_a_paid_order("dispute-asks").await;
