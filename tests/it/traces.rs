@@ -40,14 +40,16 @@ async fn every_job_of_an_order_is_in_the_trace_of_its_request_through_webhook_bu
     house.until_order(bought.order, "shipped").await;
     house.settled().await;
 
-    let traces = house.rows("select distinct traceparent from jobs_ever").await;
+    // A webhook's own job comes with its own trace, and joins the order's when it is loaded.
+    let of_orders = "from jobs_ever where caused_by <> 'intake'";
+    let traces = house.rows(&format!("select distinct traceparent {of_orders}")).await;
     assert_eq!(
         traces,
         [json!({"traceparent": traceparent})],
         "the webhook brought another trace, and they are in the order's"
     );
-    let kinds = house.rows("select distinct kind from jobs_ever order by kind").await;
+    let kinds = house.rows(&format!("select distinct kind {of_orders} order by kind")).await;
     let kinds: Vec<&str> = kinds.iter().map(|row| row["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["email", "payment-open", "reservation-expiry", "shipping-label"]);
+    assert_eq!(kinds, ["email", "payment-open", "payment-sync", "reservation-expiry", "shipping-label"]);
     house.end_with_dead(&["shipping-label"]).await;
 }
