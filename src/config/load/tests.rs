@@ -67,17 +67,18 @@ fn the_settings_of_the_manifests_load_and_every_name_in_them_means_a_setting() {
     let settings = load_file(&text.join("\n")).unwrap();
     assert!(settings.worker.health_host.is_unspecified() && settings.intake.health_host.is_unspecified());
 
-    // Values as they would be given; names are what is tried.
+    // As they stand there, together: some are allowed only beside others. What the host gives is a secret.
     let compose = deployed("compose.yaml");
-    let names = compose.lines().filter_map(|line| line.trim_start().split_once(": "));
-    let names: Vec<&str> = names.map(|(name, _)| name).filter(|name| name.contains("__")).collect();
-    assert!(names.len() >= 4, "{names:?}");
-    for name in names {
-        let value = if name.ends_with("_HOST") { "0.0.0.0" } else { "0.0.0.0:8080" };
-        let value =
-            if name.ends_with("SECRET") { "a secret of at least thirty-two characters" } else { value };
-        load(&environment(&[(name, value)])).unwrap();
-    }
+    let lines = compose.lines().filter_map(|line| line.trim_start().split_once(": "));
+    let given: Vec<(&str, &str)> = lines
+        .filter(|(name, _)| name.starts_with("ORDERFLEET__"))
+        .map(|(name, value)| match value {
+            host if host.contains('$') => (name, "a secret of at least thirty-two characters"),
+            plain => (name, plain.trim_matches('"')),
+        })
+        .collect();
+    assert!(given.len() >= 6, "{given:?}");
+    load(&environment(&given)).unwrap();
 }
 
 #[test]
