@@ -58,8 +58,9 @@ class Watched {
     page.on('pageerror', error => this.fault(`a script failed: ${error.message}`));
     page.on('request', asked => { if (!asked.url().startsWith(`${this.url}/`)) this.fault(`asked somebody else: ${asked.url()}`); });
     page.on('requestfailed', asked => {
-      // A stream ends with its page.
-      if (!asked.url().endsWith('/live')) this.fault(`was not loaded: ${asked.url()}: ${asked.failure()?.errorText}`);
+      // A stream ends with its page, and so does whatever a page that was left still loaded.
+      const wasLeft = asked.failure()?.errorText === 'net::ERR_ABORTED';
+      if (!wasLeft && !asked.url().endsWith('/live')) this.fault(`was not loaded: ${asked.url()}: ${asked.failure()?.errorText}`);
     });
   }
 
