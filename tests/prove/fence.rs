@@ -28,6 +28,8 @@ const ACTS: [&str; 3] = [r#""note""#, r#"{"call": 20}"#, r#"{"mutate": 20}"#];
 /// A stopped worker takes its point within this, or has nothing to do there: then the round goes on without it.
 const TAKEN: Duration = Duration::from_secs(8);
 
+/// Rounds beyond those that were wanted, to meet a worker with an answer in its hands.
+const MORE: u32 = 10;
 /// A worker that was continued has ended all that it held by then.
 const AWAKE: Duration = Duration::from_millis(500);
 
@@ -52,9 +54,14 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
     let mut seen = Seen::default();
     // A glance looks where the most can go wrong: an answer is in hand.
     let mut turn = plan.sized_for_gate(4, 0, 0);
-    while seen.stops < wanted {
+    let mut more = 0;
+    while seen.stops < wanted || (seen.answered == 0 && more < MORE) {
         // Every point in turn, then at random; all workers of a round at one, so that some meet.
-        let point = Point::ALL.get(turn).or_else(|| Point::ALL.choose(&mut random)).copied().unwrap();
+        let next = Point::ALL.get(turn).or_else(|| Point::ALL.choose(&mut random)).copied().unwrap();
+        // Chance may have had no answer in a stopped worker's hands: then nothing was shown of receipts yet.
+        let is_enough = seen.stops >= wanted;
+        more += u32::from(is_enough);
+        let point = if is_enough { Point::Called } else { next };
         turn += 1;
         round(&fleet, &sleepers, point, &mut seen).await;
         report.progress(format_args!("{} stops, the last at {}", seen.stops, point.name()));
@@ -95,6 +102,8 @@ async fn tell(report: &mut Report, fleet: &Fleet, tally: stage::probes::Tally, s
     report.count("overtaken_settles", seen.overtaken);
     let kept = fleet.count("select count(*) from effect_evidence where name like 'probe:%'").await;
     report.count("receipts_kept_as_evidence", kept);
+    let answered = u32::try_from(seen.answered).map_or(f64::MAX, f64::from);
+    report.bar("answers_in_stopped_hands", answered, Op::AtLeast, 1.0);
     report.exactly("receipts_of_the_stopped_that_are_nowhere", (seen.answered - kept).max(0), 0);
 }
 
