@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 use redis::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::client::arg;
+use super::client::{arg, number};
 use super::envelope::{Envelope, Origin};
 use super::gate::Gate;
 use super::intents::read_pushed;
@@ -76,10 +76,11 @@ async fn push_together(inner: Arc<Inner>, partition: Partition, batch: Vec<Waiti
     let (intents, callers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.intent, one.answer)).unzip();
     let ids: Vec<_> = intents.iter().map(|intent: &IntentPush| intent.intent).collect();
     match call(&inner, partition, intents).await {
-        Ok(answers) => {
+        Ok((answers, done)) => {
             for ((caller, id), answer) in callers.into_iter().zip(ids).zip(answers) {
                 // Whoever hung up is not told.
-                let _ = caller.send(read_pushed(answer, id).map(|pushed| of_lane(&inner, partition, pushed)));
+                let _ = caller
+                    .send(read_pushed(answer, done, id).map(|pushed| of_lane(&inner, partition, pushed)));
             }
         }
         Err(error) => callers.into_iter().for_each(|caller| {
@@ -102,7 +103,7 @@ async fn call(
     inner: &Inner,
     partition: Partition,
     intents: Vec<IntentPush>,
-) -> Result<Vec<Vec<Value>>, QueueError> {
+) -> Result<(Vec<Value>, i64), QueueError> {
     let of_partition = inner.keys(partition);
     let (mut keys, mut args) = (of_partition.all().to_vec(), vec![arg(inner.intent_ttl_ms())]);
     keys.push(of_partition.promises());
@@ -125,5 +126,7 @@ async fn call(
         args.extend([intent.fingerprint.to_vec(), shorten(&intent.public, intent.intent).into_bytes()]);
         args.push(arg(if intent.only_known { 2 } else { u8::from(intent.gate.is_some()) }));
     }
-    inner.door.call(&scripts::PUSH_INTENTS, &keys, args).await
+    let mut answers: Vec<Value> = inner.door.call(&scripts::PUSH_INTENTS, &keys, args).await?;
+    let done = number(answers.pop().unwrap_or(Value::Nil))?;
+    Ok((answers, done))
 }

@@ -107,7 +107,9 @@ impl LaneKeys {
     /// String: fingerprint, version and public state of an intent. In this slot, so that it is written with its copy.
     pub(super) fn intent(&self, id: IntentId) -> String {
         // In 22 characters: a day's intents are many, and Redis's next size of memory begins at 44.
-        self.key(&format!("i:{}", URL_SAFE_NO_PAD.encode(id.uuid())))
+        let mut key = self.key("i:");
+        URL_SAFE_NO_PAD.encode_string(id.uuid(), &mut key);
+        key
     }
 }
 

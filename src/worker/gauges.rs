@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{try_join, try_join_all};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
@@ -92,14 +93,11 @@ impl Gauges {
         &self,
         seen: &mut BTreeMap<&'static str, (Stopwatch, Depth, Pace)>,
     ) -> Result<(), QueueError> {
-        let (workers, now) = (self.queue.workers().await?, self.queue.now_ms().await?);
-        for (lane, limits) in &self.lanes {
-            let depth = self.queue.depth(*lane).await?;
+        let (workers, now) = try_join(self.queue.workers(), self.queue.now_ms()).await?;
+        // All at once: whoever reads waits for one of them, and not for each.
+        let looks = try_join_all(self.lanes.iter().map(|(lane, _)| self.look_at(*lane))).await?;
+        for ((lane, limits), (depth, is_away)) in self.lanes.iter().zip(looks) {
             show(*lane, &depth);
-            let is_away = match needed_by(*lane) {
-                Some(provider) => self.queue.provider_seen(provider.name()).await?.probe_at_ms.is_some(),
-                None => false,
-            };
             let living = workers_of(lane.name(), &workers, now);
             metrics::gauge!("orderfleet_lane_workers", "lane" => lane.name()).set(float(living));
             let mut pace = Pace::default();
@@ -116,6 +114,15 @@ impl Gauges {
             seen.insert(lane.name(), (Stopwatch::start(), depth, pace));
         }
         Ok(())
+    }
+
+    /// A lane, and whether whom all of its jobs call is away.
+    async fn look_at(&self, lane: Lane) -> Result<(Depth, bool), QueueError> {
+        let is_away = async {
+            let Some(provider) = needed_by(lane) else { return Ok(false) };
+            Ok(self.queue.provider_seen(provider.name()).await?.probe_at_ms.is_some())
+        };
+        try_join(self.queue.depth(lane), is_away).await
     }
 }
 

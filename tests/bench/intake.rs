@@ -6,8 +6,7 @@
 //! its file more often the younger that is.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -21,8 +20,8 @@ use stage::driver::{self, Request};
 use stage::fleet::{Fleet, Setup};
 use stage::process::Process;
 use stage::report::{Op, Report, quantile};
-use tokio::net::TcpListener;
 
+use crate::beside;
 use crate::plan::Plan;
 
 /// The share of the floor's requests a second that is to be reached …
@@ -31,7 +30,13 @@ const SHARE: f64 = 0.6;
 const COST: f64 = 1.7;
 /// Milliseconds from the intended moment, for ninety-nine of a hundred, at half of the most.
 const LATENCY: f64 = 10.0;
-const ROUNDS: usize = 5;
+/// What each came to is summed over many short turns, seconds apart: on a machine that others use, a core's speed drifts by
+/// more than a tenth from one half minute to the next.
+const ROUNDS: usize = 40;
+/// The driver's own ceiling is looked at in every so many of them.
+const CEILING_EVERY: usize = 8;
+/// Turns that the open loop lasts: a hundredth of its requests must be many.
+const HALF_LOAD: u32 = 10;
 /// The bars are about Redis as it comes; what it costs to wait for the disk each time is shown beside it.
 const DEFAULT: &str = "everysec";
 /// Connections of the driver: twice what the intake has on its way to Redis at once. With fewer, a Redis that waits for its
@@ -46,38 +51,52 @@ const SELDOM: &str = "4294967296";
 const TICKS: f64 = 100.0;
 const PATH: &str = "/v1/order-intents";
 
-/// What one of both came to in a round.
-struct Round {
-    per_second: f64,
-    cpu_us: f64,
+/// What one of both came to, over all of its turns.
+#[derive(Default)]
+struct Came {
+    requests: f64,
+    seconds: f64,
+    cpu_seconds: f64,
+}
+
+impl Came {
+    fn per_second(&self) -> f64 {
+        self.requests / self.seconds
+    }
+
+    fn cpu_us(&self) -> f64 {
+        self.cpu_seconds / self.requests * 1e6
+    }
 }
 
 /// Measures it, with each of the settings that make an acknowledged push durable.
 pub(crate) async fn run(plan: Plan, report: &mut Report) {
-    let time = Duration::from_millis(plan.sized(1_500, 5_000));
+    let time = Duration::from_millis(plan.sized(250, 1_000));
     // Nobody works here: the lane may be as deep as it becomes.
     let fleet = Fleet::set_up(Setup::default().set("lanes.intents.max_depth", 1_000_000_000)).await;
-    let (floor, floor_address) = floor(&fleet).await;
+    let (floor, floor_address) = beside::start("intake-floor", &fleet).await;
     let wish = Request::post(PATH, fleet.key(), "", &wish().to_string(), "202");
     let nothing = Request::post("/nothing", "", "", "", "202");
     for appendfsync in ["always", DEFAULT] {
         fleet.redis(&["CONFIG", "SET", "appendfsync", appendfsync]).await;
         rewrites(&fleet, SELDOM).await;
-        let (mut theirs, mut ours, mut ceilings) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut theirs, mut ours, mut ceilings) = (Came::default(), Came::default(), Vec::new());
         for number in 0..ROUNDS {
             let round = format!("{appendfsync}-{number}");
-            let ceiling = driver::closed(floor_address, &nothing, LINES, time / 3, &round).await;
-            ceilings.push(ceiling.per_second);
-            theirs.push(measure(&floor, floor_address, &wish, time, &round).await);
-            ours.push(measure(&fleet.intake, fleet.address, &wish, time, &round).await);
+            if number % CEILING_EVERY == 0 {
+                ceilings.push(driver::closed(floor_address, &nothing, LINES, time, &round).await.per_second);
+            }
+            measure(&mut theirs, &floor, floor_address, &wish, time, &round).await;
+            measure(&mut ours, &fleet.intake, fleet.address, &wish, time, &round).await;
             fleet.redis(&["FLUSHALL"]).await;
         }
-        let most = median(&ours, |round| round.per_second);
-        let share = most / median(&theirs, |round| round.per_second);
-        let cost = median(&ours, |round| round.cpu_us) / median(&theirs, |round| round.cpu_us);
+        let most = ours.per_second();
+        let share = most / theirs.per_second();
+        let cost = ours.cpu_us() / theirs.cpu_us();
         let half = async |when: &str| {
             let round = format!("{appendfsync}-{when}");
-            let waits = driver::open(fleet.address, &wish, (LINES, most / 2.0), time * 2, &round).await;
+            let waits =
+                driver::open(fleet.address, &wish, (LINES, most / 2.0), time * HALF_LOAD, &round).await;
             fleet.redis(&["FLUSHALL"]).await;
             waits
         };
@@ -87,10 +106,10 @@ pub(crate) async fn run(plan: Plan, report: &mut Report) {
         let mut waits = half("open").await;
         let mut name = |what: &str, value: f64| report.figure(&format!("{appendfsync}_{what}"), value);
         name("driver_ceiling_per_second", quantile(&mut ceilings, 0.5));
-        name("floor_per_second", median(&theirs, |round| round.per_second));
+        name("floor_per_second", theirs.per_second());
         name("intake_per_second", most);
-        name("floor_cpu_us_a_request", median(&theirs, |round| round.cpu_us));
-        name("intake_cpu_us_a_request", median(&ours, |round| round.cpu_us));
+        name("floor_cpu_us_a_request", theirs.cpu_us());
+        name("intake_cpu_us_a_request", ours.cpu_us());
         name("share_of_floor", share);
         name("times_the_floor_s_cpu", cost);
         name("half_load_p50_ms", quantile(&mut waits, 0.5));
@@ -111,11 +130,19 @@ async fn rewrites(fleet: &Fleet, from: &str) {
     fleet.redis(&["CONFIG", "SET", "auto-aof-rewrite-min-size", from]).await;
 }
 
-async fn measure(server: &Process, to: SocketAddr, wish: &Request, time: Duration, round: &str) -> Round {
+async fn measure(
+    came: &mut Came,
+    server: &Process,
+    to: SocketAddr,
+    wish: &Request,
+    time: Duration,
+    round: &str,
+) {
     let before = cpu_seconds(server);
     let per_second = driver::closed(to, wish, LINES, time, round).await.per_second;
-    let cpu = cpu_seconds(server) - before;
-    Round { per_second, cpu_us: cpu / (per_second * time.as_secs_f64()) * 1e6 }
+    came.cpu_seconds += cpu_seconds(server) - before;
+    came.requests += per_second * time.as_secs_f64();
+    came.seconds += time.as_secs_f64();
 }
 
 /// What the process has used of the machine's cores, in user and system mode.
@@ -127,24 +154,8 @@ fn cpu_seconds(process: &Process) -> f64 {
     (ticks(11) + ticks(12)) / TICKS
 }
 
-fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
-    quantile(&mut rounds.iter().map(of).collect::<Vec<_>>(), 0.5)
-}
-
-/// This program again, as the floor.
-async fn floor(fleet: &Fleet) -> (Process, SocketAddr) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg("intake-floor");
-    let mut process = Process::start("floor", fleet.folder.path(), command);
-    process.says("listens at").await;
-    let address = process.log().trim().rsplit(' ').next().unwrap().parse().unwrap();
-    (process, address)
-}
-
-/// Serves the floor until it is killed.
+/// The floor: the same body read and judged, and nothing kept.
 pub(crate) async fn serve_floor(_plan: Plan, _report: &mut Report) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    eprintln!("the floor listens at {}", listener.local_addr().unwrap());
     let set = |name: &str| HashSet::from([name.to_owned()]);
     let known: &'static _ = Box::leak(Box::new((set("SUIT-42R"), set("USD"), set("standard"))));
     let place = move |body: Bytes| async move {
@@ -165,7 +176,7 @@ pub(crate) async fn serve_floor(_plan: Plan, _report: &mut Report) {
     };
     let router =
         Router::new().route(PATH, post(place)).route("/nothing", post(async || (StatusCode::ACCEPTED, "")));
-    axum::serve(listener, router).await.unwrap();
+    beside::serve(router).await;
 }
 
 /// A wish of two lines, as a shop sends it.

@@ -11,6 +11,7 @@
     reason = "a bench that cannot go on should say so, and these are no test functions to clippy"
 )]
 
+mod beside;
 mod console;
 mod floor;
 mod growth;

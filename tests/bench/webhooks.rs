@@ -5,8 +5,6 @@
 //! ceiling is measured with it. Then twenty copies of each of a few payments' events, before anybody works: when Postgres
 //! and a worker are back, each of the payments has counted once.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +18,10 @@ use ring::hmac;
 use serde_json::Value;
 use stage::driver::{self, Line, Request, Sign};
 use stage::fleet::{Fleet, Setup};
-use stage::process::{Process, until};
+use stage::process::until;
 use stage::report::{Op, Report, quantile};
-use tokio::net::TcpListener;
 
+use crate::beside;
 use crate::plan::Plan;
 use crate::rig::float;
 
@@ -58,7 +56,7 @@ pub(crate) async fn run(plan: Plan, report: &mut Report) {
     fleet.redis(&["CONFIG", "SET", "auto-aof-rewrite-min-size", SELDOM]).await;
     let events = paid_but_untold(&mut fleet).await;
     fleet.servers.kill_postgres().await.unwrap();
-    let (floor, floor_address) = floor(&fleet).await;
+    let (floor, floor_address) = beside::start("webhooks-floor", &fleet).await;
     let letter = letter(&events[0]);
     let nothing = Request::post("/nothing", "", "", &template(&events[0]), "200").signed(signer());
     for appendfsync in ["always", DEFAULT] {
@@ -173,20 +171,8 @@ async fn again_and_again(fleet: &mut Fleet, events: &[Value], report: &mut Repor
     worker.ended().await;
 }
 
-/// This program again, as somebody who reads and answers.
-async fn floor(fleet: &Fleet) -> (Process, SocketAddr) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg("webhooks-floor");
-    let mut process = Process::start("floor", fleet.folder.path(), command);
-    process.says("listens at").await;
-    let address = process.log().trim().rsplit(' ').next().unwrap().parse().unwrap();
-    (process, address)
-}
-
-/// Serves the floor until it is killed.
+/// The floor: somebody who reads and answers.
 pub(crate) async fn serve_floor(_plan: Plan, _report: &mut Report) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    eprintln!("the floor listens at {}", listener.local_addr().unwrap());
-    let router = Router::new().route("/nothing", post(async |_: axum::body::Bytes| (StatusCode::OK, "")));
-    axum::serve(listener, router).await.unwrap();
+    let nothing = post(async |_: axum::body::Bytes| (StatusCode::OK, ""));
+    beside::serve(Router::new().route("/nothing", nothing)).await;
 }

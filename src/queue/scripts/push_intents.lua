@@ -4,8 +4,8 @@
 -- one job takes the fleet, ms of the longest wait, places kept at most, ms before its time that a place may be taken, ms
 -- after it that it is kept; then for each intent id, envelope, fingerprint (32 bytes), public state, and how it is met:
 -- '0' with an open door, '1' it has to pass the gate, '2' only who is known gets in.
--- Returns for each {'mismatch'} | {'replayed', version, public, healed} | {'accepted', sequence, position}
--- | {'later', ms, booked} | {'unknown'} | {'full'}.
+-- Returns for each its push sequence, where it was accepted, or {'mismatch'} | {'replayed', version, public, healed}
+-- | {'later', ms, booked} | {'unknown'} | {'full'}; and last how many of the partition are done.
 local P, FIRST, WIDTH = KEYS[16], 10, 5
 local ttl = ARGV[1]
 local full, busy, most, each = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -74,7 +74,7 @@ local function take_in(key, at)
   if refused then return { 'full' } end
   call('SET', key, fingerprint .. '0\n' .. numbered(public, sequence + pushed), 'PX', ttl)
   if gated then call('ZREM', P, id) end
-  return { 'accepted', sequence + pushed, sequence + pushed - done }
+  return sequence + pushed
 end
 
 local answers = {}
@@ -83,4 +83,5 @@ if pushed > 0 then
   call('HINCRBY', M, 'pushed', pushed)
   wake()
 end
+answers[#answers + 1] = done
 return answers
