@@ -13,26 +13,25 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post, put};
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
-use super::doctor;
 use crate::config::Settings;
 use crate::jobs::Rules;
 use crate::queue::Queue;
 use crate::seal::Seal;
 use crate::store::Store;
 use crate::telemetry::health::{self, Readiness};
-use crate::time::Stopwatch;
 use console::Pages;
+use examined::Examined;
 use problem::{Code, Problem};
 use watch::Looks;
 
 mod answer;
 mod console;
 mod dead;
+mod examined;
 mod fleet;
 mod guard;
 mod openapi;
@@ -89,8 +88,8 @@ struct Desk {
     store: Store,
     queue: Queue,
     rules: Rules,
-    /// The last examination, and since when: `doctor` asks providers, who must not feel how often somebody looks.
-    examined: Mutex<Option<(Stopwatch, doctor::Report)>>,
+    /// What `doctor` found last.
+    examined: Examined,
     /// What the overview shows.
     looks: Looks,
     pages: Pages,
@@ -113,7 +112,7 @@ pub async fn serve(parts: Parts, stop: CancellationToken) -> Result<Running, Des
         seal: Seal::of_sessions(&settings.security.secret),
         pages: Pages::new()?,
         looks: Looks::default(),
-        examined: Mutex::new(None),
+        examined: Examined::default(),
         tasks: tasks.clone(),
         stop: stop.clone(),
         settings,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::Walk;
@@ -11,8 +12,11 @@ use crate::ids::{DeadLetterId, JobId, OrderId};
 use crate::job::{Class, Failure, Step};
 use crate::jobs::{Job, Kind, Loaded, Rules, Visitor};
 use crate::store::Store;
-use crate::store::dead_letters::{self, Selection};
+use crate::store::dead_letters::{self, Head, Selection};
 use crate::store::effects::{self, EffectState};
+
+/// Letters that are rehearsed at once: each is a transaction of half a dozen round trips, and holds a connection that long.
+const TRIED_AT_ONCE: usize = 4;
 
 /// What a replay would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -100,21 +104,27 @@ pub async fn rehearse(
         if page.is_empty() {
             return Ok(all);
         }
-        for head in page {
+        let mut tried =
+            stream::iter(page).map(|head| rehearse_one(store, rules, head)).buffered(TRIED_AT_ONCE);
+        while let Some(one) = tried.try_next().await? {
+            all.extend(one);
             if all.len() == most {
                 return Ok(all);
             }
-            let would = match Kind::named(&head.kind) {
-                Some(kind) => {
-                    let once = Once { store, letter: head.id, rules };
-                    store.within(kind.visit(once)).await?
-                }
-                None => Some(Would::BeLeft),
-            };
-            let Some(would) = would else { continue };
-            all.push(Rehearsed { letter: head.id, kind: head.kind, order: head.order, would });
         }
     }
+}
+
+/// None where the letter is not open any more.
+async fn rehearse_one(store: &Store, rules: &Rules, head: Head) -> Result<Option<Rehearsed>, Failure> {
+    let would = match Kind::named(&head.kind) {
+        Some(kind) => {
+            let once = Once { store, letter: head.id, rules };
+            store.within(kind.visit(once)).await?
+        }
+        None => Some(Would::BeLeft),
+    };
+    Ok(would.map(|would| Rehearsed { letter: head.id, kind: head.kind, order: head.order, would }))
 }
 
 struct Once<'a> {

@@ -15,18 +15,13 @@ use super::answer::{self, fresh};
 use super::guard::Operator;
 use super::problem::{Code, Problem};
 use crate::auth::Action;
-use crate::config::Need;
 use crate::ids::JobId;
 use crate::ops::controls::{self, Controls};
-use crate::ops::doctor::{self, Report};
 use crate::ops::{queues, why, workers};
 use crate::queue::Change;
-use crate::time::Stopwatch;
 
 /// The longest target: a day, far beyond what anybody waits for.
 const LONGEST_TARGET: u64 = 86_400;
-/// As long as one examination holds: each asks every provider.
-const EXAMINED: Duration = Duration::from_secs(10);
 
 impl Desk {
     /// What this operator may change the fleet by.
@@ -37,19 +32,6 @@ impl Desk {
     /// How soon a backlog should be worked off where nobody says it.
     pub(super) fn target(&self) -> Duration {
         Duration::from_secs(self.settings.worker.target_wait_seconds)
-    }
-
-    /// What `doctor` finds, or found a few seconds ago. Whoever asks meanwhile waits for the same answer.
-    pub(super) async fn examined(&self) -> Report {
-        let mut examined = self.examined.lock().await;
-        if let Some((since, report)) = examined.as_ref()
-            && since.elapsed() < EXAMINED
-        {
-            return report.clone();
-        }
-        let report = Box::pin(doctor::examine(&self.settings, Need::ALL)).await;
-        *examined = Some((Stopwatch::start(), report.clone()));
-        report
     }
 
     /// Why a job is not running.
@@ -191,5 +173,5 @@ pub(super) async fn audit(State(desk): State<Arc<Desk>>, _operator: Operator) ->
 }
 
 pub(super) async fn examine(State(desk): State<Arc<Desk>>, _operator: Operator) -> Response {
-    fresh(desk.examined().await)
+    fresh(desk.examined().await.report)
 }

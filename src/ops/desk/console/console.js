@@ -1,4 +1,4 @@
-// All that moves: the overview by its stream, "all on this page", and a form that was sent.
+// All that moves: the overview by its stream, a page that is looked at anew, "all on this page", and a form that was sent.
 'use strict';
 
 // What the server rendered anew is swapped in part by part, so that a focus or a selection elsewhere stays where it is.
@@ -36,6 +36,9 @@ if (pulse) {
   // A stream ends each minute and is opened again at once: that is not worth a word.
   stream.onerror = () => { clearTimeout(silence); silence = setTimeout(lost, 4000); };
 }
+
+// What is being looked at again is there in a second or two.
+if (document.querySelector('[data-again]')) setTimeout(() => location.reload(), 1500);
 
 for (const all of document.querySelectorAll('[data-all]')) {
   all.addEventListener('change', () => {

@@ -127,8 +127,10 @@ pub(super) async fn job(
 }
 
 pub(super) async fn doctor(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Page {
-    let report = desk.examined().await;
-    desk.page("doctor.html", &visitor, json!({ "checks": report.checks }))
+    let last = desk.examined_last().await;
+    let (seconds, is_old) = (last.since.elapsed().as_secs(), last.is_old());
+    let shown = json!({ "checks": last.report.checks, "seconds": seconds, "looks_again": is_old });
+    desk.page("doctor.html", &visitor, shown)
 }
 
 pub(super) async fn settings(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Page {
