@@ -129,8 +129,8 @@ impl Job for Refund {
             Ask::Look => find(plan, to).await,
             Ask::Send { key } => match to.stripe.refund(&plan.request, key).await {
                 Ok(seen) => Ok(Some(seen)),
-                Err(error) if error.says_look_first() => find(plan, to).await,
                 Err(error) if error.says_disputed() => Err(Failure::snooze(HEARD_OF, "disputed", error)),
+                Err(error) if error.says_look_first() => find(plan, to).await,
                 Err(error) => Err(error.into()),
             },
         }

@@ -155,7 +155,7 @@ impl CallError {
     /// Whether they answered that a bank wants the same money back: nothing went back beside it.
     #[must_use]
     pub fn says_disputed(&self) -> bool {
-        matches!(&self.cause, Cause::Refused(about) if about.contains(stripe::DISPUTED))
+        matches!(self.cause, Cause::LookFirst { code: stripe::DISPUTED, .. })
     }
 
     /// Whether they answered that what was to be bought is not offered any more: nothing was bought.

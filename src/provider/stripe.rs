@@ -319,6 +319,9 @@ fn refusal(answer: &Answer) -> Cause {
     if codes.code.as_deref() == Some(UNEXPECTED_STATE) {
         return Cause::LookFirst { code: UNEXPECTED, about };
     }
+    if codes.code.as_deref() == Some(DISPUTED) {
+        return Cause::LookFirst { code: DISPUTED, about };
+    }
     // The failure of an earlier call, kept under its key: the same key will never say anything else.
     if answer.is_kept_failure() {
         return Cause::LookFirst { code: "failed_before", about };
