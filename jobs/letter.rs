@@ -150,7 +150,7 @@ async fn of_the_parcel(
     id: OrderId,
     facts: &mut NoticeFacts,
 ) -> Result<(), Failure> {
-    let label = shipments::label_facts(tx, id).await?;
+    let label = shipments::label_facts(tx, id, facts.tracking_code.as_deref()).await?;
     let text = |field: &str| label[field].as_str().map(str::to_owned);
     facts.carrier = text("carrier").or_else(|| facts.carrier.take());
     facts.tracking_code = text("tracking_code").or_else(|| facts.tracking_code.take());

@@ -76,7 +76,7 @@ impl Job for OrderIntent {
         desk.coupons = coupons::lock(tx, &codes(&fresh)).await?;
         let decided: Vec<Decided<'_>> =
             fresh.iter().map(|intent| desk.decide(rules, intent, &mut levels)).collect();
-        let traces = jobs.iter().map(|loaded| (loaded.job.0.intent_id, loaded.trace)).collect();
+        let traces = jobs.iter().filter_map(|loaded| Some((loaded.job.0.intent_id, loaded.trace?))).collect();
         write(tx, rules, &decided, &traces).await?;
         tell_sold_out(tx, &levels, &held_of(&decided));
         Ok(jobs.iter().map(|_| Step::Done).collect())
@@ -301,14 +301,14 @@ async fn write(
     tx: &mut Tx,
     rules: &Rules,
     decided: &[Decided<'_>],
-    traces: &HashMap<IntentId, Option<TraceContext>>,
+    traces: &HashMap<IntentId, TraceContext>,
 ) -> Result<(), Failure> {
     let mut made = Vec::new();
     let mut outcomes = Vec::new();
     for one in decided {
         match &one.became {
             Ok(Accepted { id, priced, priority, short }) => {
-                let trace = traces.get(&one.intent.intent_id).copied().flatten();
+                let trace = traces.get(&one.intent.intent_id).copied();
                 // The job has its intent's id.
                 tx.about(JobId::from(one.intent.intent_id.uuid()), *id);
                 made.push(NewOrder { id: *id, intent: one.intent, priced, priority: *priority, trace });

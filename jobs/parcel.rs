@@ -1,17 +1,37 @@
-//! A parcel in the provider's terms: what it is packed in, where it goes, what customs want to know, and what the shop wants
-//! of whoever carries it.
+//! A parcel in the provider's terms: what lies in it and in which box, where it goes, what customs want to know, and what
+//! the shop wants of whoever carries it.
 
 use super::Rules;
 use crate::config::{Choose, ShippingSettings, Verify};
 use crate::domain::money::{Amount, Currency};
-use crate::domain::shipment::{self, Item, Package, Parcel, RatePolicy};
+use crate::domain::shipment::{self, Item, Package, Parcel, RatePolicy, Share};
+use crate::ids::OrderId;
 use crate::job::Failure;
 use crate::provider::easypost::{Address, CreateShipment, Customs, CustomsItem};
 use crate::store::orders::{self, Order};
+use crate::store::shipments::ParcelLine;
 use crate::store::{Tx, shipments};
 
-/// The smallest box that everything fits in.
-pub(super) async fn pack(tx: &mut Tx, items: &[orders::Item]) -> Result<Parcel, Failure> {
+/// What lies in one parcel of an order.
+pub(super) async fn items(tx: &mut Tx, order: OrderId, parcel_no: i32) -> Result<Vec<orders::Item>, Failure> {
+    let all = orders::items(tx, order).await?;
+    let contents = shipments::contents(tx, order).await?;
+    Ok(if contents.is_empty() { all } else { share(&all, &contents, parcel_no) })
+}
+
+/// The pieces of one parcel of several, each line with its part of what it cost.
+pub(super) fn share(all: &[orders::Item], contents: &[ParcelLine], parcel_no: i32) -> Vec<orders::Item> {
+    let lines = contents.iter().filter(|line| line.parcel_no == parcel_no);
+    let of_line = |line: &ParcelLine| {
+        let item = all.iter().find(|item| item.line_no == line.line_no)?;
+        let total_minor = item.unit_minor.saturating_mul(line.quantity);
+        Some(orders::Item { quantity: line.quantity, total_minor, ..item.clone() })
+    };
+    lines.filter_map(of_line).collect()
+}
+
+/// The boxes that these go in: one that everything fits in, else several.
+pub(super) async fn pack(tx: &mut Tx, items: &[orders::Item]) -> Result<Vec<Share>, Failure> {
     let packages: Vec<Package> = shipments::templates(tx)
         .await?
         .into_iter()
@@ -30,7 +50,7 @@ pub(super) async fn pack(tx: &mut Tx, items: &[orders::Item]) -> Result<Parcel, 
             quantity: positive(item.quantity),
         })
         .collect();
-    shipment::pack(&items, &packages).map_err(|error| Failure::permanent("cannot_pack", error))
+    shipment::split(&items, &packages).map_err(|error| Failure::permanent("cannot_pack", error))
 }
 
 fn sides((length, width, height): (i32, i32, i32)) -> [u32; 3] {

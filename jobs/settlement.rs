@@ -16,7 +16,7 @@ use super::order_lapse::OrderLapse;
 use super::payment_cancel;
 use super::payment_sync::PaymentSync;
 use super::reservation_expiry::ReservationExpiry;
-use super::shipping_label::ShippingLabel;
+use super::shipping_label;
 use super::telling;
 use crate::config::{LatePayment, Mismatch, OrderSettings};
 use crate::domain::money::Amount;
@@ -26,7 +26,7 @@ use crate::domain::order::{CancelReason, Status};
 use crate::domain::payment::{Match, State, compare};
 use crate::domain::refund::Origin;
 use crate::ids::{OrderId, PaymentId};
-use crate::job::{Failure, NewJob};
+use crate::job::Failure;
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::payments::{self, Payment, Role};
@@ -381,20 +381,7 @@ pub(super) async fn go_on(
         return Ok(());
     }
     walk(tx, id, Status::PaymentConfirmed, &[Status::Processing, Status::Packaging], cause).await?;
-    want_label(tx, id, cause).await
-}
-
-/// Inserts the job that buys an order's label, once.
-pub(super) async fn want_label(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
-    let label = ShippingLabel::first(order);
-    jobs::insert(tx, vec![NewJob::of(&label, cause).once(label.key())]).await?;
-    Ok(())
-}
-
-/// The same for an order that waited aside: its job, which looked ever more rarely, is due at once.
-pub(super) async fn want_label_again(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
-    jobs::recall(tx, &ShippingLabel::first(order).key()).await?;
-    want_label(tx, order, cause).await
+    shipping_label::want(tx, id, cause).await
 }
 
 /// Moves an order step by step.

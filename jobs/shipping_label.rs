@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use self::packing::{Packed, packed};
 use self::rates::{RATE_CHANGED, rated, rated_again};
 use super::{Called, Job, Loaded, Rules, cancellation, parcel, settlement};
 use crate::domain::money::Amount;
@@ -28,7 +29,11 @@ use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Order};
 use crate::store::shipments::{self, NewLabel, Shipment};
 
+mod packing;
 mod rates;
+mod wanted;
+
+pub(super) use self::wanted::{want, want_again};
 
 /// The exception of an order whose label could not be bought.
 const LABEL_NOT_BOUGHT: &str = "label_not_bought";
@@ -49,7 +54,7 @@ pub struct ShippingLabel {
 
 impl ShippingLabel {
     /// The label of an order that has none.
-    pub(super) const fn first(order: OrderId) -> Self {
+    const fn first(order: OrderId) -> Self {
         Self { order, parcel: 1, epoch: 1 }
     }
 
@@ -123,10 +128,11 @@ impl Job for ShippingLabel {
 
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Recipe>>, Failure> {
         let ids: Vec<OrderId> = jobs.iter().map(|loaded| loaded.job.order).collect();
-        let mut orders = orders::lock(tx, &ids).await?;
+        let orders = orders::lock(tx, &ids).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for loaded in jobs {
-            let step = match orders.remove(&loaded.job.order) {
+            // Two parcels of one order may come together.
+            let step = match orders.get(&loaded.job.order).cloned() {
                 Some(order) if loaded.job.is_wanted_at(order.status) => {
                     plan(tx, rules, loaded, order).await?
                 }
@@ -249,11 +255,7 @@ async fn plan(
     order: Order,
 ) -> Result<Step<Recipe>, Failure> {
     let job = &loaded.job;
-    let items = orders::items(tx, order.id).await?;
-    let parcel = parcel::pack(tx, &items).await?;
-    let weight_g = i32::try_from(parcel.weight_g).unwrap_or(i32::MAX);
-    let shipment =
-        shipments::ensure(tx, order.id, (job.parcel, job.epoch), &parcel.package, weight_g).await?;
+    let Packed { items, parcel, shipment } = packed(tx, loaded, &order).await?;
     let name = job.key();
     let step = match (shipment.provider_id.clone(), shipment.rate_id.clone()) {
         (Some(provider_id), Some(rate)) => {
@@ -355,7 +357,7 @@ async fn answered(
     }
 }
 
-/// The label is there: it is kept, and the order is fulfilled.
+/// The label is there: it is kept, and with the last parcel's the order is fulfilled.
 async fn bought(
     tx: &mut Tx,
     called: &Called<ShippingLabel>,
@@ -377,7 +379,14 @@ async fn bought(
     shipments::label_bought(tx, &plan.shipment, &new).await?;
     match status {
         Some(Status::Packaging) => {
-            settlement::walk(tx, plan.order.id, Status::Packaging, &[Status::Fulfilled], &cause).await?;
+            let order = plan.order.id;
+            if shipments::all_labelled(tx, order).await? {
+                // The carrier may have been there for another parcel.
+                let has_left = shipments::ranks(tx, order).await?.is_some_and(shipments::Ranks::have_left);
+                let way =
+                    if has_left { &[Status::Fulfilled, Status::Shipped][..] } else { &[Status::Fulfilled] };
+                settlement::walk(tx, order, Status::Packaging, way, &cause).await?;
+            }
         }
         // Cancelled while the label was bought: the receipt is kept, and the label goes back.
         Some(Status::Cancelled | Status::Refunded) => {

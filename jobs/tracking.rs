@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Called, Job, Loaded, Never, Rules, settlement, taken, telling};
@@ -139,7 +140,9 @@ pub(super) async fn heard(
     let (before, _) = shipments::scanned(tx, &scan).await?;
     let Some(order) = orders.get(&order) else { return Ok(()) };
     match status.news(before) {
-        News::Forward(rank) => forward(tx, rules, order, (shipment, rank), event_id).await,
+        News::Forward(rank) => {
+            forward(tx, rules, order, (shipment, rank, &seen.tracking_code), event_id).await
+        }
         News::Trouble => {
             let detail = format!("the carrier says {} of {shipment}", status.name());
             let opened = exceptions::open(tx, order.id, status.name(), Severity::Critical, &detail).await?;
@@ -153,13 +156,13 @@ pub(super) async fn heard(
     }
 }
 
-/// The order follows its parcel, unless it was called off; the customer is told of the first scan, of the day on which it
-/// comes, and of the delivery.
+/// The order follows its parcel, unless it was called off: it has left with the first of several, and is there with the
+/// last. The customer is told of each parcel's first scan, of the day on which it comes, and of the delivery.
 async fn forward(
     tx: &mut Tx,
     rules: &Rules,
     order: &Order,
-    (shipment, rank): (ShipmentId, i16),
+    (shipment, rank, tracking_code): (ShipmentId, i16, &str),
     cause: &str,
 ) -> Result<(), Failure> {
     let in_transit = Scan::InTransit.rank().unwrap_or(i16::MAX);
@@ -171,17 +174,25 @@ async fn forward(
         exceptions::open(tx, order.id, "cancelled_and_shipped", Severity::Critical, &detail).await?;
         return Ok(());
     }
-    let way = way(order.status, rank);
-    settlement::walk(tx, order.id, order.status, &way, cause).await?;
+    let of_all = shipments::ranks(tx, order.id).await?;
+    let slowest = of_all.map_or(rank, |ranks| ranks.slowest);
+    // While another parcel waits for its label, the order is still packed: that label must be bought.
+    if of_all.is_none() || shipments::all_labelled(tx, order.id).await? {
+        let way = way(order.status, slowest.max(in_transit));
+        settlement::walk(tx, order.id, order.status, &way, cause).await?;
+    }
+    let which = json!({ "tracking_code": tracking_code });
     let once = Once::Shipment(shipment.uuid());
-    telling::tell(tx, order.id, Notice::ShippingNotification, once, cause).await?;
+    let told = (Notice::ShippingNotification, once);
+    telling::tell_with(tx, order.id, told, which.clone(), cause).await?;
     if Scan::OutForDelivery.rank() == Some(rank) {
         let once = Once::ShipmentStatus(shipment.uuid(), Scan::OutForDelivery.name());
-        telling::tell(tx, order.id, Notice::OutForDelivery, once, cause).await?;
+        telling::tell_with(tx, order.id, (Notice::OutForDelivery, once), which.clone(), cause).await?;
     }
     if Scan::Delivered.rank() == Some(rank) {
-        telling::tell(tx, order.id, Notice::DeliveryConfirmation, once, cause).await?;
-        if rules.orders.also_mails(Notice::SatisfactionSurvey.name()) {
+        let told = (Notice::DeliveryConfirmation, once);
+        telling::tell_with(tx, order.id, told, which, cause).await?;
+        if slowest >= rank && rules.orders.also_mails(Notice::SatisfactionSurvey.name()) {
             let told = (Notice::SatisfactionSurvey, Once::Order(order.id.uuid()));
             telling::tell_after(
                 tx,

@@ -28,9 +28,9 @@
 //! 7. **Reaper.** A row that was pushed and that the queue no longer knows is pushed again: a wiped Redis loses
 //!    no row.
 //! 8. **One lock order**, everywhere: job rows by id, inbox by event, effects by name, intents, orders by cart and id,
-//!    payments (disputes under them), refunds by id, reservations by id, stock by article, coupons by code, as late as possible. Many rows are written in
-//!    the order of the key that others conflict on. One exception: a slice of intents has its stock and coupons before it
-//!    writes its intents and orders ([`jobs::order_intent`] says why).
+//!    payments (disputes under them), refunds by id, reservations by id, stock by article, coupons by code, as late as
+//!    possible. Many rows are written in the order of the key that others conflict on. One exception: a slice of intents
+//!    has its stock and coupons before it writes its intents and orders ([`jobs::order_intent`] says why).
 //!
 //! # The rooms, from top to bottom
 //!

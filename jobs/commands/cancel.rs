@@ -13,7 +13,7 @@ use crate::job::{Failure, NewJob};
 use crate::jobs::cancellation::{self, By};
 use crate::jobs::payment_cancel::PaymentCancel;
 use crate::jobs::{handover, payment_open};
-use crate::store::{Tx, jobs, orders, payments};
+use crate::store::{Tx, jobs, orders, payments, shipments};
 
 /// Who wants an order called off, and why.
 #[derive(Clone, Debug)]
@@ -61,6 +61,10 @@ pub async fn cancel(
     }
     if let Some(stands) = obstacle(order.status, order.resume_to, wish.role) {
         return Ok(Err(NotCancellable(stands)));
+    }
+    // Of an order that leaves in several parcels, a first one may be gone while it is still being packed.
+    if shipments::ranks(tx, id).await?.is_some_and(shipments::Ranks::have_left) {
+        return Ok(Err(NotCancellable(Status::Shipped)));
     }
     let open = still_open(tx, id).await?;
     if open.is_empty() {

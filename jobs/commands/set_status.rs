@@ -14,6 +14,7 @@ use crate::domain::order::Status;
 use crate::ids::OrderId;
 use crate::job::Failure;
 use crate::jobs::order_lapse::OrderLapse;
+use crate::jobs::shipping_label;
 use crate::jobs::{settlement, telling};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
@@ -145,7 +146,7 @@ async fn missing(tx: &mut Tx, order: &Order, to: Status) -> Result<Option<Refuse
     }
     let is_here = matches!(order.status, Status::Packaging | Status::Fulfilled);
     let leaves = is_here && matches!(to, Status::Fulfilled | Status::Shipped);
-    if leaves && !shipments::has_live_label(tx, order.id).await? {
+    if leaves && !shipments::all_labelled(tx, order.id).await? {
         return Ok(Some(Refused::NoLabel));
     }
     Ok(None)
@@ -203,7 +204,7 @@ pub(in crate::jobs) async fn follow(
             Ok(())
         }
         Status::PaymentConfirmed => settlement::go_on(tx, settings, order.id, cause).await,
-        Status::Packaging if settings.auto_fulfil => settlement::want_label_again(tx, order.id, cause).await,
+        Status::Packaging if settings.auto_fulfil => shipping_label::want_again(tx, order.id, cause).await,
         Status::Confirmed
         | Status::Processing
         | Status::InProduction

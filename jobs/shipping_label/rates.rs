@@ -5,7 +5,7 @@ use crate::domain::shipment::{self, Rate};
 use crate::job::{Failure, Verdict};
 use crate::jobs::{Called, Rules, parcel};
 use crate::store::Tx;
-use crate::store::{effects, orders, shipments};
+use crate::store::{effects, shipments};
 
 /// The exception of an order whose service is not offered any more. Once a person has looked at it, any other is taken.
 pub(super) const RATE_CHANGED: &str = "rate_changed";
@@ -58,7 +58,7 @@ async fn keep(
 ) -> Result<Verdict, Failure> {
     let (plan, job) = (&called.plan, &called.loaded.job);
     shipments::rated(tx, plan.shipment.id, &called.receipt.id, rate).await?;
-    let items = orders::items(tx, plan.order.id).await?;
+    let items = parcel::items(tx, plan.order.id, job.parcel).await?;
     let insurance = parcel::insurance(rules, &plan.order, &items);
     let effect = format!("{}:buy", job.key());
     let wanted = Purchase { shipment: called.receipt.id.clone(), rate: rate.id.clone(), insurance };

@@ -19,7 +19,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I31",
         name: "nothing ships unpaid or unlabelled",
-        sentence: "An order whose goods left the house has a label, and its money is captured or was promised at the door; completed, it is captured.",
+        sentence: "An order whose goods left the house has a label for each parcel, and its money is captured or was promised at the door; completed, it is captured.",
         when: When::Always,
         of: Of::Order,
         sql: "with shipped as (
@@ -27,6 +27,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                   join order_statuses s on s.status = coalesce(o.resume_to, o.status) and s.has_shipped)
               select o.id, format('%s, without a live label', o.status) from shipped o
                where not exists (select from labels l where l.order_id = o.id and l.voided_at is null)
+              union all
+              select o.id, format('%s, and its parcel %s has no live label', o.status, p.parcel_no) from shipped o
+                join (select distinct order_id, parcel_no from parcel_lines) p on p.order_id = o.id
+               where not exists (select from labels l where l.order_id = o.id and l.parcel_no = p.parcel_no and l.voided_at is null)
               union all
               select o.id, format('%s, and none of %s is captured', o.status, o.total_minor) from shipped o
                where o.total_minor > 0 and not exists (
@@ -46,5 +50,18 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                 left join (select shipment_id, max(rank) as furthest from tracking_events group by shipment_id) e
                      on e.shipment_id = s.id
                where s.tracking_rank <> greatest(coalesce(e.furthest, 0), 0)",
+    },
+    Invariant {
+        id: "I49",
+        name: "every piece lies in one parcel",
+        sentence: "The parcels of an order that leaves in several hold all of its pieces, and no more.",
+        when: When::Always,
+        of: Of::Order,
+        sql: "select i.order_id, format('line %s: %s pieces, %s in parcels', i.line_no, i.quantity, coalesce(p.pieces, 0))
+                from (select distinct order_id from parcel_lines) o
+                join order_items i on i.order_id = o.order_id
+                left join (select order_id, line_no, sum(quantity) as pieces from parcel_lines group by order_id, line_no) p
+                     on p.order_id = i.order_id and p.line_no = i.line_no
+               where coalesce(p.pieces, 0) <> i.quantity",
     },
 ];

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::money::Amount;
 
+mod split;
+
+pub use split::{MOST_PARCELS, Share, split};
+
 /// How far the purchase of a label has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -235,6 +239,9 @@ pub enum CannotPack {
     /// No box that carries it is large enough.
     #[error("no box that carries it is large enough")]
     TooLarge,
+    /// It would be too many parcels.
+    #[error("it would be more than {MOST_PARCELS} parcels")]
+    TooMany,
 }
 
 /// Puts everything into the smallest box that carries its weight, has its volume, and is as long as its longest piece.
@@ -246,7 +253,8 @@ pub fn pack(items: &[Item], packages: &[Package]) -> Result<Parcel, CannotPack> 
     }
     let weight_g: u64 = items.iter().map(|item| pieces(item) * u64::from(item.weight_g)).sum();
     let volume: u128 = items.iter().map(|item| u128::from(pieces(item)) * volume(item.sides_mm)).sum();
-    let wanted = items.iter().fold([0; 3], |most: [u32; 3], item| {
+    // A line of which nothing is left asks for no room.
+    let wanted = items.iter().filter(|item| item.quantity > 0).fold([0; 3], |most: [u32; 3], item| {
         let sides = sorted(item.sides_mm);
         [most[0].max(sides[0]), most[1].max(sides[1]), most[2].max(sides[2])]
     });

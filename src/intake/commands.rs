@@ -1,5 +1,6 @@
-//! What people ask of an order that is there: to pay it again, to look at the provider. Each is one Postgres transaction that decides and inserts the
-//! job; the provider's part is the workers'. Asked twice it is done once, so that no key is needed.
+//! What people ask of an order that is there: to pay it again, to look at the provider. Each is one Postgres
+//! transaction that decides and inserts the job; the provider's part is the workers'. Asked twice it is done once, so
+//! that no key is needed.
 
 use std::sync::Arc;
 use std::time::Duration;

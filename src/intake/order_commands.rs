@@ -1,5 +1,5 @@
-//! What people ask of an order: to call it off, to give money back, to move it on, to label it anew. Each is one Postgres transaction that decides and
-//! inserts the jobs; the provider's part is the workers'.
+//! What people ask of an order: to call it off, to give money back, to move it on, to label it anew. Each is one
+//! Postgres transaction that decides and inserts the jobs; the provider's part is the workers'.
 //!
 //! An order of another tenant, or of another customer or vendor where the caller is one, does not exist for whoever asks.
 

@@ -25,7 +25,7 @@ use crate::domain::order::Vocabulary;
 use crate::domain::order::search::{self, Search};
 use crate::ids::OrderId;
 use crate::store::StoreError;
-use crate::store::order_details::{Details, Event, Item};
+use crate::store::order_details::{Details, Event, Item, Shipment};
 use crate::store::order_pages::{Head, Visible};
 
 /// What somebody reads in an order.
@@ -167,7 +167,10 @@ fn whole(asked: &Asked, details: Details, vocabulary: Vocabulary) -> Value {
     shown["metadata"] = details.person.metadata;
     shown["payments"] = json!(details.payments);
     shown["refunds"] = json!(details.refunds);
-    shown["shipments"] = json!(details.shipments);
+    let unless_staff =
+        |parcel: Shipment| if is_staff { parcel } else { Shipment { label_url: None, ..parcel } };
+    shown["shipments"] =
+        details.shipments.into_iter().map(unless_staff).map(|parcel| json!(parcel)).collect();
     shown["mails"] = json!(details.mails);
     if is_staff {
         shown["disputes"] = json!(details.disputes);

@@ -39,6 +39,8 @@ use crate::telemetry::spans::Begun;
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// How far apart callers come back who were given places in the same second.
 const SPREAD: Duration = Duration::from_secs(1);
+/// Bytes of most accepted intents: what is written of them seldom grows twice.
+const USUAL_INTENT: usize = 1024;
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// A judged wish, on its way to the queue; boxed, because a body is large and goes from hand to hand.
@@ -115,7 +117,8 @@ async fn take_in(door: &Door, wish: Box<Wish>, visit: &Try) -> Result<Taken, Pro
     };
     let sold_out = door.sold_out.wanted(&wish.body);
     let too_many = door.limits.refuse(&door.queue, visit).await;
-    let first = written(&Queued::new(intent, &wish.tenant, &wish.customer))?;
+    let first = serde_json::to_string(&Queued::new(intent, &wish.tenant, &wish.customer))
+        .map_err(|fault| unwritten(&fault))?;
     let only_known = too_many.is_some() || !sold_out.is_empty();
     let begun = Begun::under(wish.trace);
     let pushed = door.queue.push_intent(parcel(wish, first, gate, only_known)?).await;
@@ -182,13 +185,15 @@ fn parcel(
     let Wish { intent, fingerprint, tenant, body, trace, .. } = *wish;
     let accepted =
         OrderIntent(AcceptedIntent { intent_id: intent, tenant, fingerprint: hex(&fingerprint), body });
+    let mut written = Vec::with_capacity(USUAL_INTENT);
+    serde_json::to_writer(&mut written, &accepted).map_err(|fault| unwritten(&fault))?;
     Ok(IntentPush {
         intent,
         // The intent's own: pushed again after Redis forgot the key, it is the same job.
         job: JobId::from(intent.uuid()),
         kind: OrderIntent::KIND.to_owned(),
         band: band.unwrap_or_default(),
-        body: written(&accepted)?.into_bytes(),
+        body: written,
         traceparent: trace,
         fingerprint,
         public,
@@ -197,12 +202,10 @@ fn parcel(
     })
 }
 
-/// JSON of our own making.
-fn written(ours: &impl Serialize) -> Result<String, Problem> {
-    serde_json::to_string(ours).map_err(|fault| {
-        error!(%fault, "an accepted intent can not be written");
-        Problem::new(Code::Internal, "the intent can not be written")
-    })
+/// JSON of our own making, which is none.
+fn unwritten(fault: &serde_json::Error) -> Problem {
+    error!(%fault, "an accepted intent can not be written");
+    Problem::new(Code::Internal, "the intent can not be written")
 }
 
 /// What is answered while the intent is on its way: nothing but where to ask.
@@ -222,7 +225,7 @@ async fn answer(door: &Door, caller: &Principal, taken: Taken, wait: Option<(Wai
     };
     let shows_outcome = waits.map_or_else(|| known.status() != QUEUED, |wait| known.ends(wait.until));
     let status_url = format!("/v1/order-intents/{}", taken.intent);
-    let events_url = format!("{status_url}/events");
+    let events_url = [&*status_url, "/events"].concat();
     let mut response = if shows_outcome {
         let status = if taken.is_replay { StatusCode::OK } else { StatusCode::CREATED };
         let mut shown = door.show(&known, caller);

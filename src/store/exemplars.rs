@@ -20,8 +20,8 @@ pub struct Exemplar {
 }
 
 impl Store {
-    /// Keeps a job that has ended as its kind's exemplar: its payload leads to no person any more, and it was not given up. One that is
-    /// younger than `lasts` stays.
+    /// Keeps a job that has ended as its kind's exemplar: its payload leads to no person any more, and it was not given
+    /// up. One that is younger than `lasts` stays.
     pub async fn keep_exemplar(
         &self,
         kind: &str,

@@ -177,6 +177,9 @@ pub struct Shipment {
     pub service: Option<String>,
     /// What the carrier calls it.
     pub tracking_code: Option<String>,
+    /// Where its label can be printed from, again too. For staff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_url: Option<String>,
     /// When the label was bought.
     pub labelled_at: Option<DateTime<Utc>>,
 }
@@ -336,7 +339,7 @@ async fn shipments(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<Shipment>
         Shipment,
         r#"/* order_details::shipments */
         select distinct on (s.parcel_no) s.id as "shipment_id: Uuid", s.parcel_no as parcel, s.state as status, s.tracking_status,
-               l.carrier as "carrier?", l.service as "service?", l.tracking_code as "tracking_code?",
+               l.carrier as "carrier?", l.service as "service?", l.tracking_code as "tracking_code?", l.label_url as "label_url?",
                l.purchased_at as "labelled_at?"
           from shipments s left join labels l on l.order_id = s.order_id and l.shipment_id = s.id and l.voided_at is null
          where s.order_id = $1 order by s.parcel_no, s.epoch desc"#,

@@ -154,9 +154,9 @@ impl Store {
             r#"/* order_pages::named */
             select o.id from orders o
              where ($1::text is null or o.order_number = $1)
-               and ($2::text is null or o.id in (select order_id from payments
-                     where provider = 'stripe' and account = '' and provider_payment_id = $2)
-                    or o.id = (select order_id from payments where id = $3 and provider_payment_id = $2))
+               and ($2::text is null or o.id = any(array(
+                     select order_id from payments where provider = 'stripe' and account = '' and provider_payment_id = $2
+                     union all select order_id from payments where id = $3 and provider_payment_id = $2)))
              limit 1"#,
             search.number,
             search.payment_id,

@@ -293,6 +293,8 @@ pub async fn summary(tx: &mut Tx, id: OrderId) -> Stored<Option<Summary>> {
 /// One line, as mails and parcels need it.
 #[derive(Clone, Debug)]
 pub struct Item {
+    /// Its number.
+    pub line_no: i32,
     /// The article.
     pub sku: String,
     /// Its name on the bill.
@@ -315,7 +317,7 @@ pub struct Item {
 pub async fn items(tx: &mut Tx, id: OrderId) -> Stored<Vec<Item>> {
     let rows = sqlx::query!(
         r#"/* orders::items */
-        select i.sku, i.name, i.quantity, i.total_minor, i.unit_minor, i.weight_g, s.length_mm, s.width_mm, s.height_mm,
+        select i.line_no, i.sku, i.name, i.quantity, i.total_minor, i.unit_minor, i.weight_g, s.length_mm, s.width_mm, s.height_mm,
                s.hs_code, s.origin, s.customs_description
           from order_items i join skus s on s.sku = i.sku where i.order_id = $1 order by i.line_no"#,
         id.uuid()
@@ -325,6 +327,7 @@ pub async fn items(tx: &mut Tx, id: OrderId) -> Stored<Vec<Item>> {
     Ok(rows
         .into_iter()
         .map(|row| Item {
+            line_no: row.line_no,
             sku: row.sku,
             name: row.name,
             quantity: row.quantity,

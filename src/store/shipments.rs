@@ -6,8 +6,10 @@ use super::{Stored, Tx, exactly};
 use crate::domain::shipment::Rate;
 use crate::ids::{LabelId, OrderId, ShipmentId};
 
+mod parcels;
 mod silent;
 
+pub use parcels::{ParcelLine, Ranks, all_labelled, contents, ranks, split};
 pub use silent::{Followed, followed, take_silent};
 
 /// A parcel's journey, locked.
@@ -31,6 +33,8 @@ pub struct Shipment {
     pub state: String,
     /// How far it is, by rank.
     pub tracking_rank: i16,
+    /// Its row was made just now.
+    pub is_new: bool,
 }
 
 /// Makes the parcel's row where it is not there yet, and locks it.
@@ -42,7 +46,7 @@ pub async fn ensure(
     weight_g: i32,
 ) -> Stored<Shipment> {
     let reference = format!("label:{order}:{}:{}", parcel.0, parcel.1);
-    sqlx::query!(
+    let made = sqlx::query!(
         r#"/* shipments::ensure */
         insert into shipments (id, order_id, parcel_no, epoch, reference, provider, state, template, weight_g)
         values ($1, $2, $3, $4, $5, 'easypost', 'draft', $6, $7) on conflict (order_id, parcel_no, epoch) do nothing"#,
@@ -76,6 +80,7 @@ pub async fn ensure(
         chosen: row.rate_carrier.zip(row.rate_service),
         state: row.state,
         tracking_rank: row.tracking_rank,
+        is_new: made.rows_affected() == 1,
     })
 }
 
@@ -165,17 +170,6 @@ pub async fn label_bought(tx: &mut Tx, shipment: &Shipment, label: &NewLabel) ->
     .await?;
     set_state(tx, shipment.id, "label_purchased").await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// Whether an order has a label that it can leave with.
-pub async fn has_live_label(tx: &mut Tx, order: OrderId) -> Stored<bool> {
-    Ok(sqlx::query_scalar!(
-        r#"/* shipments::has_live_label */
-        select exists (select from labels where order_id = $1 and void_state is null) as "is_there!""#,
-        order.uuid()
-    )
-    .fetch_one(tx.conn())
-    .await?)
 }
 
 /// The parcels of an order that have a live label, each with the epoch of its next one.
@@ -347,14 +341,16 @@ pub async fn max_days(tx: &mut Tx, method: &str, country: &str) -> Stored<Option
     Ok(days)
 }
 
-/// Facts of an order's newest label, for the mails that tell of it; null where there is none. A voided one where there is no
-/// other: its parcel was scanned all the same, and the mail of that may be written when the order is called off.
-pub async fn label_facts(tx: &mut Tx, order: OrderId) -> Stored<Value> {
+/// Facts of an order's label, for the mails that tell of it; null where there is none. That of the parcel with this code,
+/// where one is named, else the newest. A voided one where there is no other: its parcel was scanned all the same, and the
+/// mail of that may be written when the order is called off.
+pub async fn label_facts(tx: &mut Tx, order: OrderId, tracking_code: Option<&str>) -> Stored<Value> {
     let row = sqlx::query!(
         r#"/* shipments::label_facts */
         select carrier, service, tracking_code from labels where order_id = $1
-         order by voided_at is null desc, purchased_at desc limit 1"#,
-        order.uuid()
+         order by tracking_code is not distinct from $2 desc, voided_at is null desc, purchased_at desc limit 1"#,
+        order.uuid(),
+        tracking_code
     )
     .fetch_optional(tx.conn())
     .await?;

@@ -40,7 +40,7 @@ impl Store {
             r#"/* stuck::stuck */
             with stuck as (
               select 'paid_without_label' as reason, o.status as what, o.id as order_id, e.at as since
-                from orders o cross join lateral (select max(at) as at from order_events where order_id = o.id) e
+                from orders o join order_events e on e.order_id = o.id and e.seq = o.status_seq
                where o.status in ('payment_confirmed', 'processing', 'packaging') and ($2 or o.status = 'packaging')
                  and e.at < now() - $1::bigint * interval '1 ms'
                  and not exists (select from labels l where l.order_id = o.id and l.voided_at is null)
@@ -49,7 +49,7 @@ impl Store {
                 from reservations r where r.state = 'active' and r.expires_at < now() - $4::bigint * interval '1 ms'
               union all
               select 'event_waits', i.provider || ' ' || i.event_id || ' (' || i.type || ', ' || i.state || ')',
-                     (select p.order_id from payments p where p.provider = i.provider and p.provider_payment_id = i.object_id limit 1), i.received_at
+                     (select p.order_id from payments p where p.provider = i.provider and p.account = i.account and p.provider_payment_id = i.object_id), i.received_at
                 from inbox i where i.state in ('received', 'parked', 'failed') and i.received_at < now() - $4::bigint * interval '1 ms'
               union all
               select 'effect_unknown', f.name || ' (' || f.state || ')',

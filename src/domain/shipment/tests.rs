@@ -98,6 +98,8 @@ fn the_smallest_box_that_carries_and_holds_it_is_taken() {
     assert_eq!(pack(&[Item { quantity: 10, ..suit }], &boxes()), Err(CannotPack::TooLarge));
     assert_eq!(pack(&[Item { quantity: 99, ..suit }], &boxes()), Err(CannotPack::TooHeavy(158_400)));
     assert_eq!(pack(&[Item { quantity: 0, ..suit }], &boxes()), Err(CannotPack::Nothing));
+    let cancelled = Item { quantity: 0, ..suit };
+    assert_eq!(pack(&[tie, cancelled], &boxes()), Ok(parcel), "a line of which nothing is left needs no box");
     let most = Item { weight_g: u32::MAX, sides_mm: [u32::MAX; 3], quantity: u32::MAX };
     assert!(pack(&[most], &boxes()).is_err(), "no number overflows");
 }

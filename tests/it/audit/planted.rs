@@ -201,6 +201,8 @@ pub(super) const PLANTS: &[Plant] = &[
     tables("I36", "alter table orders drop constraint orders_resume; update orders set resume_to = 'fulfilled' where id = u(2)"),
     tables("I37", "update shipments set tracking_rank = 10 where id = u(7003)"),
     tables("I37", "update shipments set tracking_rank = 30 where id = u(7003)"),
+    tables("I49", "insert into parcel_lines values (u(3), 1, 1, 1)"),
+    tables("I31", "insert into parcel_lines values (u(3), 1, 1, 1), (u(3), 2, 1, 1)"),
     tables("I39", "update coupons set uses = 2"),
     tables(
         "I39",
