@@ -24,16 +24,16 @@ use crate::seal::Seal;
 use crate::store::Store;
 use crate::telemetry::health::{self, Readiness};
 use console::Pages;
-use examined::Examined;
+use kept::Findings;
 use problem::{Code, Problem};
 use watch::Looks;
 
 mod answer;
 mod console;
 mod dead;
-mod examined;
 mod fleet;
 mod guard;
+mod kept;
 mod openapi;
 mod orders;
 mod problem;
@@ -88,8 +88,8 @@ struct Desk {
     store: Store,
     queue: Queue,
     rules: Rules,
-    /// What `doctor` found last.
-    examined: Examined,
+    /// What was found last.
+    findings: Findings,
     /// What the overview shows.
     looks: Looks,
     pages: Pages,
@@ -112,7 +112,7 @@ pub async fn serve(parts: Parts, stop: CancellationToken) -> Result<Running, Des
         seal: Seal::of_sessions(&settings.security.secret),
         pages: Pages::new()?,
         looks: Looks::default(),
-        examined: Examined::default(),
+        findings: Findings::new(&tasks, &stop),
         tasks: tasks.clone(),
         stop: stop.clone(),
         settings,

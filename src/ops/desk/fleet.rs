@@ -172,6 +172,6 @@ pub(super) async fn audit(State(desk): State<Arc<Desk>>, _operator: Operator) ->
     Ok(fresh(json!({ "last": desk.last_audit().await? })))
 }
 
-pub(super) async fn examine(State(desk): State<Arc<Desk>>, _operator: Operator) -> Response {
-    fresh(desk.examined().await.report)
+pub(super) async fn examine(State(desk): State<Arc<Desk>>, _operator: Operator) -> Result<Response, Problem> {
+    Ok(fresh(desk.examined().await?.what))
 }

@@ -126,11 +126,11 @@ pub(super) async fn job(
     Ok(desk.page("job.html", &visitor, json!({ "job": job, "answer": desk.why(job).await? })))
 }
 
-pub(super) async fn doctor(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Page {
-    let last = desk.examined_last().await;
-    let (seconds, is_old) = (last.since.elapsed().as_secs(), last.is_old());
-    let shown = json!({ "checks": last.report.checks, "seconds": seconds, "looks_again": is_old });
-    desk.page("doctor.html", &visitor, shown)
+pub(super) async fn doctor(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Page, Problem> {
+    let found = desk.examined_soon().await?;
+    let (seconds, is_old) = (found.since.elapsed().as_secs(), found.is_old());
+    let shown = json!({ "checks": found.what.checks, "seconds": seconds, "looks_again": is_old });
+    Ok(desk.page("doctor.html", &visitor, shown))
 }
 
 pub(super) async fn settings(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Page {

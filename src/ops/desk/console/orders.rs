@@ -18,7 +18,6 @@ use crate::domain::order::{FulfilmentStatus, PaymentStatus, Status};
 use crate::ids::OrderId;
 use crate::ops::desk::Desk;
 use crate::ops::desk::problem::{Code, Problem};
-use crate::ops::stuck;
 use crate::store::StoreError;
 use crate::store::dead_letters::{Selection, State as Became};
 use crate::store::order_details::Details;
@@ -91,13 +90,16 @@ fn head(head: &Head) -> Value {
 /// What is stuck, by its reasons.
 pub(super) async fn stuck(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Page, Problem> {
     visitor.operator.require(Action::ReadOrder)?;
-    let lines = desk.stuck(stuck::SHOWN).await?;
-    let reasons: Vec<Value> = lines
+    let found = desk.stuck_soon().await?;
+    let (seconds, is_old) = (found.since.elapsed().as_secs(), found.is_old());
+    let reasons: Vec<Value> = found
+        .what
         .chunk_by(|one, next| one.stuck.reason == next.stuck.reason)
         .filter_map(|lines| Some((lines, &lines.first()?.stuck)))
         .map(|(lines, first)| json!({ "name": first.reason, "of": first.of, "lines": lines }))
         .collect();
-    Ok(desk.page("stuck.html", &visitor, json!({ "reasons": reasons })))
+    let shown = json!({ "reasons": reasons, "seconds": seconds, "looks_again": is_old && seconds > 0 });
+    Ok(desk.page("stuck.html", &visitor, shown))
 }
 
 pub(super) async fn show(
