@@ -125,8 +125,18 @@ ensure_venv() {
 # What drives Chromium in the tests of the console, pinned by its lock; Chromium and Node are the distribution's. False where
 # npm's registry cannot be reached, or the distribution has neither.
 ensure_browser() {
-    local from=tests/browser to=.tools/browser
     has chromium || has chromium-browser || has google-chrome || try_packages chromium || return
+    ensure_npm tests/browser .tools/browser
+}
+
+# The Stripe that remembers, which refunds are tried against, and what starts it.
+ensure_stripe() {
+    ensure_npm tests/counterparty/stripe .tools/stripe && cp tests/counterparty/stripe/server.js .tools/stripe
+}
+
+# ensure_npm FROM TO: what FROM's lock names, into TO.
+ensure_npm() {
+    local from=$1 to=$2
     has npm || try_packages nodejs npm || return
     cmp --silent "$from/package-lock.json" "$to/installed.json" && return
     say "installing $from/package-lock.json into $to"

@@ -47,6 +47,7 @@ mod servers;
 mod shared;
 mod status;
 mod stock;
+mod stripe_refunds;
 mod stuck;
 mod three_d_secure;
 mod tokens;
