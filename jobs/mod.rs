@@ -54,6 +54,11 @@ pub trait Job: Listed {
         to: &Providers,
     ) -> impl Future<Output = Result<Self::Receipt, Failure>> + Send;
 
+    /// Whom this call goes to: what that one bears, and whether it is there, is known to the whole fleet.
+    fn whom(_plan: &Self::Plan, _providers: &Providers) -> Option<Dependency> {
+        Self::CALLS.whom()
+    }
+
     /// Writes what came back, moves the domain, inserts the next jobs.
     fn settle(
         back: &[Called<Self>],

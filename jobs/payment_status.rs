@@ -21,7 +21,7 @@ use crate::domain::webhook::WebhookPayload;
 use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
-use crate::provider::configured::Asked;
+use crate::provider::configured::{Asked, StatusRoute};
 use crate::store::payments::Payment;
 use crate::store::{Tx, jobs, payments};
 
@@ -74,7 +74,7 @@ impl PaymentStatus {
 impl Payload for PaymentStatus {
     const KIND: &'static str = "payment-status";
     const LANE: Lane = Lane::PaymentsIn;
-    const CALLS: Calls = Calls::Always(Dependency::Configured);
+    const CALLS: Calls = Calls::Either;
     const LIMITS: Limits = Limits {
         attempts: 8,
         // One call of 8 s, with room for two transactions.
@@ -115,6 +115,10 @@ impl Job for PaymentStatus {
         let provider = to.configured.get(&plan.provider);
         let unknown = || Failure::permanent("no_status_route", format!("{} can not be asked", plan.provider));
         Ok(provider.ok_or_else(unknown)?.look(plan).await?)
+    }
+
+    fn whom(plan: &Asked, providers: &Providers) -> Option<Dependency> {
+        providers.configured.get(&plan.provider).map(StatusRoute::dependency)
     }
 
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {

@@ -4,7 +4,9 @@
 //! settle, buried), because that needs a transaction and the providers, which live below the jobs and above this file.
 //! Whether a failure is tried again, and whether that spends an attempt, is decided by [`Class`] and nowhere else.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -142,14 +144,16 @@ pub enum Calls {
     Sometimes(Dependency),
     /// This one, all of them: while it is away none can go on.
     Always(Dependency),
+    /// One of several: which one is known once the job is loaded.
+    Either,
 }
 
 impl Calls {
-    /// Whom they call, if they call.
+    /// Whom they call, if they call, and it is the same for all.
     #[must_use]
     pub const fn whom(self) -> Option<Dependency> {
         match self {
-            Self::Nobody => None,
+            Self::Nobody | Self::Either => None,
             Self::Sometimes(dependency) | Self::Always(dependency) => Some(dependency),
         }
     }
@@ -280,8 +284,8 @@ pub enum Dependency {
     Redis,
     /// The payment provider.
     Stripe,
-    /// The configured payment providers, taken together: they are asked seldom, and each answers for itself.
-    Configured,
+    /// A configured payment provider, by its name in the settings.
+    Configured(&'static str),
     /// The carriers' broker.
     EasyPost,
     /// The mail server.
@@ -289,8 +293,22 @@ pub enum Dependency {
 }
 
 impl Dependency {
-    /// Those that jobs call.
-    pub const PROVIDERS: [Self; 4] = [Self::Stripe, Self::Configured, Self::EasyPost, Self::Smtp];
+    /// Those that jobs call in every shop.
+    pub const PROVIDERS: [Self; 3] = [Self::Stripe, Self::EasyPost, Self::Smtp];
+
+    /// The configured payment provider of this name. A name is kept for as long as the process lives: there are as many as the
+    /// settings have sections.
+    #[must_use]
+    pub fn configured(name: &str) -> Self {
+        static NAMES: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = names.get(name).copied();
+        Self::Configured(known.unwrap_or_else(|| {
+            let kept: &'static str = name.to_owned().leak();
+            names.insert(kept);
+            kept
+        }))
+    }
 
     /// Its name in logs and metrics.
     #[must_use]
@@ -299,7 +317,7 @@ impl Dependency {
             Self::Postgres => "postgres",
             Self::Redis => "redis",
             Self::Stripe => "stripe",
-            Self::Configured => "configured",
+            Self::Configured(name) => name,
             Self::EasyPost => "easypost",
             Self::Smtp => "smtp",
         }

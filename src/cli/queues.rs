@@ -68,7 +68,7 @@ pub(super) async fn run(arguments: QueuesArguments, settings: &Settings) -> Resu
         None => {
             let target =
                 Duration::from_secs(arguments.target.unwrap_or(settings.worker.target_wait_seconds).max(1));
-            let report = queues::look(&queue, &store, &settings.lanes, target).await?;
+            let report = queues::look(&queue, &store, settings, target).await?;
             if arguments.json {
                 say_json(&report);
             } else {

@@ -23,6 +23,14 @@ pub struct PaymentProviderSettings {
     pub status: StatusSettings,
 }
 
+impl PaymentProviderSettings {
+    /// Whether it can be asked how a payment stands.
+    #[must_use]
+    pub const fn can_be_asked(&self) -> bool {
+        !self.status.url.is_empty()
+    }
+}
+
 /// Where the customer pays.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PageSettings {

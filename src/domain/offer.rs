@@ -159,7 +159,7 @@ impl Provider {
             signature: Configured::new(&settings.signature)?,
             event: Reading::new(&settings.event),
             confirm_by: settings.confirm_by,
-            can_be_asked: !settings.status.url.is_empty(),
+            can_be_asked: settings.can_be_asked(),
             currencies: settings.currencies.clone(),
             page: Page::new(&settings.page)?,
         })

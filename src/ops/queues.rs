@@ -3,15 +3,15 @@
 //! Redis says it; Postgres adds the dead letters, and where it is away the rest is told all the same. Rates are what was
 //! seen in one second between two looks, and are said to be no more.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::LaneSettings;
+use crate::config::Settings;
 use crate::job::{Dependency, Lane};
 use crate::jobs::needed_by;
+use crate::provider::called;
 use crate::queue::scale::{Load, Pace, workers_of};
 use crate::queue::{Depth, FleetLimits, ProviderSeen, Queue, QueueError};
 use crate::store::Store;
@@ -120,7 +120,7 @@ impl LaneReport {
 pub async fn look(
     queue: &Queue,
     store: &Store,
-    settings: &BTreeMap<String, LaneSettings>,
+    settings: &Settings,
     target: Duration,
 ) -> Result<Report, QueueError> {
     let watch = Stopwatch::start();
@@ -131,13 +131,13 @@ pub async fn look(
     let now = queue.now_ms().await?;
     let workers = queue.workers().await?;
     let mut providers = Vec::new();
-    for dependency in Dependency::PROVIDERS {
+    for dependency in called(&settings.payment_providers) {
         providers.push(provider(dependency, queue.provider_seen(dependency.name()).await?, now));
     }
     let mut lanes = Vec::new();
     for (lane, (before, after)) in Lane::ALL.into_iter().zip(first.into_iter().zip(second)) {
         let load = Load::between([&before, &after], apart, workers_of(lane.name(), &workers, now));
-        let limits = settings.get(lane.name()).map(FleetLimits::from).unwrap_or_default();
+        let limits = settings.lanes.get(lane.name()).map(FleetLimits::from).unwrap_or_default();
         let away = needed_by(lane).map(Dependency::name);
         let away =
             away.filter(|name| providers.iter().any(|provider| provider.provider == *name && provider.away));

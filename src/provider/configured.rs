@@ -21,6 +21,7 @@ const SETTING: &str = "payment_providers";
 /// The status route of one provider.
 #[derive(Clone, Debug)]
 pub struct StatusRoute {
+    name: Dependency,
     http: Http,
     url: Template<Place>,
     bearer: Option<HeaderValue>,
@@ -49,7 +50,7 @@ enum Place {
 pub(super) fn routes(
     settings: &BTreeMap<String, PaymentProviderSettings>,
 ) -> Result<BTreeMap<String, StatusRoute>, BadSettings> {
-    let with_one = settings.iter().filter(|(_, provider)| !provider.status.url.is_empty());
+    let with_one = settings.iter().filter(|(_, provider)| provider.can_be_asked());
     with_one.map(|(name, provider)| Ok((name.clone(), StatusRoute::new(name, &provider.status)?))).collect()
 }
 
@@ -70,6 +71,7 @@ impl StatusRoute {
             bearer.set_sensitive(true);
         }
         Ok(Self {
+            name: Dependency::configured(name),
             http: Http::new(SETTING, &settings.url, settings.timeout_ms)?,
             url: url.map_err(|error| bad(&error))?,
             bearer,
@@ -77,9 +79,15 @@ impl StatusRoute {
         })
     }
 
+    /// Who it is, to the breaker and the limits.
+    #[must_use]
+    pub const fn dependency(&self) -> Dependency {
+        self.name
+    }
+
     /// How a payment stands; none where the provider does not know it.
     pub async fn look(&self, asked: &Asked) -> Result<Option<Told>, CallError> {
-        let to = Dependency::Configured;
+        let to = self.name;
         self.ask(asked).await.map_err(|cause| CallError { to, call: Call::Look, cause })
     }
 

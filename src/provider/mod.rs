@@ -52,6 +52,14 @@ impl Providers {
     }
 }
 
+/// Everybody whom jobs call with these settings: each has limits and a breaker of its own.
+#[must_use]
+pub fn called(configured: &BTreeMap<String, PaymentProviderSettings>) -> Vec<Dependency> {
+    let asked = configured.iter().filter(|(_, provider)| provider.can_be_asked());
+    let asked = asked.map(|(name, _)| Dependency::configured(name));
+    Dependency::PROVIDERS.into_iter().chain(asked).collect()
+}
+
 /// Why a client can't be made of its settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {fault}")]

@@ -11,12 +11,12 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::token::{Tokens, Trust};
-use crate::config::Settings;
+use crate::config::{CallSettings, Settings};
 use crate::intake::{self, Intake};
 use crate::job::Dependency;
 use crate::jobs::Rules;
 use crate::ops::desk;
-use crate::provider::Providers;
+use crate::provider::{self, Providers};
 use crate::queue::{CallLimits, Queue, QueueError};
 use crate::sandbox::{self, Sandbox, SandboxSecrets};
 use crate::seal::Seal;
@@ -272,10 +272,12 @@ pub fn wording(settings: &Settings) -> Result<Wording, CommandError> {
 /// What the fleet may ask of each provider.
 fn call_limits(settings: &Settings) -> Vec<(Dependency, CallLimits)> {
     let limits = |dependency: Dependency| {
-        let set = settings.calls.get(dependency.name())?;
-        Some((dependency, CallLimits { a_second: set.a_second, at_once: set.at_once }))
+        let section =
+            if matches!(dependency, Dependency::Configured(_)) { "configured" } else { dependency.name() };
+        let limits = |set: &CallSettings| CallLimits { a_second: set.a_second, at_once: set.at_once };
+        (dependency, settings.calls.get(section).map(limits).unwrap_or_default())
     };
-    Dependency::PROVIDERS.into_iter().filter_map(limits).collect()
+    provider::called(&settings.payment_providers).into_iter().map(limits).collect()
 }
 
 fn hostname() -> String {

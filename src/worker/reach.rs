@@ -61,16 +61,16 @@ struct Seen {
 
 impl Reach {
     pub(super) fn new(queue: &Queue, limits: &[(Dependency, CallLimits)], tasks: &TaskTracker) -> Self {
-        let limits_of =
-            |dependency| limits.iter().find(|(of, _)| *of == dependency).map(|(_, limits)| *limits);
-        let providers = Dependency::PROVIDERS.map(|dependency| {
-            let limits = limits_of(dependency).unwrap_or_default();
-            Provider { dependency, limits, known: Known::default(), calls: Calls::default() }
-        });
+        let provider = |(dependency, limits): &(Dependency, CallLimits)| Provider {
+            dependency: *dependency,
+            limits: *limits,
+            known: Known::default(),
+            calls: Calls::default(),
+        };
         let inner = Inner {
             queue: queue.clone(),
             postgres: Known::default(),
-            providers: providers.into(),
+            providers: limits.iter().map(provider).collect(),
             tasks: tasks.clone(),
         };
         Self(Arc::new(inner))

@@ -313,3 +313,25 @@ async fn money_of_which_no_webhook_tells_is_found_by_asking_also_when_the_hold_i
     house.until(nobody["intent_id"].as_str().unwrap().parse().unwrap(), "expired").await;
     house.end().await;
 }
+
+#[tokio::test]
+async fn a_configured_provider_that_is_away_holds_up_nobody_but_itself() {
+    let one_away = |settings: &mut Settings| {
+        with_sandbox(settings);
+        // Nothing listens there.
+        let away = provider("confirm_by = \"status\"\nstatus.url = \"http://127.0.0.1:9/{reference}\"\n");
+        settings.payment_providers.insert("purse".to_owned(), away);
+        settings.orders.payment_sync_seconds = 1;
+    };
+    let house = house::plan().set(one_away).open().await;
+    let waits = buy(&house, "purse", "cart-purse").await;
+    house.until_away("purse").await;
+    paid_at_the_wallet(&house, "cart-beside").await;
+    assert!(house.is_away("purse").await && !house.is_away("wallet").await);
+    assert_eq!(house.timeline(order(&waits)).await.status, "pending_payment");
+    assert_eq!(house.count("jobs where kind = 'payment-status' and attempts > 0").await, 0, "nobody's fault");
+    assert_eq!(house.count("dead_letters").await, 0);
+    // It stays away: a house does not end while somebody waits.
+    house.execute("delete from jobs where kind = 'payment-status'").await.unwrap();
+    house.end().await;
+}

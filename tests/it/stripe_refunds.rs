@@ -23,6 +23,7 @@ const KEY: &str = "sk_test_counterparty";
 /// Its address. It runs until its value ends.
 struct Counterparty {
     base: String,
+    client: reqwest::Client,
     _server: Child,
 }
 
@@ -40,13 +41,15 @@ impl Counterparty {
         let mut server = command.kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
         let port = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
-        Some(Self { base: format!("http://127.0.0.1:{port}"), _server: server })
+        let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
+        Some(Self { base: format!("http://127.0.0.1:{port}"), client, _server: server })
     }
 
     /// A charge of 50.00 USD paid by `source`: its id.
     async fn charge(&self, source: &str) -> String {
         let form = format!("amount=5000&currency=usd&source={source}");
-        let request = reqwest::Client::new()
+        let request = self
+            .client
             .post(format!("{}/v1/charges", self.base))
             .bearer_auth(KEY)
             .header("content-type", "application/x-www-form-urlencoded")
@@ -60,7 +63,7 @@ impl Counterparty {
         let url = format!("{}/v1/charges/{charge}", self.base);
         let looking = async {
             loop {
-                let asked = reqwest::Client::new().get(&url).bearer_auth(KEY).send().await.unwrap();
+                let asked = self.client.get(&url).bearer_auth(KEY).send().await.unwrap();
                 if asked.json::<Value>().await.unwrap()["disputed"] == true {
                     return;
                 }
@@ -112,7 +115,7 @@ async fn a_stripe_that_remembers_gives_back_once_a_key_and_never_more_than_was_p
     assert_eq!(stripe.retrieve_refund(&given.id).await.unwrap(), given);
     assert_eq!(
         stripe.refunds_of(&paid).await.unwrap(),
-        [given.clone()],
+        std::slice::from_ref(&given),
         "a look proves that no other was made"
     );
 

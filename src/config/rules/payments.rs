@@ -12,7 +12,8 @@ use crate::config::{
 };
 
 /// Names that mean something else: a provider with its own code, the pattern, and what needs no provider.
-const TAKEN: [&str; 5] = ["any", "stripe", "easypost", "manual", "cash_on_delivery"];
+const TAKEN: [&str; 8] =
+    ["any", "stripe", "easypost", "manual", "cash_on_delivery", "smtp", "postgres", "redis"];
 /// The longest name: it stands in paths, rows and metrics.
 const LONGEST_NAME: usize = 32;
 /// The longest call: the kind that asks has 20 s for one and its transactions.
@@ -66,7 +67,7 @@ impl Judge<'_> {
         let is_code = |code: &String| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
         let what = "must be ISO 4217 codes in capitals, such as ETB";
         self.demand(provider.currencies.iter().all(is_code), "currencies", what);
-        let can_ask = provider.confirm_by == ConfirmBy::Webhook || !provider.status.url.is_empty();
+        let can_ask = provider.confirm_by == ConfirmBy::Webhook || provider.can_be_asked();
         self.demand(can_ask, "status.url", "must be set where confirm_by is status: there is nobody to ask");
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Walk;
 use super::replay::take_back;
 use crate::ids::{DeadLetterId, JobId, OrderId};
-use crate::job::{Class, Failure, Step};
+use crate::job::{Calls, Class, Failure, Step};
 use crate::jobs::{Job, Kind, Loaded, Rules, Visitor};
 use crate::store::Store;
 use crate::store::dead_letters::{self, Head, Selection};
@@ -172,7 +172,11 @@ impl Once<'_> {
                     Some(name) => self.maybe_done(name).await?,
                     None => false,
                 };
-                let provider = J::CALLS.whom().map_or("nobody", crate::job::Dependency::name);
+                let provider = match J::CALLS {
+                    Calls::Nobody => "nobody",
+                    Calls::Sometimes(whom) | Calls::Always(whom) => whom.name(),
+                    Calls::Either => "the payment's provider",
+                };
                 Would::Call { provider, effect, maybe_done }
             }
             Some(Step::Refused(failure)) => refused(failure),

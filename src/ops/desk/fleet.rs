@@ -74,7 +74,7 @@ pub(super) async fn queues(
             })?)
         }
     };
-    Ok(fresh(queues::look(&desk.queue, &desk.store, &desk.settings.lanes, target).await?))
+    Ok(fresh(queues::look(&desk.queue, &desk.store, &desk.settings, target).await?))
 }
 
 pub(super) async fn why(

@@ -73,7 +73,7 @@ pub(super) async fn run(desk: Arc<Desk>, stop: CancellationToken) {
 }
 
 async fn look(desk: &Desk) -> Result<(Report, Vec<WorkerReport>), QueueError> {
-    let report = queues::look(&desk.queue, &desk.store, &desk.settings.lanes, desk.target()).await?;
+    let report = queues::look(&desk.queue, &desk.store, &desk.settings, desk.target()).await?;
     Ok((report, workers::look(&desk.queue).await?))
 }
 

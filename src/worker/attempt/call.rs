@@ -31,7 +31,7 @@ impl<J: Job> Attempt<'_, J> {
             // The semaphore is never closed.
             let place = places.acquire_owned().await.ok();
             let watch = Stopwatch::start();
-            let permit = match (permit, J::CALLS.whom()) {
+            let permit = match (permit, J::whom(&calling.plan, &providers)) {
                 (None, Some(whom)) => reach.permit(whom).await.map(Some),
                 (permit, _) => Ok(permit),
             };

@@ -64,6 +64,20 @@ impl House {
         self.truth("requests").await.iter().filter(is_one).count()
     }
 
+    /// Whether the fleet believes a provider away.
+    pub(crate) async fn is_away(&self, provider: &str) -> bool {
+        self.queue.provider_seen(provider).await.unwrap().open_since_ms.is_some()
+    }
+
+    pub(crate) async fn until_away(&self, provider: &str) {
+        let looking = async {
+            while !self.is_away(provider).await {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.expect("it is away");
+    }
+
     /// Waits until a provider was called so often.
     pub(crate) async fn until_calls(&self, method: &str, end: &str, times: usize) {
         for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
