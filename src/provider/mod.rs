@@ -181,6 +181,22 @@ fn known_here<T>(looked: Result<T, CallError>, absent: &str) -> Result<(), CallE
     }
 }
 
+impl Cause {
+    /// Whether an answer was lost on its way, so that the next may come.
+    const fn is_loss(&self) -> bool {
+        match self {
+            Self::BrokeOff(_) | Self::NoAnswer(_) | Self::Unreadable(_) | Self::Broken { .. } => true,
+            Self::Impossible(_)
+            | Self::NotReached(_)
+            | Self::Throttled { .. }
+            | Self::NotNow(_)
+            | Self::Credentials(_)
+            | Self::Refused(_)
+            | Self::LookFirst { .. } => false,
+        }
+    }
+}
+
 impl From<CallError> for Failure {
     /// THE rule of what follows from a provider's failure.
     fn from(error: CallError) -> Self {

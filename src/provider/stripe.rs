@@ -51,6 +51,9 @@ pub(super) const DISPUTED: &str = "charge_disputed";
 const PAGE: i64 = 100;
 /// Pages of one look: at a tenth of a second each they fit into the deadline of a job that also has to open a payment.
 const PAGES: usize = 50;
+/// Times that a page is asked for, until the look is given up. A look that began anew for each page that was lost would hardly
+/// ever end where a tenth of all answers is: of twenty pages, one time in eight.
+const TRIES: u32 = 3;
 
 /// Stripe's API, for payments.
 #[derive(Clone, Debug)]
@@ -164,8 +167,8 @@ impl Stripe {
         let failed = |cause| CallError { to: Dependency::Stripe, call: Call::Look, cause };
         let mut page = ListPaymentIntent::new().created(RangeQueryTs::gte(since)).limit(PAGE);
         for _ in 0..PAGES {
-            let request = page.customize().request_strategy(RequestStrategy::Once);
-            let found: List<PaymentIntent> = request.send(&self.wire).await.map_err(failed)?;
+            let ask = || page.customize().request_strategy(RequestStrategy::Once).send(&self.wire);
+            let found: List<PaymentIntent> = not_lost(ask).await.map_err(failed)?;
             let last = found.data.last().map(|intent| intent.id.to_string());
             let ours = |intent: &PaymentIntent| intent.metadata.get("payment_id") == Some(&payment);
             if let Some(intent) = found.data.into_iter().find(ours) {
@@ -201,6 +204,17 @@ impl Stripe {
         let (call, strategy) = once(key)?;
         let answer = request.customize().request_strategy(strategy).send(&self.wire).await;
         answer.and_then(seen).map_err(|cause| CallError { to: Dependency::Stripe, call, cause })
+    }
+}
+
+/// A page of a look, asked for again where its answer was lost.
+async fn not_lost<T, F: Future<Output = Result<T, Cause>>>(ask: impl Fn() -> F) -> Result<T, Cause> {
+    let mut tries = 1;
+    loop {
+        match ask().await {
+            Err(cause) if cause.is_loss() && tries < TRIES => tries += 1,
+            answer => return answer,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use stripe_core::Refund;
 use stripe_core::refund::{CreateRefund as Create, ListRefund, RetrieveRefund};
 use stripe_types::List;
 
-use super::{CallError, Cause, PAGE, PAGES, Stripe, UNEXPECTED, impossible, once};
+use super::{CallError, Cause, PAGE, PAGES, Stripe, UNEXPECTED, impossible, not_lost, once};
 use crate::domain::money::{Amount, Currency, MoneyError};
 use crate::domain::refund::State;
 use crate::ids::{OrderId, RefundId};
@@ -76,8 +76,8 @@ impl Stripe {
         let mut page = ListRefund::new().payment_intent(payment_intent).limit(PAGE);
         let mut all = Vec::new();
         for _ in 0..PAGES {
-            let request = page.customize().request_strategy(RequestStrategy::Once);
-            let found: List<Refund> = request.send(&self.wire).await.map_err(failed)?;
+            let ask = || page.customize().request_strategy(RequestStrategy::Once).send(&self.wire);
+            let found: List<Refund> = not_lost(ask).await.map_err(failed)?;
             let last = found.data.last().map(|refund| refund.id.to_string());
             for refund in found.data {
                 all.push(seen(refund).map_err(failed)?);

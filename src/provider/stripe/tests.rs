@@ -115,6 +115,25 @@ async fn every_answer_has_its_class() {
 }
 
 #[tokio::test]
+async fn a_page_of_a_look_that_was_lost_is_asked_for_again_and_no_look_begins_anew_for_it() {
+    let page = |has_more: bool| {
+        let (_, _, body) = intent("requires_payment_method", 500, "usd");
+        let listed: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let list =
+            json!({"object": "list", "url": "/v1/payment_intents", "has_more": has_more, "data": [listed]});
+        (200, Vec::new(), list.to_string())
+    };
+    let lost = || error(500, &json!({"type": "api_error"}));
+    let stripe = Replay::of([page(true), lost(), lost(), page(false)]).await;
+    assert!(client(&stripe.base).find(PaymentId::new(), 0).await.unwrap().is_none(), "looked through");
+    let asked: Vec<String> = stripe.asked().into_iter().map(|asked| asked.line).collect();
+    assert!(asked[1].contains("starting_after") && asked[1] == asked[2] && asked[2] == asked[3], "{asked:?}");
+    let stripe = Replay::of([page(true), lost(), lost(), lost(), page(false)]).await;
+    let failure = Failure::from(client(&stripe.base).find(PaymentId::new(), 0).await.unwrap_err());
+    assert_eq!((failure.class, failure.code), (Class::Retry, "provider_broken"), "three times are enough");
+}
+
+#[tokio::test]
 async fn the_provider_s_sentence_is_not_repeated() {
     let message =
         json!({"code": "email_invalid", "message": "Invalid email address: a@example.com", "param": "x"});

@@ -19,8 +19,9 @@ use uuid::Uuid;
 
 use super::world::{Who, World};
 
-/// The longest wait of a job that was put off again and again is far below this.
-const DRAINED_WITHIN: Duration = Duration::from_secs(150);
+/// The longest wait of a job that was put off again and again is below this: a label's, whose order was set aside, is five
+/// minutes.
+const DRAINED_WITHIN: Duration = Duration::from_secs(330);
 /// Nothing may be left for so long: webhooks and the relay take milliseconds.
 const QUIET_FOR: Duration = Duration::from_millis(1_500);
 /// Between two looks at what is left.
