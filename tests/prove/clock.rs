@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use stage::fleet::{Fleet, Setup};
-use stage::process::until;
+use stage::process::{Process, until};
 use stage::report::Report;
 use stage::tampered::Tampered;
 use tokio::time::sleep;
@@ -70,7 +70,7 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
     let ended = "select count(*) from order_intents where state <> 'accepted' or order_id in
                    (select order_id from reservations where state = 'expired')";
     until("every job's end, and every hold's", async || {
-        (fleet.open_jobs().await == 0 && fleet.count(ended).await == wishes).then_some(())
+        (fleet.open_work().await == 0 && fleet.count(ended).await == wishes).then_some(())
     })
     .await;
     let tally = fleet.tally().await;
@@ -92,6 +92,9 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
     report.exactly("dead_letters", fleet.count("select count(*) from dead_letters").await, 0);
     report.count("strikes", strikes);
     report.count("suspects", suspects);
+    let logs = [&fleet.intake, &workers[0], &workers[1]].map(Process::log);
+    let odd: usize = logs.iter().map(|log| log.matches("ResponseError").count()).sum();
+    report.exactly("answers_of_redis_that_are_errors", i64::try_from(odd).unwrap(), 0);
     report.note(format!("attempts: {}", fleet.attempts().await));
     report.exactly("audit_violations", (!fleet.audit_holds()).into(), 0);
     for worker in &mut workers {

@@ -18,7 +18,8 @@ if ARGV[1] ~= '' then
   redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 end
 -- A restart and a change of roles both change the replication id.
-local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')) * 1000
+-- Below zero where the clock was set back to before the start, as a machine's is that finds the time after it has booted.
+local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(-?%d+)')) * 1000
 local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 local known = redis.call('HGET', KEYS[3], 'id')
 if known ~= id then redis.call('HSET', KEYS[3], 'id', id, 'since', known and now or 0) end
@@ -31,6 +32,6 @@ for k = 5, #ARGV do
 end
 local used = redis.call('HGETALL', KEYS[5])
 for k = 2, #used, 2 do used[k] = now - tonumber(used[k]) end
-local out = { math.min(uptime, now - since), redis.call('HEXISTS', KEYS[4], ARGV[1]), used }
+local out = { math.max(0, math.min(uptime, now - since)), redis.call('HEXISTS', KEYS[4], ARGV[1]), used }
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now - tonumber(ARGV[3]), '+inf')) do out[#out + 1] = name end
 return out
