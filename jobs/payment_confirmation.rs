@@ -31,6 +31,9 @@ use crate::provider::Providers;
 use crate::provider::stripe::{DisputeSeen, PaymentSeen};
 use crate::store::inbox::{self, Fate};
 use crate::store::{Tx, disputes, jobs, payments, refunds};
+use about::{About, pays};
+
+mod about;
 
 /// An event of a payment provider, as the intake took it in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -192,15 +195,15 @@ async fn one(
     if webhook.provider != STRIPE {
         return configured(tx, rules, books, loaded, found).await;
     }
-    if tells_of_a_refund(webhook) {
-        return refunded(tx, loaded, found).await;
-    }
-    if tells_of_a_dispute(webhook) {
-        return disputed(tx, rules, books, loaded, found).await;
-    }
-    if !webhook.event_type.trim_start_matches("v1.").starts_with("payment_intent.") {
-        taken::resolve(tx, webhook, Fate::Ignored, "of no concern").await?;
-        return Ok(Step::Done);
+    match (About::of(webhook), found) {
+        (About::Refund, found) => return refunded(tx, loaded, found).await,
+        (About::Dispute, found) => return disputed(tx, rules, books, loaded, found).await,
+        (About::Checkout, Some(_)) => return Ok(Step::Call(Look::Payment(pays(webhook).to_owned()))),
+        (About::Checkout, None) | (About::Other, _) => {
+            taken::resolve(tx, webhook, Fate::Ignored, "of no concern").await?;
+            return Ok(Step::Done);
+        }
+        (About::Payment, _) => {}
     }
     let Some(found) = found else {
         return Ok(Step::Refused(taken::park(tx, webhook, loaded.age, "unknown payment").await?));
@@ -298,24 +301,6 @@ async fn configured(
         }
         Err(unreadable) => Ok(Step::Refused(unreadable)),
     }
-}
-
-/// Whether an event is about money that goes back: a refund, or a charge with all of its refunds in one sum.
-fn tells_of_a_refund(webhook: &WebhookPayload) -> bool {
-    let kind = webhook.event_type.trim_start_matches("v1.");
-    kind.starts_with("refund.") || kind.starts_with("charge.refund")
-}
-
-/// Whether an event is about a bank that wants money back.
-fn tells_of_a_dispute(webhook: &WebhookPayload) -> bool {
-    webhook.event_type.trim_start_matches("v1.").starts_with("charge.dispute.")
-}
-
-/// What an event is about, by the provider's id: the payment; of a refund or dispute that does not name it, that itself.
-fn pays(webhook: &WebhookPayload) -> &str {
-    let of = |pointer| webhook.event.pointer(pointer).and_then(serde_json::Value::as_str);
-    let named = of("/data/object/payment_intent").or_else(|| of("/data/object/payment_intent/id"));
-    named.filter(|_| tells_of_a_refund(webhook) || tells_of_a_dispute(webhook)).unwrap_or(&webhook.object_id)
 }
 
 /// What went back is looked up, whatever the event says of it.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::house::{self, Bought, House, LOOK, PATIENCE};
+use crate::house::{self, Bought, House, LOOK, PATIENCE, signed};
 use crate::twice::KEEP_ROWS;
 
 /// A house that compares events as soon as they are a second old.
@@ -88,5 +88,25 @@ async fn many_lost_events_are_read_page_by_page() {
     house.settled().await;
     assert!(house.calls("GET", "/v1/events").await >= 3, "one that failed, and two pages");
     assert_eq!(house.value("select refunded_minor from orders").await, 55);
+    end(house).await;
+}
+
+/// What it says of itself proves nothing: the payment is looked at.
+#[tokio::test]
+async fn a_word_of_stripe_s_own_page_is_an_occasion_to_look_at_our_payment() {
+    let house = open().await;
+    let bought = paid_in_silence(&house, "cart-session").await;
+    house.post.pass_on();
+    let session = |id: &str, payment: &str| {
+        json!({"id": id, "type": "checkout.session.completed", "data": {"object": {
+            "id": "cs_1", "object": "checkout.session", "payment_status": "unpaid", "payment_intent": payment}}})
+    };
+    house.deliver(&signed(&session("evt_ours", &bought.payment))).await;
+    house.until(bought.intent, "paid").await;
+    house.deliver(&signed(&session("evt_theirs", "pi_of_another_shop"))).await;
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    let told = "select string_agg(state, ' ' order by event_id) from inbox where event_id in ('evt_ours', 'evt_theirs')";
+    assert_eq!(house.value(told).await, "applied ignored");
     end(house).await;
 }

@@ -11,13 +11,14 @@ use crate::provider::Call;
 /// Events on one page: Stripe's largest.
 const PAGE: &str = "100";
 /// The types that decide something here; Stripe takes twenty at most. What a shop does beside its orders is of no concern.
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 20] = [
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
     "payment_intent.canceled",
     "payment_intent.processing",
     "payment_intent.requires_action",
     "payment_intent.amount_capturable_updated",
+    "payment_intent.partially_funded",
     "charge.refunded",
     "charge.refund.updated",
     "refund.created",
@@ -27,6 +28,10 @@ const TYPES: [&str; 15] = [
     "charge.dispute.updated",
     "charge.dispute.funds_withdrawn",
     "charge.dispute.closed",
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
 ];
 
 /// Which events are asked for.
