@@ -113,8 +113,18 @@ mod tests {
         for state in State::ALL {
             assert_eq!(State::named(state.name()), Some(state));
         }
-        assert_eq!(State::of_stripe("under_review"), Some(State::Open));
-        assert_eq!(State::of_stripe("warning_closed"), Some(State::InquiryClosed));
+        for (word, state) in [
+            ("warning_needs_response", State::Inquiry),
+            ("warning_under_review", State::Inquiry),
+            ("warning_closed", State::InquiryClosed),
+            ("prevented", State::InquiryClosed),
+            ("needs_response", State::Open),
+            ("under_review", State::Open),
+            ("lost", State::Lost),
+            ("won", State::Won),
+        ] {
+            assert_eq!(State::of_stripe(word), Some(state), "{word}");
+        }
         assert_eq!(State::of_stripe("a word of tomorrow"), None);
     }
 

@@ -40,6 +40,44 @@ fn stripe_counts_some_currencies_in_its_own_way() {
     }
 }
 
+/// <https://docs.stripe.com/currencies>, each by name: one that is missing would be charged a hundredfold, or a hundredth.
+#[test]
+fn every_currency_without_two_decimals_is_told_to_stripe_as_it_counts_it() {
+    let none = "BIF CLP DJF GNF JPY KMF KRW PYG RWF VND VUV XAF XOF XPF".split(' ').map(|code| (code, 1));
+    let hundreds = "ISK UGX".split(' ').map(|code| (code, 100));
+    let three = "BHD JOD KWD OMR TND".split(' ').map(|code| (code, 1));
+    for (code, times) in none.chain(hundreds).chain(three) {
+        let amount = of(5_000, code);
+        assert_eq!(amount.to_stripe(), Ok(5_000 * times), "{code}");
+        assert_eq!(Amount::from_stripe(5_000 * times, amount.currency), Ok(amount), "{code}");
+        let decimals = if "BHD JOD KWD OMR TND".contains(code) { 3 } else { 0 };
+        assert_eq!(amount.currency.exponent(), decimals, "{code}");
+    }
+}
+
+/// <https://docs.stripe.com/currencies>, in the smallest unit as we count it.
+#[test]
+fn less_than_stripe_s_least_is_refused_in_each_currency_that_has_one() {
+    let least = [
+        (50, "USD EUR AUD BRL CAD CHF INR NZD SGD ZAR ILS PHP ARS COP IDR RUB JPY KRW"),
+        (30, "GBP"),
+        (200, "AED MYR PLN RON"),
+        (250, "DKK"),
+        (300, "NOK SEK"),
+        (400, "HKD"),
+        (1_000, "MXN THB"),
+        (1_500, "CZK"),
+        (17_500, "HUF"),
+    ];
+    for (least, codes) in least {
+        for code in codes.split(' ') {
+            let below = of(least - 1, code).to_stripe();
+            assert!(matches!(below, Err(MoneyError::BelowMinimum { .. })), "{code}: {below:?}");
+            assert!(of(least, code).to_stripe().is_ok(), "{code}");
+        }
+    }
+}
+
 #[test]
 fn what_stripe_would_refuse_is_refused_here() {
     assert!(matches!(of(0, "USD").to_stripe(), Err(MoneyError::NotPositive(_))));

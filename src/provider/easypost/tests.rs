@@ -168,6 +168,29 @@ async fn every_refusal_of_a_purchase_has_its_class() {
 }
 
 #[tokio::test]
+async fn every_status_of_a_purchase_has_its_class_whatever_its_body_is() {
+    let away = Class::Unavailable(Dependency::EasyPost);
+    for (status, class, code) in [
+        (400, Class::Permanent, "refused"),
+        (401, away, "credentials_refused"),
+        (402, Class::Permanent, "refused"),
+        (403, away, "credentials_refused"),
+        (404, Class::Permanent, "refused"),
+        (405, Class::Permanent, "refused"),
+        (422, Class::Permanent, "refused"),
+        (429, Class::Retry, "throttled"),
+        (500, Class::Unknown, "provider_broken"),
+        (503, Class::Unknown, "provider_away"),
+    ] {
+        for body in ["", "<html>sorry</html>", "{\"error\":\"a sentence\"}"] {
+            let replay = Replay::of([(status, Vec::new(), body.to_owned())]).await;
+            let failure = Failure::from(client(&replay).buy("shp_1", "rate_1", None).await.unwrap_err());
+            assert_eq!((failure.class, failure.code), (class, code), "{status} {body}: {failure}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_outage_while_looking_or_creating_is_no_riddle() {
     let answer = || recorded("24-error-gateway-html").answer();
     let replay = Replay::of([answer(), answer()]).await;

@@ -148,3 +148,23 @@ fn state(word: Option<&str>) -> State {
         _ => State::Pending,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_for_a_refund_is_known_and_one_of_tomorrow_leaves_it_open() {
+        for (word, expected) in [
+            ("pending", State::Pending),
+            ("requires_action", State::Pending),
+            ("succeeded", State::Succeeded),
+            ("failed", State::Failed),
+            ("canceled", State::Cancelled),
+            ("a word of tomorrow", State::Pending),
+        ] {
+            assert_eq!(state(Some(word)), expected, "{word}");
+        }
+        assert_eq!(state(None), State::Pending);
+    }
+}
