@@ -30,7 +30,6 @@ const CASES: &[Case] = &[
     (&["-r", "RCPT"], Some((Class::Retry, "not_now"))),
     (&["-r", "."], Some((Class::Retry, "not_now"))),
     (&["-f", "RCPT"], Some((Class::Permanent, "refused"))),
-    (&["-A", "0"], Some((Class::Permanent, "refused"))),
     (&["-f", "."], Some((Class::Permanent, "refused"))),
     // A server that greets with a refusal is away for everybody.
     (&["-f", "CONNECT"], Some((AWAY, "not_reached"))),
