@@ -46,7 +46,10 @@ async fn f12_a_paid_order_is_called_off_once_however_often_it_is_asked() {
     let bought = labelled(&house, "cart-f12").await;
     let mia = house.key(Role::Manager, "mia").await;
     let both = tokio::join!(cancel(&house, &mia, &bought), cancel(&house, &mia, &bought));
-    assert_eq!(both, ((202, json!("cancelled")), (202, json!("cancelled"))));
+    // One that had to wait may find that its money is back already.
+    for (status, state) in <[_; 2]>::from(both) {
+        assert!(status == 202 && (state == "cancelled" || state == "refunded"), "{status} {state}");
+    }
     is_undone(&house, &bought).await;
     assert_eq!(cancel(&house, &mia, &bought).await, (202, json!("refunded")));
     assert_eq!(house.value("select void_state from labels").await, "voided");
