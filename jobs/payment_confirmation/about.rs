@@ -35,7 +35,7 @@ impl About {
     }
 }
 
-/// What an event is about, by the provider's id: the payment; of a refund or dispute that does not name it, that itself.
+/// What an event is about, by the provider's id: the payment; where a refund, a dispute or a page does not name it, that itself.
 pub(super) fn pays(webhook: &WebhookPayload) -> &str {
     let of = |pointer| webhook.event.pointer(pointer).and_then(serde_json::Value::as_str);
     let named = of("/data/object/payment_intent").or_else(|| of("/data/object/payment_intent/id"));

@@ -21,7 +21,7 @@ const SETTING: &str = "payment_providers";
 /// The status route of one provider.
 #[derive(Clone, Debug)]
 pub struct StatusRoute {
-    name: Dependency,
+    dependency: Dependency,
     http: Http,
     url: Template<Place>,
     bearer: Option<HeaderValue>,
@@ -71,7 +71,7 @@ impl StatusRoute {
             bearer.set_sensitive(true);
         }
         Ok(Self {
-            name: Dependency::configured(name),
+            dependency: Dependency::configured(name),
             http: Http::new(SETTING, &settings.url, settings.timeout_ms)?,
             url: url.map_err(|error| bad(&error))?,
             bearer,
@@ -82,12 +82,12 @@ impl StatusRoute {
     /// Who it is, to the breaker and the limits.
     #[must_use]
     pub const fn dependency(&self) -> Dependency {
-        self.name
+        self.dependency
     }
 
     /// How a payment stands; none where the provider does not know it.
     pub async fn look(&self, asked: &Asked) -> Result<Option<Told>, CallError> {
-        let to = self.name;
+        let to = self.dependency;
         self.ask(asked).await.map_err(|cause| CallError { to, call: Call::Look, cause })
     }
 

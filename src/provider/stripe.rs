@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::RequestBuilder;
@@ -29,6 +30,7 @@ use crate::config::StripeSettings;
 use crate::domain::money::{Amount, Currency, MoneyError};
 use crate::ids::{OrderId, PaymentId};
 use crate::job::Dependency;
+use crate::time::Stopwatch;
 
 mod account;
 mod dispute;
@@ -54,6 +56,8 @@ const PAGES: usize = 50;
 /// Times that a page is asked for, until the look is given up. A look that began anew for each page that was lost would hardly
 /// ever end where a tenth of all answers is: of twenty pages, one time in eight.
 const TRIES: u32 = 3;
+/// Only what was lost this soon: a kind's deadline has room for two calls that end by their time-outs, and for no third.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Stripe's API, for payments.
 #[derive(Clone, Debug)]
@@ -207,12 +211,12 @@ impl Stripe {
     }
 }
 
-/// A page of a look, asked for again where its answer was lost.
+/// A page of a look, asked for again where its answer was lost soon.
 async fn not_lost<T, F: Future<Output = Result<T, Cause>>>(ask: impl Fn() -> F) -> Result<T, Cause> {
-    let mut tries = 1;
+    let (mut tries, since) = (1, Stopwatch::start());
     loop {
         match ask().await {
-            Err(cause) if cause.is_loss() && tries < TRIES => tries += 1,
+            Err(cause) if cause.is_loss() && tries < TRIES && since.elapsed() < SOON => tries += 1,
             answer => return answer,
         }
     }

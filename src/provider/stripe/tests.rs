@@ -1,6 +1,6 @@
 //! The words that go to Stripe, and what each of its answers becomes.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -144,6 +144,18 @@ async fn a_page_of_a_look_that_was_lost_is_asked_for_again_and_no_look_begins_an
     let stripe = Replay::of([page(true), lost(), lost(), lost(), page(false)]).await;
     let failure = Failure::from(client(&stripe.base).find(PaymentId::new(), 0).await.unwrap_err());
     assert_eq!((failure.class, failure.code), (Class::Retry, "provider_broken"), "three times are enough");
+}
+
+#[tokio::test]
+async fn a_page_that_was_lost_by_its_time_out_is_not_waited_for_again() {
+    let tries = AtomicUsize::new(0);
+    let slow = || async {
+        tries.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(SOON).await;
+        Err::<(), _>(Cause::NoAnswer("timed out".into()))
+    };
+    assert!(not_lost(slow).await.is_err());
+    assert_eq!(tries.into_inner(), 1, "the job's deadline has no room for more");
 }
 
 #[tokio::test]
