@@ -6,13 +6,14 @@
 //! body, compare digests in another way than in constant time, or show a secret.
 
 mod configured;
+mod easypost;
 mod public_key;
 mod template;
 
 use ring::hmac;
-use unicode_normalization::UnicodeNormalization;
 
 pub use configured::{Configured, Letter};
+pub use easypost::EasyPostSignature;
 pub use template::Template;
 
 /// Signatures in one header, at most: Stripe sends one for each living secret, and a secret lives 24 hours after its
@@ -22,8 +23,6 @@ const MOST_SIGNATURES: usize = 10;
 const MOST_DIGITS: usize = 12;
 /// A SHA-256 in hex.
 const HEX_DIGITS: usize = 64;
-/// What EasyPost writes before the digest.
-const EASYPOST_SCHEME: &[u8] = b"hmac-sha256-hex=";
 
 /// Why a webhook was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -176,30 +175,6 @@ fn unix_seconds(digits: &[u8]) -> Result<i64, Refused> {
     let plain = !digits.is_empty() && digits.len() <= MOST_DIGITS && digits.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(digits).ok().filter(|_| plain);
     text.and_then(|text| text.parse().ok()).ok_or(Refused::Malformed("the time is not in unix seconds"))
-}
-
-/// Verifies EasyPost's header `X-Hmac-Signature: hmac-sha256-hex=<hex>`.
-///
-/// It carries no time: a recorded request stays valid for ever, so whoever takes one in must know it by its event id.
-#[derive(Clone, Debug)]
-pub struct EasyPostSignature {
-    keys: Vec<hmac::Key>,
-}
-
-impl EasyPostSignature {
-    /// Accepts any of these secrets; EasyPost signs with their decomposed form (NFKD).
-    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Result<Self, BadSecret> {
-        Ok(Self { keys: keys(secrets, |secret| secret.nfkd().collect())? })
-    }
-
-    /// Whether EasyPost signed exactly these bytes.
-    pub fn verify(&self, header: Option<&[u8]>, body: &[u8]) -> Result<(), Refused> {
-        let hex = header
-            .ok_or(Refused::Missing)?
-            .strip_prefix(EASYPOST_SCHEME)
-            .ok_or(Refused::NoScheme("hmac-sha256-hex"))?;
-        if any_matches(&self.keys, body, &[digest(hex)?]) { Ok(()) } else { Err(Refused::Mismatch) }
-    }
 }
 
 fn keys<'a>(

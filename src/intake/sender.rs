@@ -14,8 +14,6 @@ use crate::signature::{Configured, EasyPostSignature, Letter, Refused, StripeSig
 
 /// Where Stripe's signature is.
 const STRIPE_HEADER: &str = "stripe-signature";
-/// Where EasyPost's is.
-const EASYPOST_HEADER: &str = "x-hmac-signature";
 
 /// One who sends webhooks.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +106,7 @@ impl Sender<'_> {
                 Ok(WebhookPayload::stripe(json(sent.body)?)?)
             }
             Self::EasyPost(signature) => {
-                signature.verify(header(EASYPOST_HEADER), sent.body)?;
+                signature.verify(header, sent.body, now)?;
                 Ok(WebhookPayload::easypost(json(sent.body)?)?)
             }
             Self::Payments(name, provider) => {

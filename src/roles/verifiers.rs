@@ -20,7 +20,8 @@ pub fn stripe(settings: &Settings) -> Result<StripeSignature, CommandError> {
 
 /// EasyPost's.
 pub fn easypost(settings: &Settings) -> Result<EasyPostSignature, CommandError> {
-    EasyPostSignature::new(plain(&settings.easypost.webhook_secrets))
+    let easypost = &settings.easypost;
+    EasyPostSignature::new(plain(&easypost.webhook_secrets), easypost.webhook_v2)
         .map_err(|error| refused("easypost.webhook_secrets", &error))
 }
 

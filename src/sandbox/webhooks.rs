@@ -281,25 +281,24 @@ async fn post_until_taken(world: &Arc<World>, event: &Event, body: &str) -> Opti
 async fn post_once(world: &Arc<World>, event: &Event, body: &str) -> bool {
     let Ok(_slot) = world.post.slots.acquire().await else { return false };
     let at = world.clock.unix_seconds();
-    let (url, header, signature) = match event.about {
-        About::Payment(_) | About::Refund(_) | About::Charge(_) | About::Dispute(_) => {
-            (&world.post.stripe_url, "Stripe-Signature", stripe(&world.secrets.stripe_webhook, at, body))
-        }
+    let (post, secrets) = (&world.post, &world.secrets);
+    let request = match event.about {
+        About::Payment(_) | About::Refund(_) | About::Charge(_) | About::Dispute(_) => post
+            .client
+            .post(&post.stripe_url)
+            .header("Stripe-Signature", stripe(&secrets.stripe_webhook, at, body)),
         About::Tracker(..) => {
-            (&world.post.easypost_url, "X-Hmac-Signature", easypost(&world.secrets.easypost_webhook, body))
+            let request = post.client.post(&post.easypost_url);
+            let proofs = easypost(&secrets.easypost_webhook, at, &path(&post.easypost_url), body);
+            proofs.into_iter().fold(request, |request, (name, value)| request.header(name, value))
         }
-        About::Wallet(_) => {
-            (&world.post.wallet_url, "X-Signature", timed(&world.secrets.wallet_webhook, at, body))
-        }
+        About::Wallet(_) => post
+            .client
+            .post(&post.wallet_url)
+            .header("X-Signature", timed(&secrets.wallet_webhook, at, body))
+            .header("X-Timestamp", at),
     };
-    let request = world
-        .post
-        .client
-        .post(url)
-        .header("content-type", "application/json; charset=utf-8")
-        .header(header, signature)
-        .header("x-timestamp", at)
-        .body(body.to_owned());
+    let request = request.header("content-type", "application/json; charset=utf-8").body(body.to_owned());
     match request.send().await {
         Ok(answer) => {
             let taken = answer.status().is_success();
@@ -324,11 +323,23 @@ fn timed(secret: &SecretString, at: i64, body: &str) -> String {
     hex("", hmac::sign(&key, format!("{at}.{body}").as_bytes()).as_ref())
 }
 
-/// EasyPost's scheme: the secret's compatibility decomposition, over the body.
-fn easypost(secret: &SecretString, body: &str) -> String {
+/// EasyPost's two schemes: the secret's compatibility decomposition, over the body; and over time, method, path and body.
+fn easypost(secret: &SecretString, at: i64, path: &str, body: &str) -> [(&'static str, String); 4] {
     let secret: String = secret.expose_secret().nfkd().collect();
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), body.as_bytes());
-    hex("hmac-sha256-hex=", tag.as_ref())
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let proof = |signed: &str| hex("hmac-sha256-hex=", hmac::sign(&key, signed.as_bytes()).as_ref());
+    let time = DateTime::from_timestamp(at, 0).unwrap_or_default().to_rfc2822();
+    [
+        ("X-Hmac-Signature", proof(body)),
+        ("X-Hmac-Signature-V2", proof(&format!("{time}POST{path}{body}"))),
+        ("X-Timestamp", time),
+        ("X-Path", path.to_owned()),
+    ]
+}
+
+/// The path of an address of ours.
+fn path(url: &str) -> String {
+    reqwest::Url::parse(url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
 }
 
 #[cfg(test)]
@@ -339,7 +350,7 @@ mod tests {
     #[test]
     fn easypost_signs_with_the_decomposed_secret() {
         let [composed, decomposed] = ["s\u{e9}cret", "se\u{301}cret"].map(SecretString::from);
-        assert_eq!(easypost(&composed, "{}"), easypost(&decomposed, "{}"));
+        assert_eq!(easypost(&composed, 0, "/", "{}"), easypost(&decomposed, 0, "/", "{}"));
     }
 
     /// Reckoned with the official Python client: `WebhookSignature.generate_signature_header`.

@@ -94,7 +94,7 @@ fn nothing_is_verified_with_a_blank_secret() {
     assert_eq!(StripeSignature::new(none, 300).unwrap_err(), BadSecret::None);
     assert_eq!(StripeSignature::new([SECRET, " \n"], 300).unwrap_err(), BadSecret::Blank(2));
     assert_eq!(StripeSignature::new([SECRET], -1).unwrap_err(), BadSecret::Tolerance(-1));
-    assert_eq!(EasyPostSignature::new([""]).unwrap_err(), BadSecret::Blank(1));
+    assert_eq!(EasyPostSignature::new([""], true).unwrap_err(), BadSecret::Blank(1));
 }
 
 #[test]
@@ -116,12 +116,70 @@ fn easypost_s_published_vectors() {
     assert_eq!(vectors.cases.len(), 4);
     for case in vectors.cases {
         let header = case.headers["X-Hmac-Signature"].as_bytes();
-        let ours = EasyPostSignature::new([case.secret.as_str()]).unwrap();
-        let verdict = ours.verify(Some(header), case.body.as_bytes());
+        let ours = EasyPostSignature::new([case.secret.as_str()], false).unwrap();
+        let verdict =
+            ours.verify(|name| (name == "x-hmac-signature").then_some(header), case.body.as_bytes(), NOW);
         assert_eq!(verdict.is_ok(), case.expected == "valid", "{}: {verdict:?}", case.id);
         let event = crate::domain::event::EasyPostEvent::read(case.body.as_bytes());
         assert_eq!(event.unwrap().tracker.unwrap().status, "in_transit");
     }
+}
+
+/// The headers of a webhook with both proofs, as EasyPost sends them.
+fn both(time: &str, path: &str) -> Vec<(&'static str, String)> {
+    let signed = [time.as_bytes(), b"POST", path.as_bytes(), BODY].concat();
+    vec![
+        ("x-hmac-signature", format!("hmac-sha256-hex={}", hex(SECRET, BODY))),
+        ("x-hmac-signature-v2", format!("hmac-sha256-hex={}", hex(SECRET, &signed))),
+        ("x-timestamp", time.to_owned()),
+        ("x-path", path.to_owned()),
+    ]
+}
+
+fn easypost(timed: bool, headers: &[(&str, String)], now: i64) -> Result<(), Refused> {
+    let named =
+        |name: &str| headers.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_bytes());
+    EasyPostSignature::new([SECRET], timed).unwrap().verify(named, BODY, now)
+}
+
+#[test]
+fn easypost_s_second_proof_does_where_the_first_is_missing_and_it_is_switched_on() {
+    let now = 1_755_635_829;
+    let mut headers = both("Tue, 19 Aug 2025 20:37:09 -0000", "/webhooks/easypost");
+    assert_eq!(easypost(true, &headers, now), Ok(()));
+    headers.remove(0);
+    assert_eq!(easypost(false, &headers, now), Err(Refused::Missing));
+    for at in [now - 300, now, now + 300] {
+        assert_eq!(easypost(true, &headers, at), Ok(()), "{at}");
+    }
+    assert_eq!(easypost(true, &headers, now + 301).unwrap_err().code(), "too_old");
+    assert_eq!(easypost(true, &headers, now - 301).unwrap_err().code(), "too_new");
+    for (place, value) in
+        [(0, "hmac-sha256-hex=0"), (1, "Tue, 19 Aug 2025 20:37:10 -0000"), (2, "/elsewhere")]
+    {
+        let mut forged = headers.clone();
+        value.clone_into(&mut forged[place].1);
+        assert!(easypost(true, &forged, now).is_err(), "{value}");
+    }
+    for missing in [1, 2] {
+        let mut short = headers.clone();
+        short.remove(missing);
+        assert_eq!(easypost(true, &short, now).unwrap_err().code(), "malformed");
+    }
+    assert_eq!(easypost(true, &both("1755635829", "/")[1..], now).unwrap_err().code(), "malformed");
+}
+
+#[test]
+fn easypost_s_second_proof_is_no_gate() {
+    let mut headers = both("Tue, 19 Aug 2025 20:37:09 -0000", "/webhooks/easypost");
+    assert_eq!(easypost(true, &headers, NOW), Ok(()), "authentic by the first, whatever the second's age");
+    "hmac-sha256-hex=".clone_into(&mut headers[0].1);
+    assert_eq!(easypost(true, &headers, 1_755_635_829), Ok(()), "authentic by the second");
+    assert_eq!(
+        easypost(true, &headers, NOW).unwrap_err().code(),
+        "malformed",
+        "by neither: the first is told"
+    );
 }
 
 proptest! {
@@ -129,8 +187,8 @@ proptest! {
     fn no_bytes_are_too_odd(header: Vec<u8>, body: Vec<u8>, now: i64) {
         let stripe = StripeSignature::new([SECRET], 300).unwrap();
         prop_assert!(stripe.verify(Some(&header), &body, now).is_err());
-        let easypost = EasyPostSignature::new([SECRET]).unwrap();
-        prop_assert!(easypost.verify(Some(&header), &body).is_err());
+        let easypost = EasyPostSignature::new([SECRET], true).unwrap();
+        prop_assert!(easypost.verify(|_| Some(header.as_slice()), &body, now).is_err());
     }
 
     #[test]

@@ -89,7 +89,7 @@ async fn open(servers: &Servers, store: &Store, stop: &CancellationToken) -> Int
         secret: SecretString::from("a secret of at least thirty-two characters"),
         tokens: Tokens::new(&Trust::default()).unwrap(),
         stripe: StripeSignature::new(["whsec_test"], 300).unwrap(),
-        easypost: EasyPostSignature::new(["test"]).unwrap(),
+        easypost: EasyPostSignature::new(["test"], false).unwrap(),
         orders: settled.orders.clone(),
         offers: Offers::new(&settled.orders, &settled.payment_providers).unwrap(),
         mail: BTreeMap::new(),

@@ -83,7 +83,7 @@ fn what_the_intake_would_not_even_read_is_too_large() {
 fn easypost_s_header_is_found_however_it_is_written() {
     let body = r#"{"id": "evt_1", "description": "tracker.updated", "result": {"id": "trk_1"}}"#;
     let text = format!("X-HMAC-Signature:hmac-sha256-hex={}", sign("ours", body));
-    let signature = EasyPostSignature::new(["ours"]).unwrap();
+    let signature = EasyPostSignature::new(["ours"], false).unwrap();
     let headers: HeaderMap = [header(&text).unwrap()].into_iter().collect();
     let sent = Sent { headers: &headers, query: None, body: body.as_bytes() };
     let at = Utc.timestamp_opt(NOW, 0).unwrap();

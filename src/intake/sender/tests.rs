@@ -73,9 +73,9 @@ fn send(body: &[u8]) -> [Result<WebhookPayload, NotTaken>; 2] {
     let signed = [NOW.to_string().as_bytes(), b".", body].concat();
     let mut headers = HeaderMap::new();
     headers.insert(STRIPE_HEADER, format!("t={NOW},v1={}", hex(&signed)).parse().unwrap());
-    headers.insert(EASYPOST_HEADER, format!("hmac-sha256-hex={}", hex(body)).parse().unwrap());
+    headers.insert("x-hmac-signature", format!("hmac-sha256-hex={}", hex(body)).parse().unwrap());
     let stripe = StripeSignature::new([SECRET], 300).unwrap();
-    let easypost = EasyPostSignature::new([SECRET]).unwrap();
+    let easypost = EasyPostSignature::new([SECRET], false).unwrap();
     let sent = Sent { headers: &headers, query: None, body };
     [Sender::Stripe(&stripe), Sender::EasyPost(&easypost)].map(|sender| {
         let taken = sender.event(&sent, NOW);

@@ -129,7 +129,7 @@ fn parts(queue: &Queue, clock: &Clock, snapshots: &Snapshots, max_depth: u64) ->
         secret: SecretString::from(SECRET),
         tokens: Tokens::new(&Trust::default()).unwrap(),
         stripe: StripeSignature::new([STRIPE_SECRET], 300).unwrap(),
-        easypost: EasyPostSignature::new([EASYPOST_SECRET]).unwrap(),
+        easypost: EasyPostSignature::new([EASYPOST_SECRET], false).unwrap(),
         orders: load(&Sources::default()).unwrap().orders,
         offers: offers(),
         mail: mail(),

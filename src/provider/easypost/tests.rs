@@ -49,6 +49,7 @@ fn client(replay: &Replay) -> EasyPost {
     EasyPost::new(&EasyPostSettings {
         api_key: SecretString::from("EZTK1"),
         webhook_secrets: Vec::new(),
+        webhook_v2: false,
         api_base: format!("{}/v2", replay.base),
         timeout_ms: 500,
     })
