@@ -79,14 +79,15 @@ impl Gauges {
             return;
         }
         seen.looked = Some(Stopwatch::start());
-        let tables = Arc::clone(&self.tables);
-        self.tasks.spawn(async move { tables.refresh().await });
         match tokio::time::timeout(PATIENCE, self.look_at_lanes(&mut seen.lanes)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the gauges of lanes keep their last figures"),
             Err(_) => tracing::debug!("Redis is silent: the gauges of lanes keep their last figures"),
         }
         metrics::gauge!("orderfleet_process_resident_bytes").set(resident_bytes());
+        // After the lanes: whoever reads now gets what the last look at the tables found, and waits for none.
+        let tables = Arc::clone(&self.tables);
+        self.tasks.spawn(async move { tables.refresh().await });
     }
 
     async fn look_at_lanes(

@@ -269,7 +269,10 @@ impl Desk {
     pub(super) async fn replay(&self, operator: &Operator, chosen: &Chosen) -> Result<Replayed, Problem> {
         operator.require(Action::ReplayDeadLetter)?;
         let (of, actor, store) = (chosen.selection()?, operator.actor(), self.store.clone());
-        self.whatever_comes(async move { letters::replay(&store, &of, &actor, |_| ()).await }).await
+        let done =
+            self.whatever_comes(async move { letters::replay(&store, &of, &actor, |_| ()).await }).await;
+        self.letters_changed();
+        done
     }
 
     /// Gives letters up for good; how many.
@@ -277,7 +280,10 @@ impl Desk {
         operator.require(Action::DropDeadLetter)?;
         let (of, why) = (chosen.selection()?, chosen.reason()?);
         let (actor, store) = (operator.actor(), self.store.clone());
-        self.whatever_comes(async move { letters::drop_all(&store, &of, &actor, &why).await }).await
+        let done =
+            self.whatever_comes(async move { letters::drop_all(&store, &of, &actor, &why).await }).await;
+        self.letters_changed();
+        done
     }
 
     /// Changes a letter's payload.

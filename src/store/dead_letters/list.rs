@@ -36,7 +36,7 @@ impl State {
 }
 
 /// Which dead letters: those for which everything that is said holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// These.
     pub ids: Option<Vec<DeadLetterId>>,

@@ -15,6 +15,7 @@ use crate::ops::desk::Desk;
 use crate::ops::desk::answer;
 use crate::ops::desk::dead::{Chosen, Filter, Listed, REHEARSED, letter_id};
 use crate::ops::desk::problem::{Code, Problem};
+use crate::store::dead_letters::Selection;
 
 pub(super) async fn groups(
     State(desk): State<Arc<Desk>>,
@@ -23,8 +24,17 @@ pub(super) async fn groups(
 ) -> Result<Page, Problem> {
     let listed: Listed = answer::query(query.as_deref())?;
     let of = listed.page()?.of;
-    let groups = desk.store.within(desk.store.dead_groups(&of, letters::GROUPS)).await?;
-    let facts = json!({ "groups": groups, "most": letters::GROUPS, "lane": of.lane });
+    // A part of them is counted at once; all of them may take as long as a bad night was.
+    let (groups, seconds, is_old) = if of == Selection::default() {
+        let found = desk.groups_soon().await?;
+        (found.what.clone(), found.since.elapsed().as_secs(), found.is_old())
+    } else {
+        (desk.store.within(desk.store.dead_groups(&of, letters::GROUPS)).await?, 0, false)
+    };
+    let facts = json!({
+        "groups": groups, "most": letters::GROUPS, "lane": of.lane,
+        "seconds": seconds, "looks_again": is_old && seconds > 0,
+    });
     Ok(desk.page("dead.html", &visitor, facts))
 }
 
