@@ -1,4 +1,5 @@
-//! What people ask of an order that is there: to be paid again, called off, given its money back, labelled anew.
+//! What people ask of an order that is there: to be paid again, called off, given its money back, labelled anew; its
+//! customer, to be written to.
 //!
 //! No kinds: whoever asks learns at once whether it will be done, so each is one transaction that decides, writes and
 //! inserts the job that follows. Asked twice it is done once. None calls a provider: that is the job's.
@@ -12,3 +13,4 @@ pub mod record_payment;
 pub mod refresh;
 pub mod relabel;
 pub mod set_status;
+pub mod write_mail;

@@ -10,6 +10,10 @@ use super::order::{CancelReason, Status, Vocabulary};
 const MAX_AMOUNT: i64 = 1_000_000_000_000;
 /// A sentence for the books; it is no letter.
 const MAX_REASON: usize = 500;
+/// What a list of mails shows of a subject, twice over.
+const MAX_SUBJECT: usize = 150;
+/// Some pages of a letter.
+const MAX_MESSAGE: usize = 10_000;
 
 /// What a refund is asked for with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +76,35 @@ impl PaymentBody {
             fields.close(&mut faults);
         }
         told(Self { amount_minor, currency, note }, faults)
+    }
+}
+
+/// A letter to a customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailBody {
+    /// One line.
+    pub subject: String,
+    /// The text.
+    pub message: String,
+}
+
+impl MailBody {
+    /// Reads a body, or names every fault of it.
+    pub fn read(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let mut body = Self::default();
+        if let Some(mut fields) = Fields::open(value, "", &mut faults) {
+            if let Some(text) = fields.required("subject", &mut faults) {
+                body.subject =
+                    faults.text(text, "subject", MAX_SUBJECT).map(str::to_owned).unwrap_or_default();
+            }
+            if let Some(text) = fields.required("message", &mut faults) {
+                body.message =
+                    faults.lines(text, "message", MAX_MESSAGE).map(str::to_owned).unwrap_or_default();
+            }
+            fields.close(&mut faults);
+        }
+        told(body, faults)
     }
 }
 
@@ -139,6 +172,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_letter_has_one_line_and_then_many() {
+        let read =
+            MailBody::read(&json!({"subject": "Your suit", "message": "Dear A.,\n\nit fits."})).unwrap();
+        assert_eq!((read.subject.as_str(), read.message.as_str()), ("Your suit", "Dear A.,\n\nit fits."));
+        let two_lines =
+            MailBody::read(&json!({"subject": "Your\nBcc: all", "message": "a\u{0}b"})).unwrap_err();
+        let places: Vec<&str> = two_lines.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(places, ["subject", "message"]);
+        assert_eq!(MailBody::read(&json!({})).unwrap_err().len(), 2);
+    }
 
     #[test]
     fn a_body_says_how_much_and_why_or_nothing() {

@@ -120,6 +120,21 @@ impl Faults {
 
     /// A text of 1 to `max` characters without control characters.
     pub fn text<'v>(&mut self, value: &'v Value, field: &str, max: usize) -> Option<&'v str> {
+        self.text_with(value, field, max, "")
+    }
+
+    /// A text of several lines: 1 to `max` characters, without control characters but those that end a line.
+    pub fn lines<'v>(&mut self, value: &'v Value, field: &str, max: usize) -> Option<&'v str> {
+        self.text_with(value, field, max, "\r\n")
+    }
+
+    fn text_with<'v>(
+        &mut self,
+        value: &'v Value,
+        field: &str,
+        max: usize,
+        controls: &str,
+    ) -> Option<&'v str> {
         let Some(text) = value.as_str() else {
             self.note(field, FaultCode::WrongType, "must be a text");
             return None;
@@ -131,7 +146,7 @@ impl Faults {
         if text.chars().count() > max {
             self.note(field, FaultCode::TooLong, format!("must have at most {max} characters"));
         }
-        if text.chars().any(char::is_control) {
+        if text.chars().any(|letter| letter.is_control() && !controls.contains(letter)) {
             self.note(field, FaultCode::BadCharacters, "must not have control characters");
         }
         (self.0.len() == before).then_some(text)

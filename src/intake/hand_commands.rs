@@ -1,4 +1,5 @@
-//! What staff records of money that no provider tells of: that it came, and that it went back.
+//! What staff does by hand: records money that no provider tells of, that it came and that it went back; and writes to a
+//! customer.
 
 use std::sync::Arc;
 
@@ -7,16 +8,16 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Door;
 use super::order_commands::REPLAYED;
 use super::problem::{Code, Problem};
 use crate::auth::Action;
-use crate::domain::command::PaymentBody;
+use crate::domain::command::{MailBody, PaymentBody};
 use crate::domain::key::IdempotencyKey;
 use crate::ids::RefundId;
-use crate::jobs::commands::{confirm_refund, record_payment};
+use crate::jobs::commands::{confirm_refund, record_payment, write_mail};
 
 /// `POST /v1/orders/{id}/payments`.
 pub(super) async fn record_payment(
@@ -38,11 +39,42 @@ pub(super) async fn record_payment(
     let recorded = became.map_err(|refused| not_recorded(&refused))?;
     door.commit(asked.tx).await?;
     let shown = json!({ "order_id": asked.order, "payment_id": recorded.payment, "status": "recorded" });
+    Ok(accepted(shown, recorded.is_replay))
+}
+
+fn accepted(shown: Value, is_replay: bool) -> Response {
     let mut response = (StatusCode::ACCEPTED, Json(shown)).into_response();
-    if recorded.is_replay {
+    if is_replay {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    Ok(response)
+    response
+}
+
+/// `POST /v1/orders/{id}/emails`.
+pub(super) async fn write_mail(
+    State(door): State<Arc<Door>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let mut asked = door.command(id, request, Action::SendMail).await?;
+    let key = IdempotencyKey::read(asked.key.as_ref().map(HeaderValue::as_bytes))?;
+    let body = MailBody::read(&asked.body).map_err(Problem::faults)?;
+    let wish = write_mail::Wish {
+        key: key.text().to_owned(),
+        subject: body.subject,
+        message: body.message,
+        actor: asked.actor(),
+    };
+    let became = write_mail::write_mail(&mut asked.tx, asked.order, &wish, &asked.cause).await?;
+    let written = became.map_err(|refused| match refused {
+        write_mail::Refused::Nobody => {
+            Problem::new(Code::IllegalTransition, refused.to_string()).because("erased")
+        }
+        write_mail::Refused::KeyReused => Problem::new(Code::KeyReused, refused.to_string()),
+    })?;
+    door.commit(asked.tx).await?;
+    let shown = json!({ "order_id": asked.order, "mail_id": written.mail, "status": "queued" });
+    Ok(accepted(shown, written.is_replay))
 }
 
 /// `POST /v1/orders/{id}/refunds/{refund}/confirm`.

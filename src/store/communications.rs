@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{StoreError, Stored, Tx, exactly};
 use crate::domain::mail_news::{Outcome, recipient_hash};
-use crate::domain::notice::Notice;
+use crate::domain::notice::{Notice, Once};
 use crate::ids::{CommunicationId, OrderId};
 
 /// What somebody is to be told of an order.
@@ -174,6 +174,18 @@ pub async fn newest(tx: &mut Tx, order: OrderId, notice: Notice) -> Stored<Optio
         facts: row.facts,
         is_in_doubt: row.possible_duplicates > 0,
     }))
+}
+
+/// The notice of a kind that was decided once for this, with its facts; whoever it goes to.
+pub async fn named(tx: &mut Tx, notice: Notice, once: Once<'_>) -> Stored<Option<(CommunicationId, Value)>> {
+    let row = sqlx::query!(
+        "/* communications::named */ select id, facts from communications where kind = $1 and dedupe_key = $2",
+        notice.name(),
+        once.key()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| (row.id.into(), row.facts)))
 }
 
 /// How often an order's customer was told of a kind in the last hour.

@@ -1,5 +1,6 @@
 //! Mails: once each whatever the mail server does, none to who bounced or complained, and in the customer's language.
 
+use orderfleet::auth::Role;
 use orderfleet::config::{MailProviderSettings, Settings, Sources, load};
 use orderfleet::domain::mail_news::MailReading;
 use orderfleet::domain::notice::{Notice, Once};
@@ -268,7 +269,7 @@ async fn an_order_s_way_is_told_kind_by_kind_and_each_once() {
     house.pay(&bought).await;
     house.until_order(bought.order, "payment_confirmed").await;
     house.settled().await;
-    let boss = house.key(orderfleet::auth::Role::Manager, "boss").await;
+    let boss = house.key(Role::Manager, "boss").await;
     let version = house.value("select version from orders").await.as_i64().unwrap();
     let to = Status::Processing.name();
     assert_eq!(house.put_status(&boss, bought.order, Some(version), to).await.status, 200);
@@ -288,5 +289,35 @@ async fn an_order_s_way_is_told_kind_by_kind_and_each_once() {
     );
     let expected: Vec<Value> = house.rows("select state from communications where state <> 'sent'").await;
     assert_eq!(expected, [Value::Null; 0]);
+    house.end().await;
+}
+
+/// A letter by hand goes to the order's customer, once for each name that it was given.
+#[tokio::test]
+async fn staff_writes_to_a_customer_and_the_same_letter_twice_is_one() {
+    let house = house::open().await;
+    let order = shipped(&house, "written").await;
+    let before = mails_to(&house, "written").await;
+    let (boss, pia) = (house.key(Role::Manager, "boss").await, house.key(Role::Processor, "pia").await);
+    let letter = json!({"subject": "The trousers of your suit", "message": "Dear A.,\n\nwith cuffs?"});
+    let write = async |who: &str, key: &str, body: &Value| house.ask(who, order, ("emails", key), body).await;
+    assert_eq!(write(&pia, "cuffs", &letter).await.status, 403);
+    let (first, second) = tokio::join!(write(&boss, "cuffs", &letter), write(&boss, "cuffs", &letter));
+    assert_eq!((first.status, second.status), (202, 202), "{:?} {:?}", first.body, second.body);
+    assert_eq!(first.body, second.body);
+    assert!(first.is_replay != second.is_replay, "one of them was first");
+    let other = write(&boss, "cuffs", &json!({"subject": "No", "message": "No"})).await;
+    assert_eq!((other.status, &other.body["code"]), (422, &json!("idempotency_key_reused")));
+    let faulty = write(&boss, "more", &json!({"subject": "a\nBcc: all", "text": "?"})).await;
+    assert_eq!((faulty.status, faulty.body["errors"].as_array().map(Vec::len)), (422, Some(3)));
+    house.settled().await;
+    assert_eq!(mails_to(&house, "written").await, before + 1);
+    let raw = house.raw_mail(house.truth("mails").await.len() - 1).await;
+    assert!(raw.contains("Subject: The trousers of your suit") && raw.contains("with cuffs?"), "{raw}");
+    let noted = house.rows("select action, detail::text from operator_actions").await;
+    assert!(
+        noted.len() == 1 && !noted[0].to_string().contains("cuffs?"),
+        "the text is the customer's: {noted:?}"
+    );
     house.end().await;
 }
