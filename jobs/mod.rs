@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{AddressSettings, OrderSettings, ShippingSettings, ShopSettings};
+use crate::config::{AddressSettings, AlertSettings, OrderSettings, ShippingSettings, ShopSettings};
 use crate::domain::offer::Offers;
 use crate::ids::{JobId, OrderId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, Listed, Payload, Step, Verdict};
@@ -24,6 +24,7 @@ mod dispute;
 mod giveback;
 mod handover;
 pub mod letter;
+mod ops_alert;
 mod parcel;
 mod settlement;
 pub mod sweeps;
@@ -149,6 +150,8 @@ pub struct Rules {
     pub shipping: ShippingSettings,
     /// What mails say of the shop.
     pub shop: ShopSettings,
+    /// Who is on call.
+    pub alerts: AlertSettings,
     /// Who can take the money.
     pub offers: Offers,
     /// Seals client secrets.
@@ -234,6 +237,7 @@ jobs! {
     event_sweep::EventSweep,
     reservation_expiry::ReservationExpiry,
     order_lapse::OrderLapse,
+    order_completion::OrderCompletion,
     shipping_label::ShippingLabel,
     label_void::LabelVoid,
     tracking::Tracking,

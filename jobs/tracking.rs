@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Called, Job, Loaded, Never, Rules, settlement, taken, telling};
+use super::{Called, Job, Loaded, Never, Rules, order_completion, settlement, taken, telling};
 use crate::domain::event::{EasyPostEvent, TrackerSeen};
 use crate::domain::notice::{Notice, Once};
 use crate::domain::order::Status;
@@ -192,6 +192,9 @@ async fn forward(
     if Scan::Delivered.rank() == Some(rank) {
         let told = (Notice::DeliveryConfirmation, once);
         telling::tell_with(tx, order.id, told, which, cause).await?;
+        if slowest >= rank {
+            order_completion::after_delivery(tx, &rules.orders, order.id, cause).await?;
+        }
         if slowest >= rank && rules.orders.also_mails(Notice::SatisfactionSurvey.name()) {
             let told = (Notice::SatisfactionSurvey, Once::Order(order.id.uuid()));
             telling::tell_after(

@@ -25,7 +25,7 @@ pub mod shown;
 pub use environment::operator;
 pub use faults::ConfigError;
 pub use load::{Sources, load, load_for};
-pub use mail::{MailProviderSettings, MailReadingSettings, ShopSettings, SmtpSettings};
+pub use mail::{AlertSettings, MailProviderSettings, MailReadingSettings, ShopSettings, SmtpSettings};
 pub use needs::Need;
 pub use network::Network;
 pub use orders::{LatePayment, Mismatch, OrderSettings, RetentionSettings};
@@ -74,6 +74,8 @@ pub struct Settings {
     pub smtp: SmtpSettings,
     /// What mails say of the shop.
     pub shop: ShopSettings,
+    /// Who is on call, and what they are written to about.
+    pub alerts: AlertSettings,
     /// The secret that ids and encryption keys are derived from.
     pub security: SecuritySettings,
     /// What customers' own tokens are verified with.
@@ -286,6 +288,8 @@ pub struct EasyPostSettings {
     pub api_key: SecretString,
     /// The webhook secrets; several while one is rotated.
     pub webhook_secrets: Vec<SecretString>,
+    /// Let `X-Hmac-Signature-V2` prove a webhook, too.
+    pub webhook_v2: bool,
     /// Where the API is, `/v2` included.
     pub api_base: String,
     /// The longest call.

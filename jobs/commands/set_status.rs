@@ -14,8 +14,7 @@ use crate::domain::order::Status;
 use crate::ids::OrderId;
 use crate::job::Failure;
 use crate::jobs::order_lapse::OrderLapse;
-use crate::jobs::shipping_label;
-use crate::jobs::{settlement, telling};
+use crate::jobs::{order_completion, settlement, shipping_label, telling};
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::reservations::{self, HoldFor};
@@ -204,6 +203,7 @@ pub(in crate::jobs) async fn follow(
             Ok(())
         }
         Status::PaymentConfirmed => settlement::go_on(tx, settings, order.id, cause).await,
+        Status::Delivered => order_completion::after_delivery(tx, settings, order.id, cause).await,
         Status::Packaging if settings.auto_fulfil => shipping_label::want_again(tx, order.id, cause).await,
         Status::Confirmed
         | Status::Processing
@@ -213,7 +213,6 @@ pub(in crate::jobs) async fn follow(
         | Status::Fulfilled
         | Status::Shipped
         | Status::OutForDelivery
-        | Status::Delivered
         | Status::Completed
         | Status::OnHold
         | Status::Exception

@@ -72,6 +72,19 @@ pub struct ShopSettings {
     pub footer: String,
 }
 
+/// Who is on call, and what they are written to about.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AlertSettings {
+    /// Their addresses; with none, nobody is written to.
+    pub mail_to: Vec<String>,
+    /// A rule tells at most once in so many minutes.
+    pub window_minutes: i32,
+    /// Pieces that can still be sold, at most, of an article that runs out.
+    pub stock_low: i64,
+    /// Webhooks that were not believed, from which on that is told.
+    pub refused_webhooks: i64,
+}
+
 impl ShopSettings {
     /// Where a parcel of this carrier can be followed, where the shop says so.
     #[must_use]

@@ -37,6 +37,8 @@ pub struct OrderSettings {
     pub more_mails: Vec<String>,
     /// How long after a parcel's arrival its buyer is asked how it was.
     pub survey_days: u64,
+    /// How long after an order's arrival it is completed; 0 leaves that to staff.
+    pub complete_days: u64,
 }
 
 /// How many days personal data is kept; 0 is for ever. Orders keep theirs until their customer is erased.

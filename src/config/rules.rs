@@ -15,7 +15,7 @@ mod payments;
 pub(super) use payments::provider_name;
 
 /// Where 0 says something: no extension, no waiting, no limit, no grace, any free port, no end.
-const ZERO_IS_MEANT: [&str; 14] = [
+const ZERO_IS_MEANT: [&str; 16] = [
     "shipping.insure_from_cents",
     "redis.wait_replicas",
     "orders.max_extensions",
@@ -26,6 +26,8 @@ const ZERO_IS_MEANT: [&str; 14] = [
     "worker.health_port",
     "worker.audit_hour",
     "intake.health_port",
+    "alerts.stock_low",
+    "orders.complete_days",
     "retention.dead_letters_days",
     "retention.inbox_days",
     "retention.communications_days",
@@ -360,8 +362,7 @@ fn shop(settings: &Settings, faults: &mut Vec<Fault>) {
         .mail_from
         .rsplit_once('<')
         .map_or(shop.mail_from.as_str(), |(_, rest)| rest.strip_suffix('>').unwrap_or_default());
-    let is_address = address.split_once('@').is_some_and(|(who, at)| !who.is_empty() && is_domain(at));
-    if !is_address || address.contains(char::is_whitespace) {
+    if !is_address(address) {
         faults.push(Fault::new(
             "shop.mail_from",
             "must be an address, or Name <address>, such as orders@example.com",
@@ -384,6 +385,9 @@ fn shop(settings: &Settings, faults: &mut Vec<Fault>) {
     if !shop.tracking_urls.iter().all(leads_there) {
         faults.push(Fault::new("shop.tracking_urls", "must be a list of CARRIER=https://…{code}…"));
     }
+    if settings.orders.complete_days > LONGEST_SURVEY {
+        faults.push(Fault::new("orders.complete_days", "must be at most 365, or 0"));
+    }
     if settings.orders.survey_days > LONGEST_SURVEY {
         faults.push(Fault::new("orders.survey_days", "must be at most 365: nobody remembers longer"));
     }
@@ -391,9 +395,18 @@ fn shop(settings: &Settings, faults: &mut Vec<Fault>) {
         let what = format!("may name {}: the other kinds are always sent", MORE_MAILS.join(", "));
         faults.push(Fault::new("orders.more_mails", what));
     }
+    if !settings.alerts.mail_to.iter().all(|address| is_address(address)) {
+        let what = "must be a list of addresses, such as [\"oncall@example.com\"]";
+        faults.push(Fault::new("alerts.mail_to", what));
+    }
     if !is_domain(&shop.mail_domain) {
         faults.push(Fault::new("shop.mail_domain", "must be a domain, such as orders.example.com"));
     }
+}
+
+fn is_address(text: &str) -> bool {
+    let is_whole = text.split_once('@').is_some_and(|(who, at)| !who.is_empty() && is_domain(at));
+    is_whole && !text.contains(char::is_whitespace)
 }
 
 fn is_domain(name: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Which event tells whom what, and the key under which it is told once.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
 macro_rules! notices {
@@ -85,6 +86,8 @@ pub enum Once<'a> {
     Refund(Uuid),
     /// Once for a request, by the name that whoever made it gave it.
     Request(&'a str),
+    /// Once for what a rule found since then.
+    Alert(&'a str, DateTime<Utc>),
 }
 
 impl Once<'_> {
@@ -102,6 +105,9 @@ impl Once<'_> {
             Self::Exception(id) => format!("exception:{id}"),
             Self::Refund(id) => format!("refund:{id}"),
             Self::Request(name) => format!("request:{name}"),
+            Self::Alert(rule, since) => {
+                format!("rule:{rule}:{}", since.to_rfc3339_opts(SecondsFormat::Micros, true))
+            }
         }
     }
 }
@@ -128,6 +134,7 @@ mod tests {
             Once::Exception(id),
             Once::Refund(id),
             Once::Request("monday"),
+            Once::Alert("monday", DateTime::UNIX_EPOCH),
         ];
         let different: std::collections::BTreeSet<String> = keys.map(Once::key).into();
         assert_eq!(different.len(), keys.len());

@@ -16,6 +16,7 @@ mod order_views;
 mod orders;
 mod outcome;
 mod problem;
+mod refusals;
 mod request;
 mod sender;
 mod snapshot;
@@ -60,6 +61,7 @@ use capacity::Capacity;
 use limits::Limits;
 pub use problem::Code;
 use problem::Problem;
+use refusals::Refusals;
 pub use sender::{MailService, NotTaken, Sender, Sent};
 use snapshot::Checked;
 pub use snapshot::Snapshots;
@@ -157,6 +159,7 @@ struct Door {
     capacity: Capacity,
     sold_out: SoldOut,
     limits: Limits,
+    refusals: Refusals,
     watch: Watch,
     stop: CancellationToken,
 }
@@ -210,6 +213,7 @@ fn door(settings: IntakeSettings, parts: Parts, tasks: &TaskTracker, stop: Cance
         snapshots: parts.snapshots,
         capacity: Capacity::new(&parts.lanes, max_wait),
         sold_out: SoldOut::default(),
+        refusals: Refusals::default(),
         watch: Watch::new(),
         stop,
     }
@@ -218,6 +222,7 @@ fn door(settings: IntakeSettings, parts: Parts, tasks: &TaskTracker, stop: Cance
 fn run_background(door: &Arc<Door>, tasks: &TaskTracker) {
     let every = ms(door.settings.snapshot_ms);
     tasks.spawn(door.snapshots.clone().refresh(door.store.clone(), every, door.stop.clone()));
+    tasks.spawn(door.refusals.clone().keep(door.store.clone(), door.stop.clone()));
     tasks.spawn(door.watch.clone().run(door.queue.clone(), door.stop.clone()));
     if door.settings.sold_out_gate {
         tasks.spawn(door.sold_out.clone().refresh(door.queue.clone(), door.stop.clone()));
@@ -247,7 +252,7 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// Every route but the health ones: the document of the API is compared with this list.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 21] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 22] {
     [
         ("/v1/order-intents", post(orders::place)),
         ("/v1/order-intents/{id}", get(orders::show)),
@@ -262,6 +267,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 21] {
         ("/v1/orders/{id}/status", put(order_commands::set_status)),
         ("/v1/orders/{id}/refunds", post(order_commands::give_back)),
         ("/v1/orders/{id}/labels", post(order_commands::relabel)),
+        ("/v1/orders/{id}/emails", post(hand_commands::write_mail)),
         ("/v1/orders/{id}/payments", post(hand_commands::record_payment)),
         ("/v1/orders/{id}/refunds/{refund}/confirm", post(hand_commands::confirm_refund)),
         ("/webhooks/stripe", post(webhooks::stripe)),

@@ -82,7 +82,8 @@ async fn proved(
     let (head, body) = request.into_parts();
     let bytes = request::body(&head.headers, body, door.settings.max_webhook_bytes).await?;
     let sent = Sent { headers: &head.headers, query: head.uri.query(), body: &bytes };
-    let event = sender.event(&sent, door.clock.unix_seconds()).map_err(|cause| refused(&sender, &cause))?;
+    let event =
+        sender.event(&sent, door.clock.unix_seconds()).map_err(|cause| refused(door, &sender, &cause))?;
     Ok((head, event))
 }
 
@@ -123,7 +124,7 @@ async fn take_in<J: Listed>(
 }
 
 /// What its sender is told. One that is not believed is counted, and leaves nothing else.
-fn refused(sender: &Sender<'_>, cause: &NotTaken) -> Problem {
+fn refused(door: &Door, sender: &Sender<'_>, cause: &NotTaken) -> Problem {
     let code = match cause {
         NotTaken::Refused(_) => Code::BadSignature,
         NotTaken::NotJson(_) => return Problem::new(Code::MalformedJson, cause.to_string()),
@@ -132,6 +133,7 @@ fn refused(sender: &Sender<'_>, cause: &NotTaken) -> Problem {
     let (provider, reason) = (sender.name(), cause.code());
     metrics::counter!("orderfleet_webhook_refused_total", "provider" => provider.to_owned(), "reason" => reason)
         .increment(1);
+    door.refusals.add(provider, reason);
     warn!(provider, reason, "webhook refused");
     Problem::new(code, cause.to_string()).because(reason)
 }

@@ -251,6 +251,7 @@ pub fn rules(settings: &Settings) -> Result<Rules, CommandError> {
         ship_from: settings.ship_from.clone(),
         shipping: settings.shipping.clone(),
         shop: settings.shop.clone(),
+        alerts: settings.alerts.clone(),
         offers: verifiers::offers(settings)?,
         seal: Seal::new(&settings.security.secret),
         wording: wording(settings)?,

@@ -94,14 +94,8 @@ async fn give_up(house: &House, kind: Kind) {
         }
         Kind::ReservationExpiry => not_asked(house).await,
         Kind::OrderLapse => not_lapsed(house).await,
-        Kind::ShippingLabel => {
-            never("easypost.create").await;
-            let bought = house.buy("not-labelled").await;
-            house.pay(&bought).await;
-            house.until_order(bought.order, "exception").await;
-            until_open(house, "label_not_bought").await;
-            assert_eq!(house.state(bought.intent).await["status"], "paid", "its money is safe");
-        }
+        Kind::OrderCompletion => not_completed(house).await,
+        Kind::ShippingLabel => not_labelled(house).await,
         Kind::LabelVoid => give_up_a_void(house).await,
         Kind::Tracking => {
             let senseless =
@@ -176,6 +170,32 @@ async fn not_lapsed(house: &House) {
     house.settled().await;
     house.end_payable(bought.order).await;
     until_open(house, "order_not_lapsed").await;
+}
+
+/// Its order is set aside, and its money is safe.
+async fn not_labelled(house: &House) {
+    house.fault("easypost.create", json!({"fail": {"status": NEVER}})).await;
+    let bought = house.buy("not-labelled").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "exception").await;
+    until_open(house, "label_not_bought").await;
+    assert_eq!(house.state(bought.intent).await["status"], "paid", "its money is safe");
+}
+
+/// It stays delivered, and nobody is owed anything.
+async fn not_completed(house: &House) {
+    let stay = "create trigger stay_delivered before update on orders for each row
+                when (new.status = 'completed' and new.cart_id = 'not-completed') execute function refuse()";
+    house.execute(stay).await.unwrap();
+    let bought = house.buy("not-completed").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    let code = format!("select tracking_code from labels where order_id = '{}'", bought.order.uuid());
+    house.scan(house.value(&code).await.as_str().unwrap(), "delivered").await;
+    house.until_order(bought.order, "delivered").await;
+    house.some_days_pass().await;
+    house.until_count("dead_letters where kind = 'order-completion'", 1).await;
+    assert_eq!(house.timeline(bought.order).await.status, "delivered");
 }
 
 /// A hold whose payment the provider will not tell of.

@@ -1,5 +1,6 @@
 //! Orders that nobody paid while they could be paid.
 
+use orderfleet::auth::Role;
 use serde_json::json;
 
 use crate::house::{self, signed};
@@ -77,4 +78,34 @@ async fn r12_a_cancellation_a_dead_payment_and_the_deadline_at_once_give_the_pie
     assert_eq!(house.count("stock_movements where kind in ('release', 'expire')").await, 1);
     assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
     house.end_with_forged().await;
+}
+
+/// The carrier brought it, and nobody complained.
+#[tokio::test]
+async fn an_order_that_arrived_is_completed_after_some_days_unless_it_waits_for_a_person() {
+    let house = house::open().await;
+    let mut orders = Vec::new();
+    for cart in ["content", "complains"] {
+        let bought = house.buy(cart).await;
+        house.pay(&bought).await;
+        house.until_order(bought.order, "shipped").await;
+        let of_order = format!("select tracking_code from labels where order_id = '{}'", bought.order.uuid());
+        house.scan(house.value(&of_order).await.as_str().unwrap(), "delivered").await;
+        house.until_order(bought.order, "delivered").await;
+        orders.push(bought.order);
+    }
+    house.settled().await;
+    assert_eq!(
+        house.count("jobs where kind = 'order-completion' and run_at > now() + interval '29 days'").await,
+        2
+    );
+    let boss = house.key(Role::Manager, "boss").await;
+    let version = house.value(&format!("select version from orders where id = '{}'", orders[1].uuid())).await;
+    assert_eq!(house.put_status(&boss, orders[1], version.as_i64(), "exception").await.status, 200);
+    house.some_days_pass().await;
+    house.until_order(orders[0], "completed").await;
+    house.settled().await;
+    assert_eq!(house.timeline(orders[1]).await.status, "exception");
+    assert_eq!(house.count("jobs").await, 0);
+    house.end().await;
 }

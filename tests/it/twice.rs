@@ -122,6 +122,8 @@ async fn whole_lives(house: &House, wishes: &[Value; 3]) {
     let code = house.value("select tracking_code from labels").await;
     house.scan(code.as_str().unwrap(), "delivered").await;
     house.until_order(whole.order, "delivered").await;
+    house.some_days_pass().await;
+    house.until_order(whole.order, "completed").await;
 
     called_off(house).await;
     let cancelled = house.buy_as(cancelled).await;

@@ -42,6 +42,13 @@ impl House {
         self.value(&format!("select count(*) from {from}")).await.as_i64().unwrap()
     }
 
+    /// What waits for days is due.
+    pub(crate) async fn some_days_pass(&self) {
+        self.execute("update jobs set run_at = now(), relayed_at = null where kind = 'order-completion'")
+            .await
+            .unwrap();
+    }
+
     /// Waits until so many rows are there.
     pub(crate) async fn until_count(&self, from: &str, count: i64) {
         for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {

@@ -323,6 +323,7 @@ reservation_seconds = 5
 max_hold_seconds = 8
 settlement_grace_seconds = 2
 order_ttl_seconds = 14
+complete_days = 0
 payment_sync_seconds = 1
 late_payment = "{late}"
 [queue]
