@@ -29,7 +29,7 @@ use crate::domain::pricing::{self, Article, Priced, Reason, Wanted};
 use crate::domain::priority::Priority;
 use crate::domain::stock::{self as goods, Left};
 use crate::ids::{IntentId, JobId, OrderId};
-use crate::job::{Band, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
+use crate::job::{Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::store::catalogue::{self, Wanted as Place};
 use crate::store::coupons::{self, Use};
@@ -384,10 +384,8 @@ fn use_of(order: &NewOrder<'_>) -> Option<Use> {
 
 fn next_jobs(order: &NewOrder<'_>, held_for: Duration) -> impl Iterator<Item = NewJob> + use<> {
     let cause = order.intent.intent_id;
-    let band = Band::numbered(order.priority.band).unwrap_or_default();
     let is_asked = !handover::begins_here(&order.intent.body.payment_provider);
-    let open =
-        is_asked.then(|| NewJob::of(&PaymentOpen { order: order.id, attempt: 1 }, cause).in_band(band));
+    let open = is_asked.then(|| NewJob::of(&PaymentOpen { order: order.id, attempt: 1 }, cause));
     let expiry = ReservationExpiry { order: order.id, epoch: 1 }.at_the_end(held_for, cause);
     let trace = order.trace;
     open.into_iter().chain([expiry]).map(move |job| job.in_trace(trace))

@@ -190,8 +190,6 @@ pub struct NewJob {
     pub kind: &'static str,
     /// Where it waits.
     pub lane: Lane,
-    /// How urgent it is there.
-    pub band: Band,
     /// Its fields.
     pub payload: serde_json::Value,
     /// How long from the transaction's time until it is due; zero is at once.
@@ -205,7 +203,7 @@ pub struct NewJob {
 }
 
 impl NewJob {
-    /// A job that is due at once, in the normal band.
+    /// A job that is due at once.
     ///
     /// # Panics
     /// Never: payloads are plain structs, which `serde_json` always writes.
@@ -215,7 +213,6 @@ impl NewJob {
             id: JobId::new(),
             kind: P::KIND,
             lane: P::LANE,
-            band: Band::Normal,
             payload: serde_json::to_value(payload).unwrap_or_default(),
             delay: Duration::ZERO,
             dedupe_key: None,
@@ -228,13 +225,6 @@ impl NewJob {
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
-        self
-    }
-
-    /// The same job, in another band.
-    #[must_use]
-    pub fn in_band(mut self, band: Band) -> Self {
-        self.band = band;
         self
     }
 

@@ -7,12 +7,13 @@ use uuid::Uuid;
 
 use super::dead_letters::About;
 use super::{JobCopy, Store, StoreError, Stored, Tx, exactly, millis};
+use crate::domain::priority::PRIORITIES;
 use crate::ids::JobId;
-use crate::job::NewJob;
+use crate::job::{Band, NewJob};
 use crate::telemetry::TraceContext;
 
-/// Inserts job rows, to be pushed after the commit. A row whose dedupe key is there already changes nothing. Returns how
-/// many are new.
+/// Inserts job rows, to be pushed after the commit. A row whose dedupe key is there already changes nothing. A job
+/// of an order is in the band of its order's priority. Returns how many are new.
 #[expect(clippy::as_conversions, reason = "sqlx's way to say that an array holds nulls")]
 pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
     if jobs.is_empty() {
@@ -23,7 +24,6 @@ pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
     let ids: Vec<Uuid> = jobs.iter().map(|job| job.id.uuid()).collect();
     let kinds: Vec<String> = jobs.iter().map(|job| job.kind.to_owned()).collect();
     let lanes: Vec<String> = jobs.iter().map(|job| job.lane.name().to_owned()).collect();
-    let bands: Vec<i16> = jobs.iter().map(|job| i16::from(job.band.number())).collect();
     let payloads: Vec<serde_json::Value> = jobs.iter().map(|job| job.payload.clone()).collect();
     let delays: Vec<i64> = jobs.iter().map(|job| millis(job.delay)).collect();
     let keys: Vec<Option<String>> = jobs.iter().map(|job| job.dedupe_key.clone()).collect();
@@ -34,24 +34,28 @@ pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
     let orders: Vec<Option<Uuid>> = about.iter().map(|about| about.order).collect();
     let notices: Vec<Option<Uuid>> = about.iter().map(|about| about.notice).collect();
     let payments: Vec<Option<Uuid>> = about.iter().map(|about| about.payment).collect();
+    let priorities: Vec<String> = PRIORITIES.iter().map(|priority| priority.name.to_owned()).collect();
+    let bands: Vec<i16> = PRIORITIES.iter().map(|priority| i16::from(priority.band)).collect();
     let added = sqlx::query!(
         r#"/* jobs::insert */
         insert into jobs (id, kind, lane, band, payload, run_at, due_at, dedupe_key, caused_by, traceparent)
-        select id, kind, lane, band, payload, due, due, dedupe_key, caused_by,
-               -- Whatever causes it, a job of an order belongs to the order's trace.
-               coalesce(trace, (select o.traceparent from orders o where o.id =
-                 coalesce(about_order, (select c.order_id from communications c where c.id = about_notice),
-                                       (select p.order_id from payments p where p.id = about_payment))))
-          from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::jsonb[], $6::bigint[], $7::text[], $8::text[],
+        select id, kind, lane, coalesce(of_order.band, $4), payload, due, due, dedupe_key, caused_by,
+               -- Whatever causes it, a job of an order belongs to the order's trace, and is as urgent as the order.
+               coalesce(trace, of_order.traceparent)
+          from unnest($1::uuid[], $2::text[], $3::text[], $5::jsonb[], $6::bigint[], $7::text[], $8::text[],
                       $9::text[], $10::uuid[], $11::uuid[], $12::uuid[])
-               as n(id, kind, lane, band, payload, delay, dedupe_key, caused_by, trace, about_order, about_notice, about_payment),
-               lateral (select clock_timestamp() + delay * interval '1 ms' as due) as d
+               as n(id, kind, lane, payload, delay, dedupe_key, caused_by, trace, about_order, about_notice, about_payment)
+               cross join lateral (select clock_timestamp() + delay * interval '1 ms' as due) as d
+               left join lateral (
+                 select o.traceparent, ($14::smallint[])[array_position($13::text[], o.priority)] as band from orders o where o.id =
+                   coalesce(about_order, (select c.order_id from communications c where c.id = about_notice),
+                                         (select p.order_id from payments p where p.id = about_payment))) as of_order on true
         on conflict (dedupe_key) do nothing
-        returning id, traceparent"#,
+        returning id, band, traceparent"#,
         &ids,
         &kinds,
         &lanes,
-        &bands,
+        i16::from(Band::Normal.number()),
         &payloads,
         &delays,
         &keys as &[Option<String>],
@@ -59,28 +63,30 @@ pub async fn insert(tx: &mut Tx, mut jobs: Vec<NewJob>) -> Stored<usize> {
         &traces as &[Option<String>],
         &orders as &[Option<Uuid>],
         &notices as &[Option<Uuid>],
-        &payments as &[Option<Uuid>]
+        &payments as &[Option<Uuid>],
+        &priorities,
+        &bands
     )
     .fetch_all(tx.conn())
     .await?;
-    let added: HashMap<Uuid, Option<String>> =
-        added.into_iter().map(|row| (row.id, row.traceparent)).collect();
+    let added: HashMap<Uuid, (i16, Option<String>)> =
+        added.into_iter().map(|row| (row.id, (row.band, row.traceparent))).collect();
     for job in jobs {
-        if let Some(traceparent) = added.get(&job.id.uuid()) {
-            push_when_near(tx, job, traceparent.as_deref());
+        if let Some((band, traceparent)) = added.get(&job.id.uuid()) {
+            push_when_near(tx, job, *band, traceparent.as_deref());
         }
     }
     Ok(added.len())
 }
 
 /// What is due later than a minute stays in Postgres until it is near: the relay's sweep finds it.
-fn push_when_near(tx: &mut Tx, job: NewJob, traceparent: Option<&str>) {
+fn push_when_near(tx: &mut Tx, job: NewJob, band: i16, traceparent: Option<&str>) {
     if job.delay < NEAR {
         tx.push_after_commit(JobCopy {
             id: job.id,
             kind: job.kind.to_owned(),
             lane: job.lane.name().to_owned(),
-            band: i16::from(job.band.number()),
+            band,
             payload: job.payload,
             delay: job.delay,
             attempts: 0,

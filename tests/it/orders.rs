@@ -181,3 +181,29 @@ async fn a_cart_that_was_ordered_while_its_other_wish_waited_for_stock_is_read_a
     assert_eq!(house.count("attempts").await, 0, "nobody's data was refused");
     house.end().await;
 }
+
+/// Notes the band of every job row.
+const NOTE_BANDS: &str = "
+    create table bands (kind text, band smallint);
+    create function note_band() returns trigger language plpgsql as $$
+    begin insert into bands values (new.kind, new.band); return new; end $$;
+    create trigger note_band after insert on jobs for each row execute function note_band()";
+
+#[tokio::test]
+async fn what_an_urgent_order_needs_is_urgent_to_its_end() {
+    let house = house::open().await;
+    house.execute(NOTE_BANDS).await.unwrap();
+    let mut rush = wish("rush", "SUIT", 1);
+    rush["priority"] = json!("rush");
+    let bought = house.buy_as(&rush).await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    let kinds = "('payment-open', 'reservation-expiry', 'shipping-label', 'email')";
+    let bands = house
+        .rows(&format!("select kind, band from bands where kind in {kinds} group by 1, 2 order by 1"))
+        .await;
+    let band = |kind: &str| json!({"kind": kind, "band": 0});
+    assert_eq!(bands, ["email", "payment-open", "reservation-expiry", "shipping-label"].map(band));
+    house.end().await;
+}
