@@ -12,9 +12,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         sql: "select order_id, format('parcel %s has %s live labels', parcel_no, count(*)) from labels where void_state is null
                group by order_id, parcel_no having count(*) > 1
               union all
-              select o.id, format('cancelled, but the label of parcel %s lives', l.parcel_no)
+              select o.id, format('called off, but the label of parcel %s lives', l.parcel_no)
                 from labels l join orders o on o.id = l.order_id
-               where o.status = 'cancelled' and l.void_state is null",
+               where l.void_state is null and o.status in ('cancelled', 'refunded')
+                 and exists (select from order_events e where e.order_id = o.id and e.to_status = 'cancelled')",
     },
     Invariant {
         id: "I31",

@@ -38,6 +38,8 @@ const HERD_AT_ONCE: usize = 400;
 const ARTICLES: i64 = 24;
 /// How often the fleet's progress is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// The pause after a look is so many times what it took: a run of hundreds that waits for long must not load what it watches.
+const SHARE: u32 = 50;
 /// How long the sandbox may take to say that it is one.
 const FIND: Duration = Duration::from_secs(3);
 
@@ -148,6 +150,7 @@ async fn follow(
     let bar = bar(arguments, u64::try_from(ids.len()).unwrap_or(u64::MAX), "labelled and mailed");
     loop {
         // A Postgres that is away for a moment is no reason to give up.
+        let looking = Stopwatch::start();
         let progress = store.progress(ids).await.unwrap_or_default();
         bar.set_position(progress.complete);
         let done = usize::try_from(progress.complete).is_ok_and(|complete| complete == ids.len());
@@ -155,7 +158,7 @@ async fn follow(
             bar.finish_and_clear();
             return Ok(progress);
         }
-        sleep(LOOK).await;
+        sleep(LOOK.max(looking.elapsed() * SHARE)).await;
     }
 }
 

@@ -2,10 +2,12 @@
 
 use orderfleet::auth::Role;
 use orderfleet::config::LatePayment;
+use orderfleet::job::Payload;
+use orderfleet::jobs::order_intent::OrderIntent;
 use orderfleet::store::stock::Change;
 use serde_json::json;
 
-use crate::house::{self, Bought, House, signed};
+use crate::house::{self, Bought, House, signed, wish};
 
 /// A house whose holds last so long.
 async fn with_holds_of(seconds: u64) -> House {
@@ -136,6 +138,28 @@ async fn r10_a_hold_whose_job_was_lost_with_redis_ends_all_the_same() {
     house.until(bought.intent, "expired").await;
     house.settled().await;
     assert_eq!(house.count("stock_movements where kind = 'expire'").await, 1);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn n05_a_wiped_redis_loses_no_follow_up_and_a_wish_that_it_had_alone_works_again() {
+    const BUYERS: i64 = 30;
+    let house = with_holds_of(15).await;
+    let keys: Vec<String> = (0..BUYERS).map(|buyer| format!("cart-n05-{buyer}")).collect();
+    futures::future::join_all(keys.iter().map(|key| house.buy(key))).await;
+    house.until_count("jobs where kind = 'reservation-expiry' and relayed_at is not null", BUYERS).await;
+    house.queue.pause(OrderIntent::LANE).await.unwrap();
+    let lost = house.place(&wish("cart-lost", "SUIT", 1), "lost", false).await;
+    assert_eq!(lost.status, 202);
+    house.forget().await;
+    let path = format!("/v1/order-intents/{}", lost.body["intent_id"].as_str().unwrap());
+    assert_eq!(house.read_as_service(&path).await.status, 404, "nobody pretends to know it");
+    let again = house.place(&wish("cart-lost", "SUIT", 1), "lost", true).await;
+    assert_eq!((again.status, &again.body["intent_id"]), (201, &lost.body["intent_id"]));
+    house.until_count("stock_movements where kind = 'expire'", BUYERS + 1).await;
+    house.settled().await;
+    assert_eq!(house.count("orders").await, BUYERS + 1);
     assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);
     house.end().await;
 }

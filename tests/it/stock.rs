@@ -1,10 +1,12 @@
 //! Who gets the pieces: a herd for a few, lines that add up, wishes that cannot be met.
 
 use orderfleet::jobs::commands::correct_stock::correct_stock;
+use orderfleet::queue::Pushed;
 use orderfleet::store::stock::{Change, is_below_held};
 use serde_json::{Value, json};
 
 use crate::house::{self, House, wish};
+use crate::twice;
 
 /// Places a wish that is to be rejected; its code and its details.
 async fn rejected(house: &House, body: &Value, key: &str) -> (String, Value) {
@@ -301,5 +303,40 @@ async fn what_was_given_back_is_sold_again() {
     until_answered(&house, "while-held", true, is_sold_out).await;
     until_answered(&house, "afterwards", true, |status, body| status == 201 && body["status"] == "reserved")
         .await;
+    house.end().await;
+}
+
+/// The first transaction that holds a piece loses its connection between the stock's row and its own end.
+const DIE_ONCE: &str = "
+    create sequence deaths;
+    create function die_once() returns trigger language plpgsql as $$
+    begin if nextval('deaths') = 1 then perform pg_terminate_backend(pg_backend_pid()); end if; return null; end $$;
+    create trigger die_once after insert on reservations for each row execute function die_once()";
+
+#[tokio::test]
+async fn r06_a_wish_whose_transaction_dies_in_its_middle_holds_its_piece_once() {
+    let house = house::open().await;
+    house.execute(DIE_ONCE).await.unwrap();
+    let bought = house.buy("cart-r06").await;
+    assert_eq!(house.value("select last_value from deaths").await, 2, "it died, and was held at the second try");
+    assert_eq!(house.count("reservations where state = 'active' and quantity = 1").await, 1);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 1").await, 1);
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    house.end().await;
+}
+
+#[tokio::test]
+async fn r07_a_wish_that_is_delivered_again_after_its_commit_holds_nothing_more() {
+    let house = house::open().await;
+    let bought = house.buy("cart-r07").await;
+    house.settled().await;
+    let copies = twice::intake_born(&house, &[wish("cart-r07", "SUIT", 1)]).await;
+    assert_eq!(house.queue.push(&copies).await.unwrap(), [Pushed::Queued], "nobody heard that it was done");
+    house.settled().await;
+    assert_eq!(house.count("reservations").await, 1);
+    assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 1").await, 1);
+    assert_eq!(house.state(bought.intent).await["status"], "reserved");
     house.end().await;
 }

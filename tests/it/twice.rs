@@ -167,7 +167,7 @@ async fn called_off(house: &House) {
 }
 
 /// The copies that the intake pushed: wishes, and each webhook.
-async fn intake_born(house: &House, wishes: &[Value]) -> Vec<Copy> {
+pub(crate) async fn intake_born(house: &House, wishes: &[Value]) -> Vec<Copy> {
     let mut copies = Vec::new();
     for wish in wishes {
         let cart = wish["cart_id"].as_str().unwrap();

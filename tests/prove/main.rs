@@ -37,6 +37,7 @@ mod scale;
 mod slow_disk;
 mod storm;
 mod trace;
+mod upgrade;
 mod wedge;
 
 use std::panic::AssertUnwindSafe;
@@ -72,6 +73,7 @@ const PROOFS: &[(&str, Proof)] = &[
     ("rolling", |plan, report| rolling::prove(plan, report).boxed_local()),
     ("redis-restart", |plan, report| outage::prove(Server::Redis, plan, report).boxed_local()),
     ("pg-restart", |plan, report| outage::prove(Server::Postgres, plan, report).boxed_local()),
+    ("upgrade", |plan, report| upgrade::prove(plan, report).boxed_local()),
     ("storm", |plan, report| storm::prove(plan, report).boxed_local()),
     ("slow-disk", |plan, report| slow_disk::prove(plan, report).boxed_local()),
     ("clock", |plan, report| clock::prove(plan, report).boxed_local()),

@@ -45,6 +45,17 @@ pub fn orderfleet(folder: &Path) -> Command {
     command
 }
 
+/// The same command of another binary.
+pub fn of(binary: &Path, command: &Command) -> Command {
+    let mut other = Command::new(binary);
+    other.args(command.get_args()).env_clear().stdin(Stdio::null());
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        other.current_dir(folder);
+    }
+    other
+}
+
 /// Runs a command that answers and ends.
 pub fn run(command: &mut Command) -> Output {
     command.output().unwrap()
