@@ -37,6 +37,7 @@ pub(super) struct Answer {
     retry_after: Option<Duration>,
     request_id: String,
     is_replayed: bool,
+    may_be_retried: bool,
     /// Their clock, to the second, where they told it.
     pub(super) date: Option<DateTime<Utc>>,
     /// The version in which they answered, where they told it.
@@ -122,6 +123,7 @@ impl Http {
                 .unwrap_or("unknown")
                 .to_owned(),
             is_replayed: header(headers, "idempotent-replayed") == Some("true"),
+            may_be_retried: header(headers, "stripe-should-retry") == Some("true"),
             date: header(headers, DATE.as_str())
                 .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
                 .map(|date| date.to_utc()),
@@ -156,6 +158,8 @@ impl Answer {
             429 => Cause::Throttled { after: self.retry_after, about },
             // 408: their time-out. 424: what they depend on failed. Both after they began.
             408 | 424 | 500..=599 => Cause::Broken { status: self.status, about },
+            // They know better than their status: it was not done, and may be asked for again.
+            400..=499 if self.may_be_retried => Cause::NotNow(about),
             400..=499 => Cause::Refused(about),
             _ => Cause::Unreadable(about),
         }

@@ -9,6 +9,8 @@ use super::*;
 use crate::job::{Class, Failure};
 use crate::provider::replay::{Prepared, Replay};
 
+mod words;
+
 fn client(base: &str) -> Stripe {
     Stripe::new(&StripeSettings {
         secret_key: SecretString::from("sk_test_1"),
