@@ -103,6 +103,33 @@ mod tests {
 
     use super::*;
 
+    /// What is not asked for can not be missed, so each type that decides something is on the list, and on no other.
+    #[test]
+    fn each_type_that_decides_something_for_an_order_is_asked_for() {
+        for kind in [
+            "payment_intent.succeeded",
+            "payment_intent.payment_failed",
+            "payment_intent.canceled",
+            "payment_intent.processing",
+            "payment_intent.requires_action",
+            "payment_intent.partially_funded",
+            "payment_intent.amount_capturable_updated",
+            "charge.refunded",
+            "refund.created",
+            "refund.updated",
+            "refund.failed",
+            "charge.refund.updated",
+            "charge.dispute.created",
+            "charge.dispute.closed",
+            "checkout.session.completed",
+            "checkout.session.async_payment_succeeded",
+            "checkout.session.async_payment_failed",
+            "checkout.session.expired",
+        ] {
+            assert_eq!(TYPES.iter().filter(|asked| **asked == kind).count(), 1, "{kind}");
+        }
+    }
+
     #[test]
     fn the_next_page_follows_the_last_event_whether_or_not_it_can_be_read() {
         let page = |events: Value, has_more| {

@@ -109,6 +109,7 @@ async fn every_answer_has_its_class() {
         (error(424, &json!({"type": "api_error"})), Class::Unknown, "provider_broken"),
         (error(429, &json!({"code": "lock_timeout"})), Class::Retry, "throttled"),
         (error(500, &json!({"type": "api_error"})), Class::Unknown, "provider_broken"),
+        (error(501, &json!({"type": "api_error"})), Class::Unknown, "provider_broken"),
         (error(503, &json!({"type": "api_error"})), Class::Unknown, "provider_away"),
         (error(504, &json!({"type": "api_error"})), Class::Unknown, "provider_away"),
         // The failure of an earlier call, kept under its key.
