@@ -7,6 +7,8 @@ use crate::domain::shipment::{Parcel, RatePolicy, choose_rate};
 use crate::job::{Class, Failure};
 use crate::provider::replay::{Prepared, Replay};
 
+mod words;
+
 /// One recorded request and its answer.
 #[derive(Deserialize)]
 struct Recorded {
