@@ -137,3 +137,41 @@ fn refused(door: &Door, sender: &Sender<'_>, cause: &NotTaken) -> Problem {
     warn!(provider, reason, "webhook refused");
     Problem::new(code, cause.to_string()).because(reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+    use crate::signature::{Refused, StripeSignature};
+
+    /// What is authentic and says nothing is another matter: nobody tries to deceive us.
+    #[test]
+    fn p10_what_is_not_believed_is_counted_once_by_who_is_said_to_have_sent_it_and_why() {
+        let signature = StripeSignature::new(["whsec_ours"], 300).unwrap();
+        let sender = Sender::Stripe(&signature);
+        let causes = [
+            Refused::Missing,
+            Refused::Malformed("no time"),
+            Refused::NoScheme("v1"),
+            Refused::Mismatch,
+            Refused::TooOld { age_seconds: 301, tolerance_seconds: 300 },
+            Refused::TooNew { ahead_seconds: 301, tolerance_seconds: 300 },
+        ];
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let authentic =
+                [NotTaken::NotJson("line 1".to_owned()), NotTaken::NoEvent("it has no id".to_owned())];
+            let all = causes.iter().cloned().map(NotTaken::Refused).chain(authentic);
+            all.for_each(|cause| drop(refused(&sender, &cause)));
+        });
+        let shown = recorder.handle().render();
+        for cause in &causes {
+            let reason = cause.code();
+            let line =
+                format!("orderfleet_webhook_refused_total{{provider=\"stripe\",reason=\"{reason}\"}} 1\n");
+            assert!(shown.contains(&line), "{reason}: {shown}");
+        }
+        assert_eq!(shown.matches("orderfleet_webhook_refused_total{").count(), causes.len(), "{shown}");
+    }
+}

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod odd;
+
 const SECRET: &str = "whsec_test";
 const BODY: &[u8] = br#"{"id":"evt_1"}"#;
 const NOW: i64 = 1_790_000_000;

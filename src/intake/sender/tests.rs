@@ -96,6 +96,22 @@ fn real_events_are_taken_in() {
     assert_eq!(taken, [true; 3]);
 }
 
+/// The providers' libraries disagree on these; a parser that made something else of the bytes would not read what was signed.
+#[test]
+fn a_signed_body_that_is_marked_or_no_utf8_is_no_json() {
+    let event = real()[0].to_string().into_bytes();
+    let marked = [b"\xef\xbb\xbf", event.as_slice()].concat();
+    let mut spoilt = event.clone();
+    let inside = event.windows(5).position(|bytes| bytes == b"evt_1").unwrap();
+    spoilt[inside] = 0xff;
+    let wide: Vec<u8> = real()[0].to_string().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (what, body) in [("a byte order mark", marked), ("a byte of no UTF-8", spoilt), ("UTF-16", wide)] {
+        for taken in send(&body) {
+            assert!(matches!(taken, Err(NotTaken::NotJson(_))), "{what}: {taken:?}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_field_of_a_signed_event_is_too_odd(which: Index, at: Index, value in anything()) {
