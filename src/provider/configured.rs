@@ -122,3 +122,89 @@ impl StatusRoute {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::{Sources, load};
+    use crate::domain::told::Outcome;
+    use crate::job::{Class, Failure};
+    use crate::provider::replay::{Prepared, Replay};
+
+    /// The shipped profile of this name, with its status route at `replay`.
+    fn route(name: &str, replay: &Replay) -> StatusRoute {
+        let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers.example.toml");
+        let sources = Sources { file: Some(profiles.into()), ..Sources::default() };
+        let mut settings = load(&sources).unwrap().payment_providers.remove(name).unwrap();
+        let path = Url::parse(&settings.status.url).unwrap().origin().ascii_serialization();
+        settings.status.url = settings.status.url.replace(&path, &replay.base);
+        settings.status.timeout_ms = 500;
+        StatusRoute::new(name, &settings.status).unwrap()
+    }
+
+    fn asked(provider: &str, currency: &str) -> Asked {
+        let amount = Amount::new(100_000, currency.parse().unwrap());
+        Asked { provider: provider.to_owned(), reference: "pay01".to_owned(), amount }
+    }
+
+    fn esewa(word: &str, reference: &str) -> Prepared {
+        let body = json!({"product_code": "EPAYTEST", "transaction_uuid": reference, "total_amount": 1000.0,
+                          "status": word, "ref_id": null});
+        (200, Vec::new(), body.to_string())
+    }
+
+    #[tokio::test]
+    async fn each_word_of_esewa_s_status_route_is_paid_failed_or_open() {
+        for (word, outcome) in [
+            ("COMPLETE", Outcome::Paid),
+            ("PENDING", Outcome::Open),
+            ("AMBIGUOUS", Outcome::Open),
+            ("FULL_REFUND", Outcome::Open),
+            ("PARTIAL_REFUND", Outcome::Open),
+            ("NOT_FOUND", Outcome::Open),
+            ("CANCELED", Outcome::Failed),
+        ] {
+            let replay = Replay::of([esewa(word, "pay01")]).await;
+            let told = route("esewa", &replay).look(&asked("esewa", "NPR")).await.unwrap().unwrap();
+            assert_eq!((told.outcome, told.word.as_str()), (outcome, word));
+            let received = told.received("NPR".parse().unwrap()).unwrap();
+            assert_eq!(received, Some(Amount::new(100_000, "NPR".parse().unwrap())), "{word}");
+            let line = "GET /api/epay/transaction/status/?product_code=EPAYTEST&total_amount=1000%2E00&transaction_uuid=pay01";
+            assert_eq!(replay.asked()[0].line, line);
+            assert!(!replay.asked()[0].headers.contains_key("authorization"), "it has no key of ours");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_asked_with_a_key_gets_it_and_what_is_not_found_is_not_known() {
+        let replay = Replay::of([(404, Vec::new(), "{}".to_owned())]).await;
+        assert_eq!(route("chapa", &replay).look(&asked("chapa", "ETB")).await.unwrap(), None);
+        let request = &replay.asked()[0];
+        assert_eq!(request.line, "GET /v1/transaction/verify/pay01");
+        assert_eq!(request.headers["authorization"], "Bearer your secret key");
+    }
+
+    #[tokio::test]
+    async fn each_answer_that_tells_nothing_of_the_payment_has_its_class() {
+        let away = Class::Unavailable(Dependency::configured("esewa"));
+        let page = |status| (status, Vec::new(), "<html>sorry</html>".to_owned());
+        for (answer, class, code) in [
+            (page(200), Class::Retry, "unreadable_answer"),
+            ((200, Vec::new(), "{}".to_owned()), Class::Retry, "unreadable_answer"),
+            (esewa("COMPLETE", "pay02"), Class::Retry, "unreadable_answer"),
+            (page(302), Class::Retry, "unreadable_answer"),
+            (page(400), Class::Permanent, "refused"),
+            (page(401), away, "credentials_refused"),
+            (page(429), Class::Retry, "throttled"),
+            (page(500), Class::Retry, "provider_broken"),
+            (page(503), away, "provider_away"),
+        ] {
+            let replay = Replay::of([answer.clone()]).await;
+            let failed = route("esewa", &replay).look(&asked("esewa", "NPR")).await.unwrap_err();
+            let failure = Failure::from(failed);
+            assert_eq!((failure.class, failure.code), (class, code), "{answer:?}: {failure}");
+        }
+    }
+}

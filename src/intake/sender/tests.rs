@@ -12,6 +12,8 @@ use serde_json::{Map, json};
 use super::*;
 use crate::domain::event::{EasyPostEvent, StripeEvent};
 
+mod profiles;
+
 const SECRET: &str = "whsec_odd";
 const NOW: i64 = 1_790_000_000;
 

@@ -1,10 +1,13 @@
 //! Signatures by settings alone: vectors made with openssl and a provider's published one, every refusal, arbitrary bytes.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::config::{Sources, load};
+use crate::domain::told::{Outcome, Reading};
 
 const NOW: i64 = 1_790_000_000;
 const SECRET: &str = "of a provider";
@@ -142,6 +145,38 @@ fn every_field_sorted_is_signed_by_their_private_key() {
     }
 }
 
+/// What stands below signed by PKCS #1 is what its notification is, as far as it is documented.
+#[test]
+fn the_shipped_profile_of_telebirr_opens_what_their_key_has_signed_and_knows_one_word_for_paid() {
+    let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers.example.toml");
+    let sources = Sources { file: Some(profiles.into()), ..Sources::default() };
+    let settings = load(&sources).unwrap().payment_providers.remove("telebirr").unwrap();
+    let telebirr = Configured::new(&settings.signature).unwrap();
+    let message = json!({"appid": 7, "merch_order_id": "pay01", "total_amount": "129.50", "trade_status": "Completed",
+                         "sign_type": "SHA256WithRSA", "sign": PKCS1});
+    let open = |message: &Value| {
+        let body = message.to_string();
+        telebirr.open(&Letter { header: &|_| None, query: None, body: body.as_bytes() }, NOW)
+    };
+    let mut opened = open(&message).unwrap();
+    let reading = Reading::new(&settings.event);
+    let told = reading.read(&opened).unwrap();
+    assert_eq!((told.reference.as_str(), told.outcome), ("pay01", Outcome::Paid));
+    assert_eq!(told.received("ETB".parse().unwrap()).unwrap().unwrap().to_string(), "ETB 129.50");
+    for word in ["completed", "Pending", "Failure", "Cancelled"] {
+        opened["trade_status"] = word.into();
+        assert_eq!(reading.read(&opened).unwrap().outcome, Outcome::Open, "{word} is documented nowhere");
+    }
+    for (field, value) in [("total_amount", "1.00"), ("trade_status", "Pending"), ("another", "field")] {
+        let mut changed = message.clone();
+        changed[field] = value.into();
+        assert_eq!(open(&changed), Err(Refused::Mismatch), "{field}");
+    }
+    let mut other = message;
+    other["sign"] = PSS.into();
+    assert_eq!(open(&other), Err(Refused::Mismatch), "another padding");
+}
+
 #[test]
 fn nothing_is_verified_with_a_blank_secret_or_half_a_key() {
     let mut bad = settings("");
@@ -156,10 +191,13 @@ fn nothing_is_verified_with_a_blank_secret_or_half_a_key() {
     }
 }
 
+/// Read once, for whoever tries ten thousands.
+static USUAL: LazyLock<SignatureSettings> = LazyLock::new(|| settings(""));
+
 proptest! {
     #[test]
     fn no_bytes_are_too_odd(header: Vec<u8>, body: Vec<u8>, query: String, now: i64, inside: bool, all: bool) {
-        let mut settings = settings("");
+        let mut settings = USUAL.clone();
         if inside {
             settings.place = Place::Field("/sign".to_owned());
             settings.message = Message::Query("data".to_owned());
@@ -175,7 +213,7 @@ proptest! {
 
     #[test]
     fn no_message_is_too_odd(text in r#"[{}\[\]":,a-c0-9.e+-]{0,40}"#, signature in "[0-9a-f]{0,66}") {
-        let mut settings = settings("");
+        let mut settings = USUAL.clone();
         settings.signs = "{fields}".to_owned();
         settings.fields = vec![ALL.to_owned()];
         settings.place = Place::Field("/a".to_owned());
