@@ -219,3 +219,35 @@ pub(super) fn in_our_words(seen: &PaymentSeen) -> Heard {
     };
     Heard { state, received_minor: seen.received_minor, currency: seen.currency.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::money::Currency;
+
+    #[test]
+    fn each_state_at_the_provider_is_one_of_ours_and_only_two_of_them_are_ends() {
+        for (status, state, ends) in [
+            (SeenStatus::RequiresPaymentMethod, State::Pending, false),
+            (SeenStatus::RequiresConfirmation, State::Pending, false),
+            (SeenStatus::RequiresAction, State::RequiresAction, false),
+            (SeenStatus::Processing, State::Processing, false),
+            (SeenStatus::RequiresCapture, State::Authorized, false),
+            (SeenStatus::Succeeded, State::Captured, true),
+            (SeenStatus::Canceled, State::Cancelled, true),
+            (SeenStatus::Other, State::Pending, false),
+        ] {
+            let seen = PaymentSeen {
+                id: "pi_1".into(),
+                status,
+                amount_minor: 500,
+                received_minor: 300,
+                currency: Currency::USD,
+                client_secret: None,
+            };
+            let heard = in_our_words(&seen);
+            assert_eq!((heard.state, heard.received_minor, heard.currency.as_str()), (state, 300, "USD"));
+            assert_eq!((is_over(status), state.is_over()), (ends, ends), "{status:?}");
+        }
+    }
+}

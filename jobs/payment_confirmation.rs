@@ -408,3 +408,6 @@ async fn apply(
     inbox::apply_signal(tx, &webhook.provider, fact, heard.received_minor, &webhook.event_id).await?;
     taken::resolve(tx, webhook, Fate::Applied, heard.state.name()).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,9 @@ fn stripe_counts_some_currencies_in_its_own_way() {
         (5_120, "KWD", 5_120),
         (150_000, "NPR", 150_000),
         (150_000, "ETB", 150_000),
+        // Without decimals in payouts only.
+        (17_500, "HUF", 17_500),
+        (5_001, "TWD", 5_001),
     ] {
         let amount = of(minor, code);
         assert_eq!(amount.to_stripe(), Ok(units), "{code}");
@@ -86,6 +89,12 @@ fn what_stripe_would_refuse_is_refused_here() {
     assert!(matches!(of(150, "MGA").to_stripe(), Err(MoneyError::BetweenSteps { .. })));
     assert!(matches!(of(i64::MAX, "UGX").to_stripe(), Err(MoneyError::Overflow)));
     assert!(matches!(of(i64::MAX, "USD").to_stripe(), Err(MoneyError::AboveMaximum(_))));
+    // Twelve digits, as they are told and not as we count them.
+    for (most, code) in [(999_999_999_999, "USD"), (999_999_999_999, "JPY"), (9_999_999_999, "UGX")] {
+        assert!(of(most, code).to_stripe().is_ok(), "{code}");
+        let above = of(most + 1, code).to_stripe();
+        assert!(matches!(above, Err(MoneyError::AboveMaximum(_))), "{code}: {above:?}");
+    }
     assert!(Amount::from_stripe(501, "UGX".parse().unwrap()).is_err());
 }
 
