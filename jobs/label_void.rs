@@ -153,22 +153,44 @@ async fn plan(tx: &mut Tx, loaded: &Loaded<LabelVoid>, shipment: String) -> Resu
     Ok(Step::Call(Recipe { effect: name, shipment, step }))
 }
 
+/// The carrier's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// Nobody pays for it.
+    GivenBack,
+    /// It stays paid for.
+    Refused,
+    /// None yet.
+    Open,
+}
+
+impl Word {
+    /// EasyPost's word in ours. None where nobody has asked for the money; one that is not known yet leaves it open.
+    fn of(refund_status: Option<&str>) -> Option<Self> {
+        Some(match refund_status? {
+            // A label that is paid for only when it is scanned needs no refund.
+            "refunded" | "not_applicable" => Self::GivenBack,
+            "rejected" => Self::Refused,
+            _ => Self::Open,
+        })
+    }
+}
+
 /// What the carrier's word means for the label.
 async fn answered(tx: &mut Tx, called: &Called<LabelVoid>) -> Result<Verdict, Failure> {
     let (job, plan, seen) = (&called.loaded.job, &called.plan, &called.receipt);
-    match (seen.refund_status.as_deref(), plan.step) {
-        // A label that is paid for only when it is scanned needs no refund.
-        (Some("refunded" | "not_applicable"), _) => {
+    match (Word::of(seen.refund_status.as_deref()), plan.step) {
+        (Some(Word::GivenBack), _) => {
             shipments::void_ended(tx, job.label, Void::Voided).await?;
             Ok(Verdict::Done)
         }
-        (Some("rejected"), _) => {
+        (Some(Word::Refused), _) => {
             shipments::void_ended(tx, job.label, Void::Rejected).await?;
             let detail = format!("the carrier does not take {} back", job.label);
             exceptions::open(tx, job.order, "label_not_voided", Severity::Warning, &detail).await?;
             Ok(Verdict::Done)
         }
-        (Some(_), _) => {
+        (Some(Word::Open), _) => {
             let wait = called.loaded.age.clamp(FIRST_LOOK, LONGEST_LOOK);
             Ok(Verdict::Refused(Failure::snooze(wait, "not_voided_yet", "the carrier has not answered yet")))
         }
@@ -178,6 +200,25 @@ async fn answered(tx: &mut Tx, called: &Called<LabelVoid>) -> Result<Verdict, Fa
         }
         (None, Ask::Void) => {
             Ok(Verdict::Refused(Failure::retry("not_asked", "the answer does not say that it was taken")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_on_a_label_s_refund_ends_it_is_shown_or_is_waited_for() {
+        for (theirs, ours) in [
+            (Some("submitted"), Some(Word::Open)),
+            (Some("refunded"), Some(Word::GivenBack)),
+            (Some("not_applicable"), Some(Word::GivenBack)),
+            (Some("rejected"), Some(Word::Refused)),
+            (Some("a_word_of_tomorrow"), Some(Word::Open)),
+            (None, None),
+        ] {
+            assert_eq!(Word::of(theirs), ours, "{theirs:?}");
         }
     }
 }

@@ -245,4 +245,17 @@ mod tests {
         assert_eq!(way(Status::Fulfilled, 40), [Status::Shipped, Status::Delivered]);
         assert!(way(Status::Delivered, 20).is_empty());
     }
+
+    #[test]
+    fn an_order_goes_as_far_as_each_word_of_the_carrier_s_says() {
+        for (word, to) in [
+            ("in_transit", vec![Status::Shipped]),
+            ("out_for_delivery", vec![Status::Shipped, Status::OutForDelivery]),
+            // It has left the van for the counter, and its customer still has to come.
+            ("available_for_pickup", vec![Status::Shipped, Status::OutForDelivery]),
+            ("delivered", vec![Status::Shipped, Status::Delivered]),
+        ] {
+            assert_eq!(way(Status::Fulfilled, Scan::named(word).rank().unwrap()), to, "{word}");
+        }
+    }
 }

@@ -117,6 +117,29 @@ fn tracking_only_moves_forward() {
     }
 }
 
+/// Of a parcel that is on its way. A cancelled label is our own doing, and an error says nothing about the parcel.
+#[test]
+fn each_word_of_a_carrier_moves_a_parcel_alarms_somebody_or_says_nothing() {
+    let words = [
+        ("unknown", News::Stale),
+        ("pre_transit", News::Stale),
+        ("in_transit", News::Stale),
+        ("out_for_delivery", News::Forward(30)),
+        ("available_for_pickup", News::Forward(35)),
+        ("delivered", News::Forward(40)),
+        ("return_to_sender", News::Trouble),
+        ("failure", News::Trouble),
+        ("cancelled", News::Stale),
+        ("error", News::Stale),
+    ];
+    for (word, news) in words {
+        assert_eq!(Tracking::named(word).news(20), news, "{word}");
+    }
+    let known: Vec<&str> = Tracking::ALL.into_iter().map(Tracking::name).collect();
+    assert!(words.iter().all(|(word, _)| known.contains(word)) && known.len() == words.len(), "{known:?}");
+    assert_eq!(Tracking::named("a_word_of_tomorrow").news(20), News::Stale);
+}
+
 #[test]
 fn a_begun_purchase_is_never_begun_again() {
     assert!(!ShipmentState::Purchasing.may_become(ShipmentState::Rated));

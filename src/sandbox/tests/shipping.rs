@@ -143,3 +143,60 @@ async fn what_cannot_be_delivered_is_refused_or_not_rated() {
     assert_eq!(abroad["rates"][0]["service"], "FirstClassPackageInternationalService");
     house.close().await;
 }
+
+#[tokio::test]
+async fn each_test_code_of_a_tracker_tells_its_own_word_and_asked_for_twice_it_is_one_tracker() {
+    let house = House::new().await;
+    for (code, status) in [
+        ("EZ1000000001", "pre_transit"),
+        ("EZ2000000002", "in_transit"),
+        ("EZ3000000003", "out_for_delivery"),
+        ("EZ4000000004", "delivered"),
+        ("EZ5000000005", "return_to_sender"),
+        ("EZ6000000006", "failure"),
+        ("EZ7000000007", "unknown"),
+    ] {
+        let wanted = json!({"tracker": {"tracking_code": code, "carrier": "USPS"}});
+        let (answer, tracker) = house.easypost(Method::POST, "trackers", &wanted).await.unwrap();
+        assert_eq!((answer, tracker["status"].as_str()), (200, Some(status)), "{code}");
+        let signed_by = if status == "delivered" { json!("John Tester") } else { Value::Null };
+        assert_eq!(tracker["signed_by"], signed_by, "{code}");
+        let (_, again) = house.easypost(Method::POST, "trackers", &wanted).await.unwrap();
+        assert_eq!(again["id"], tracker["id"], "{code}");
+        let path = format!("trackers/{}", tracker["id"].as_str().unwrap());
+        let (_, seen) = house.easypost(Method::GET, &path, &json!({})).await.unwrap();
+        assert_eq!(seen, tracker, "{code}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_parcel_goes_to_each_word_of_the_list_and_its_webhook_tells_which_it_left() {
+    let mut house = House::new().await;
+    let wanted = json!({"tracker": {"tracking_code": "EZ1000000001", "carrier": "USPS"}});
+    house.easypost(Method::POST, "trackers", &wanted).await.unwrap();
+    assert_eq!(house.webhook().await.2["description"], "tracker.created");
+    let mut before = "pre_transit";
+    for (status, detail) in [
+        ("unknown", "unknown"),
+        ("in_transit", "arrived_at_facility"),
+        ("out_for_delivery", "out_for_delivery"),
+        ("available_for_pickup", "available_for_pickup"),
+        ("delivered", "arrived_at_destination"),
+        ("return_to_sender", "return"),
+        ("failure", "unable_to_deliver"),
+        ("cancelled", "cancelled"),
+        ("error", "error"),
+        ("pre_transit", "label_created"),
+    ] {
+        house.control(Method::POST, &format!("trackers/EZ1000000001/{status}"), &json!({})).await;
+        let event = house.webhook().await.2;
+        let told = (&event["result"]["status"], &event["result"]["status_detail"]);
+        assert_eq!(told, (&json!(status), &json!(detail)));
+        assert_eq!(event["previous_attributes"]["status"], before, "{status}");
+        before = status;
+    }
+    let none = format!("{}/_sandbox/trackers/EZ1000000001/beamed_up", house.base);
+    assert_eq!(house.client.post(none).send().await.unwrap().status(), 422);
+    house.close().await;
+}
