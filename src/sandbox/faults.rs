@@ -10,6 +10,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use failing::Failing;
+
+mod failing;
+
 macro_rules! points {
     ($($name:ident = $text:literal,)*) => {
         /// A place where a fault can be put.
@@ -95,26 +99,15 @@ pub(crate) enum What {
     Hold,
 }
 
-/// An answer of failure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Failing {
-    /// The HTTP status, or the SMTP code.
-    pub(crate) status: u16,
-    /// The provider's error code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) code: Option<String>,
-    /// Do the work, and fail all the same.
-    #[serde(default)]
-    pub(crate) after: bool,
-}
-
 /// A rule as it is given.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
     at: Point,
     what: What,
+    /// Calls that it lets pass before its first hit.
+    #[serde(default)]
+    skip: u64,
     /// Hits until it is spent; without it, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<u64>,
@@ -145,6 +138,17 @@ pub(crate) enum BadRule {
     /// Not a status of failure.
     #[error("status {0} is no failure: 400 to 599")]
     Status(u16),
+    /// Nobody there says it so.
+    #[error(
+        "{point} cannot say {failing:?}: html is a gateway's, before HTTP and without code or reason; a reason is of \
+         Stripe's 429 alone"
+    )]
+    Words {
+        /// The point's name.
+        point: &'static str,
+        /// What was wanted.
+        failing: Failing,
+    },
 }
 
 impl Rule {
@@ -164,6 +168,9 @@ impl Rule {
         match &self.what {
             What::Fail(failing) if !(400..600).contains(&failing.status) => {
                 Err(BadRule::Status(failing.status))
+            }
+            What::Fail(failing) if !failing.is_said_by(self.at.provider()) => {
+                Err(BadRule::Words { point: self.at.name(), failing: failing.clone() })
             }
             What::Fail(_)
             | What::Delay { .. }
@@ -190,7 +197,7 @@ pub(crate) struct Armed {
 impl Armed {
     fn hits_now(&mut self) -> bool {
         self.calls += 1;
-        let open = self.rule.next.is_none_or(|next| self.hits < next);
+        let open = self.calls > self.rule.skip && self.rule.next.is_none_or(|next| self.hits < next);
         // The dice fall at every call, so that the draws do not depend on when the rule was spent.
         let drawn = self.rule.rate.is_none_or(|rate| self.dice.random_bool(rate));
         self.hits += u64::from(open && drawn);
@@ -221,6 +228,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// The page that a gateway shows instead of the answer.
+    pub(crate) fn page(&self) -> Option<&Failing> {
+        self.fail.as_ref().filter(|failing| failing.html)
+    }
+
+    /// The failure that the provider itself answers with.
+    pub(crate) fn refusal(&self) -> Option<&Failing> {
+        self.fail.as_ref().filter(|failing| !failing.html)
+    }
+
     fn add(&mut self, what: &What) {
         match what {
             What::Fail(failing) => self.fail = Some(failing.clone()),
@@ -294,6 +311,13 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_lets_pass_what_it_was_told_to() {
+        let faults = armed(r#"[{"at":"stripe.list","what":"drop_before","skip":2,"next":1}]"#);
+        let hits: Vec<bool> = (0..4).map(|_| faults.plan(Point::StripeList).drop_before).collect();
+        assert_eq!(hits, [false, false, true, false]);
+    }
+
+    #[test]
     fn a_share_is_the_same_for_the_same_seed() {
         let rules = r#"[{"at":"stripe.create","what":{"fail":{"status":500}},"rate":0.3,"seed":7}]"#;
         let draw = |faults: &Faults| -> Vec<bool> {
@@ -311,9 +335,18 @@ mod tests {
             r#"[{"at":"stripe.create","what":{"repeat":{"times":2}}}]"#,
             r#"[{"at":"stripe.create","what":"drop_after","rate":1.5}]"#,
             r#"[{"at":"stripe.create","what":{"fail":{"status":200}}}]"#,
+            r#"[{"at":"smtp.data","what":{"fail":{"status":450,"html":true}}}]"#,
+            r#"[{"at":"easypost.buy","what":{"fail":{"status":502,"html":true,"code":"X"}}}]"#,
+            r#"[{"at":"stripe.create","what":{"fail":{"status":500,"reason":"global-rate"}}}]"#,
+            r#"[{"at":"easypost.buy","what":{"fail":{"status":429,"reason":"global-rate"}}}]"#,
         ] {
             assert!(Faults::default().add(serde_json::from_str(rules).unwrap()).is_err(), "{rules}");
         }
-        assert!(serde_json::from_str::<Vec<Rule>>(r#"[{"at":"stripe.creat","what":"drop_after"}]"#).is_err());
+        for rules in [
+            r#"[{"at":"stripe.creat","what":"drop_after"}]"#,
+            r#"[{"at":"stripe.create","what":{"fail":{"status":429,"reason":"mood"}}}]"#,
+        ] {
+            assert!(serde_json::from_str::<Vec<Rule>>(rules).is_err(), "{rules}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What every provider request passes: it is counted, then the planned faults happen to it.
 //!
 //! It is counted before anything else looks at it, so that the truth knows of requests that were dropped, refused or
-//! replayed. The work runs as a task of its own: a caller that hangs up does not stop a provider.
+//! replayed. The work runs as a task of its own: a caller that hangs up does not stop a provider. Here, too, stands the
+//! gateway, which may show a page of its own: the provider within knows nothing of it, and keeps its own answer under the key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 
 use super::faults::{Failing, Plan, Point};
 use super::truth::{Asked, Fact};
@@ -73,8 +74,19 @@ pub(crate) async fn pass(
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     request.extensions_mut().insert(Call { point, request: fresh_id("req_"), key, plan: Arc::clone(&plan) });
+    let stop = world.stop.clone();
     let work = world.tasks.spawn(async move {
-        let response = next.run(request).await;
+        let response = match plan.page() {
+            None => next.run(request).await,
+            Some(page) => {
+                if page.after {
+                    let _done = next.run(request).await;
+                } else {
+                    pause(&stop, plan.before).await;
+                }
+                gateway(page)
+            }
+        };
         if plan.drop_after {
             switch.cut();
         }
@@ -90,7 +102,7 @@ pub(crate) async fn work(State(world): State<Arc<World>>, request: Request, next
         return next.run(request).await;
     };
     pause(&world.stop, call.plan.before).await;
-    let response = match &call.plan.fail {
+    let response = match call.plan.refusal() {
         None => next.run(request).await,
         Some(failing) => {
             if failing.after {
@@ -103,13 +115,24 @@ pub(crate) async fn work(State(world): State<Arc<World>>, request: Request, next
     response
 }
 
+/// What a gateway says where it can not, or does not, pass on: a page for people.
+fn gateway(failing: &Failing) -> Response {
+    let status = status(failing);
+    let page =
+        format!("<html>\n<head><title>{status}</title></head>\n<body><h1>{status}</h1></body>\n</html>\n");
+    (status, Html(page)).into_response()
+}
+
 fn failure(point: Point, failing: &Failing) -> Response {
-    let status = StatusCode::from_u16(failing.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if point.provider() == "stripe" {
-        stripe::error::planned(status, failing.code.as_deref()).into_response()
+        stripe::error::planned(status(failing), failing)
     } else {
-        easypost::error::planned(status, failing.code.as_deref()).into_response()
+        easypost::error::planned(status(failing), failing.code.as_deref()).into_response()
     }
+}
+
+fn status(failing: &Failing) -> StatusCode {
+    StatusCode::from_u16(failing.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn count(world: &Arc<World>, point: Point, route: &str, request: &Request, key: Option<String>) {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::ids::JobId;
 
+mod faults;
 mod mail;
 mod payments;
 mod restart;

@@ -9,10 +9,12 @@ the first difference.
 
 import argparse
 import http.server
+import json
 import os
 import queue
 import sys
 import threading
+import urllib.request
 import uuid
 
 import easypost
@@ -177,6 +179,27 @@ def labels(client, webhooks, secret):
     )
 
 
+def ordered(base, at, fail):
+    """Lets the next call there fail so."""
+    rules = json.dumps([{"at": at, "what": {"fail": fail}, "next": 1}])
+    urllib.request.urlopen(f"{base}/_sandbox/faults", rules.encode()).close()
+
+
+def faults(paying, shipping, base):
+    for what, fail, error, code in [
+        ("a limit that was met", {"status": 429, "reason": "global-rate"}, stripe.RateLimitError, "rate_limit"),
+        ("a locked object", {"status": 429}, stripe.RateLimitError, "lock_timeout"),
+        ("a key with other parameters", {"status": 400, "code": "idempotency_error"}, stripe.IdempotencyError, None),
+        ("a gateway's page", {"status": 502, "html": True}, stripe.APIError, None),
+    ]:
+        ordered(base, "stripe.retrieve", fail)
+        failed = refused(what, error, lambda: paying.v1.payment_intents.retrieve("pi_no"))
+        same(f"the code of {what}", failed.code, code)
+    ordered(base, "easypost.retrieve", {"status": 422, "code": "SHIPMENT.POSTAGE.NO_RESPONSE"})
+    silent = refused("a silent carrier", easypost.errors.InvalidRequestError, lambda: shipping.shipment.retrieve("shp_no"))
+    same("its code", silent.code, "SHIPMENT.POSTAGE.NO_RESPONSE")
+
+
 def strangers(base):
     client = stripe.StripeClient("sk_test_wrong", base_addresses={"api": base}, max_network_retries=0)
     refused("a wrong Stripe key", stripe.AuthenticationError, lambda: client.v1.balance.retrieve())
@@ -200,6 +223,7 @@ def main():
         payments(paying, webhooks, os.environ["STRIPE_WEBHOOK_SECRET"])
         shipping = easypost.EasyPostClient(os.environ["EASYPOST_API_KEY"], api_base=f"{base}/v2")
         labels(shipping, webhooks, os.environ["EASYPOST_WEBHOOK_SECRET"])
+        faults(paying, shipping, base)
         strangers(base)
     except Difference as difference:
         sys.exit(f"difference: {difference}")

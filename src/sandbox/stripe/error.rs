@@ -1,9 +1,16 @@
 //! Stripe's errors: one shape, and whether the answer is kept under the idempotency key.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+
+use crate::sandbox::faults::Failing;
+
+/// The type of every quarrel about a key, and all that Stripe says where a key came with other parameters: that has no code.
+const IDEMPOTENCY: &str = "idempotency_error";
+/// A request with the key is running.
+const KEY_IN_USE: &str = "idempotency_key_in_use";
 
 /// Marks an answer that is not kept: the request never began to execute.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +55,7 @@ impl StripeError {
     pub(crate) fn key_reused(key: &str) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
-            "idempotency_error",
+            IDEMPOTENCY,
             &format!(
                 "Keys for idempotent requests can only be used with the same parameters they were first used with. Try \
                  using a key other than '{key}' if you meant to execute a different request."
@@ -60,7 +67,7 @@ impl StripeError {
     pub(crate) fn key_in_use(key: &str) -> Self {
         let message =
             format!("There is currently another in-progress request using this Idempotent Key ({key}).");
-        Self::new(StatusCode::CONFLICT, "idempotency_error", &message).code("idempotency_key_in_use")
+        Self::new(StatusCode::CONFLICT, IDEMPOTENCY, &message).code(KEY_IN_USE)
     }
 
     /// The payment's state does not allow it.
@@ -115,13 +122,24 @@ impl IntoResponse for StripeError {
 }
 
 /// A failure that a fault rule asked for. Those of the server are kept, as Stripe keeps them; refusals are not.
-pub(crate) fn planned(status: StatusCode, code: Option<&str>) -> StripeError {
-    let kind = if status.is_server_error() { "api_error" } else { "invalid_request_error" };
-    let error = StripeError::new(status, kind, "An error that the sandbox was told to make.");
-    let error = match code {
-        Some(code) => error.code(code),
-        None if status == StatusCode::TOO_MANY_REQUESTS => error.code("rate_limit"),
-        None => error,
+pub(crate) fn planned(status: StatusCode, failing: &Failing) -> Response {
+    let kind = match failing.code.as_deref() {
+        Some(IDEMPOTENCY | KEY_IN_USE) => IDEMPOTENCY,
+        _ if status.is_server_error() => "api_error",
+        _ => "invalid_request_error",
     };
-    if status.is_server_error() { error.executed() } else { error }
+    let code = match (failing.code.as_deref(), failing.reason) {
+        (Some(code), _) => Some(code).filter(|code| *code != IDEMPOTENCY),
+        (None, Some(_)) => Some("rate_limit"),
+        // A limit is always named: where it is not, somebody else has the object locked.
+        (None, None) => (status == StatusCode::TOO_MANY_REQUESTS).then_some("lock_timeout"),
+    };
+    let error = StripeError::new(status, kind, "An error that the sandbox was told to make.");
+    let error = code.into_iter().fold(error, StripeError::code);
+    let mut response = if status.is_server_error() { error.executed() } else { error }.into_response();
+    if let Some(reason) = failing.reason {
+        let named = HeaderValue::from_static(reason.name());
+        response.headers_mut().insert("stripe-rate-limited-reason", named);
+    }
+    response
 }
