@@ -15,7 +15,7 @@ use super::books::State as Known;
 use super::easypost::trackers;
 use super::faults::Rule;
 use super::smtp::mail::Mail;
-use super::stripe::{Outcome, disputes, payments_settle, refunds_settle};
+use super::stripe::{Outcome, disputes, payments_settle, refunds};
 use super::truth::Fact;
 use super::wallet::WalletPayment;
 use super::world::World;
@@ -207,15 +207,18 @@ async fn settle_payment(
     }
 }
 
-/// Ends a refund: `succeeded`, or `failed` as a bank may do days after it had succeeded.
+/// What becomes of a refund: one under way is `pending`, `requires_action`, `succeeded`, `failed` or `canceled`; one that had
+/// succeeded may fail, as a bank may do days later.
 async fn settle_refund(
     State(world): State<Arc<World>>,
     Path((id, outcome)): Path<(String, String)>,
 ) -> Response {
-    match outcome.as_str() {
-        "succeeded" => refunds_settle(&world, &id, true).into_response(),
-        "failed" => refunds_settle(&world, &id, false).into_response(),
-        _ => problem(StatusCode::BAD_REQUEST, "a refund ends as succeeded or failed"),
+    match refunds::Status::named(&outcome) {
+        Some(status) => refunds::settle(&world, &id, status).into_response(),
+        None => problem(
+            StatusCode::BAD_REQUEST,
+            "a refund becomes pending, requires_action, succeeded, failed or canceled",
+        ),
     }
 }
 

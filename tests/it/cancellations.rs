@@ -3,11 +3,15 @@
 use orderfleet::auth::Role;
 use serde_json::{Value, json};
 
-use crate::house::{self, Bought, House, LOOK};
+use crate::house::{self, Bought, House, LOOK, wish};
 
 /// Paid, and no word of a carrier comes through: its label is bought, and its parcel stays in the house.
 async fn labelled(house: &House, cart: &str) -> Bought {
-    let bought = house.buy(cart).await;
+    labelled_as(house, &wish(cart, "SUIT", 1)).await
+}
+
+async fn labelled_as(house: &House, wish: &Value) -> Bought {
+    let bought = house.buy_as(wish).await;
     pay_in_silence(house, &bought).await;
     house.until_order(bought.order, "fulfilled").await;
     bought
@@ -58,6 +62,25 @@ async fn f12_a_paid_order_is_called_off_once_however_often_it_is_asked() {
     assert!(event.as_str().unwrap().starts_with("manager:key_"), "{event}");
     assert_eq!(house.value("select cancel_reason from orders").await, "admin");
     house.end().await;
+}
+
+/// Some labels are paid for only where they are scanned; of others the carrier keeps the money, which is shown to a person.
+#[tokio::test]
+async fn f12_a_label_ends_as_its_carrier_says_and_one_that_is_not_taken_back_is_shown() {
+    for (street, state, shown) in [("3 Paid When Scanned St", "voided", 0), ("2 No Refund St", "rejected", 1)]
+    {
+        let house = house::open().await;
+        let mut wish = wish("cart-f12-carrier", "SUIT", 1);
+        wish["shipping_address"]["address_line1"] = json!(street);
+        let bought = labelled_as(&house, &wish).await;
+        let mia = house.key(Role::Manager, "mia").await;
+        assert_eq!(cancel(&house, &mia, &bought).await.0, 202);
+        house.until_count(&format!("labels where void_state = '{state}'"), 1).await;
+        is_undone(&house, &bought).await;
+        let open = "order_exceptions where type = 'label_not_voided' and state = 'open'";
+        assert_eq!(house.count(open).await, shown, "{street}");
+        house.end().await;
+    }
 }
 
 #[tokio::test]

@@ -113,14 +113,19 @@ impl Shipment {
         Ok(())
     }
 
-    /// The carrier's answer to a refund that was asked for, weeks in one moment; a street with NO REFUND gets none.
+    /// The carrier's answer to a refund that was asked for, weeks in one moment: a street with NO REFUND gets none, and one
+    /// with PAID WHEN SCANNED has nothing to get back.
     /// Returns whether there was one to give.
     pub(super) fn answer_refund(&mut self) -> bool {
         if self.refund.as_deref() != Some("submitted") {
             return false;
         }
         let street = self.to["street1"].as_str().unwrap_or_default().to_uppercase();
-        let word = if street.contains("NO REFUND") { "rejected" } else { "refunded" };
+        let word = match street {
+            _ if street.contains("NO REFUND") => "rejected",
+            _ if street.contains("PAID WHEN SCANNED") => "not_applicable",
+            _ => "refunded",
+        };
         self.refund = Some(word.to_owned());
         true
     }

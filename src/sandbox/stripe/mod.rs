@@ -31,7 +31,6 @@ mod payments;
 pub(crate) mod refunds;
 
 pub(crate) use payments::{Outcome, settle as payments_settle};
-pub(crate) use refunds::settle as refunds_settle;
 
 /// The API version whose shapes these are.
 pub(crate) const API_VERSION: &str = "2026-09-30.endive";

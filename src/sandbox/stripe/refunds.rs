@@ -47,11 +47,40 @@ pub(crate) struct Refund {
 pub(crate) enum Status {
     /// The bank has not confirmed it.
     Pending,
+    /// The customer has to say where it shall go.
+    RequiresAction,
     /// The customer has it.
     #[default]
     Succeeded,
     /// The bank did not take it, or sent it back.
     Failed,
+    /// It was called off before it went.
+    Canceled,
+}
+
+impl Status {
+    /// Every one, as Stripe writes it.
+    const NAMES: [(&'static str, Self); 5] = [
+        ("pending", Self::Pending),
+        ("requires_action", Self::RequiresAction),
+        ("succeeded", Self::Succeeded),
+        ("failed", Self::Failed),
+        ("canceled", Self::Canceled),
+    ];
+
+    /// The one that Stripe writes so.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, status)| *status)
+    }
+
+    /// Whether it may become that: a bank can send money back days after it went, and nothing else comes after an end.
+    fn may_become(self, to: Self) -> bool {
+        match self {
+            Self::Pending | Self::RequiresAction => to != self,
+            Self::Succeeded => to == Self::Failed,
+            Self::Failed | Self::Canceled => false,
+        }
+    }
 }
 
 impl Refund {
@@ -66,21 +95,13 @@ impl Refund {
         })
     }
 
-    /// Ends one that is pending, or fails one that had succeeded, as a bank does days later. The event that it brings up.
-    fn settle(&mut self, paid: bool) -> Result<&'static str, StripeError> {
-        match (self.status, paid) {
-            (Status::Pending, true) => {
-                self.status = Status::Succeeded;
-                Ok("refund.updated")
-            }
-            (Status::Pending | Status::Succeeded, false) => {
-                self.status = Status::Failed;
-                Ok("refund.failed")
-            }
-            (Status::Succeeded | Status::Failed, _) => {
-                Err(StripeError::invalid("This refund can not be settled so."))
-            }
+    /// Brings it where it goes next; the event that this brings up.
+    fn settle(&mut self, to: Status) -> Result<&'static str, StripeError> {
+        if !self.status.may_become(to) {
+            return Err(StripeError::invalid("This refund can not be settled so."));
         }
+        self.status = to;
+        Ok(if to == Status::Failed { "refund.failed" } else { "refund.updated" })
     }
 }
 
@@ -123,13 +144,15 @@ pub(super) async fn create(
     })
 }
 
-/// Ends a refund, on the control's word: a failed one is taken back into the payment.
-pub(crate) fn settle(world: &Arc<World>, id: &str, paid: bool) -> Answer {
+/// What becomes of a refund, on the control's word: one that comes to nothing is taken back into the payment.
+pub(crate) fn settle(world: &Arc<World>, id: &str, to: Status) -> Answer {
     world.change(|books, now| {
         let mut refund =
             books.state.refunds.get(id).ok_or_else(|| StripeError::missing("refund", id))?.clone();
-        let event = refund.settle(paid)?;
-        if !paid && let Some(intent) = books.state.intents.get(&refund.intent) {
+        let event = refund.settle(to)?;
+        if matches!(to, Status::Failed | Status::Canceled)
+            && let Some(intent) = books.state.intents.get(&refund.intent)
+        {
             let mut intent = intent.clone();
             intent.refunded -= refund.amount;
             books.record(now, Fact::Payment(intent));

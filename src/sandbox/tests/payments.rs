@@ -209,6 +209,44 @@ async fn never_more_is_given_back_than_was_taken() {
 }
 
 #[tokio::test]
+async fn a_refund_goes_where_banks_and_customers_take_it_and_what_comes_to_nothing_is_the_payment_s_again() {
+    let mut house = House::new().await;
+    let ways: [&[&str]; 3] = [
+        &["requires_action", "pending", "succeeded", "failed"],
+        &["requires_action", "canceled"],
+        &["canceled"],
+    ];
+    for way in ways {
+        let id = created(&house).await;
+        let card = [("payment_method", "pm_card_pendingRefund")];
+        house.stripe(Method::POST, &format!("payment_intents/{id}/confirm"), "", &card).await;
+        let form = [("payment_intent", id.as_str())];
+        let (_, refund) = body(house.stripe(Method::POST, "refunds", "", &form).await).await;
+        assert_eq!(refund["status"], "pending");
+        let refund = format!("refunds/{}", refund["id"].as_str().unwrap());
+        for word in way {
+            assert_eq!(
+                house.control(Method::POST, &format!("{refund}/{word}"), &json!({})).await["status"],
+                *word
+            );
+            let told = loop {
+                let event = house.webhook().await.2;
+                if event["data"]["object"]["status"] == *word && event["data"]["object"]["object"] == "refund"
+                {
+                    break event["type"].clone();
+                }
+            };
+            assert_eq!(told, if *word == "failed" { "refund.failed" } else { "refund.updated" });
+        }
+        let over = house.client.post(format!("{}/_sandbox/{refund}/succeeded", house.base));
+        assert_eq!(over.send().await.unwrap().status(), 400, "an end is an end");
+        let left = house.truth("payments").await.pop().unwrap();
+        assert_eq!((&left["id"], &left["amount_refunded"]), (&json!(id), &json!(0)), "{way:?}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
 async fn what_there_is_not_is_not_found() {
     let house = House::new().await;
     for path in ["payment_intents/pi_none", "nonsense", "payment_intents/x/nonsense"] {

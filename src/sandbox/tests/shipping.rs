@@ -80,6 +80,57 @@ async fn a_drop_before_does_nothing_but_is_counted() {
     house.close().await;
 }
 
+#[tokio::test]
+async fn a_parcel_may_be_in_every_state_that_easypost_has_and_in_no_other() {
+    let mut house = House::new().await;
+    let (id, rate) = created(&house).await;
+    let buy = json!({"rate": {"id": rate}});
+    let (_, bought) = house.easypost(Method::POST, &format!("shipments/{id}/buy"), &buy).await.unwrap();
+    let code = bought["tracking_code"].as_str().unwrap();
+    for _ in 0..2 {
+        house.webhook().await;
+    }
+    for status in [
+        "unknown",
+        "pre_transit",
+        "in_transit",
+        "out_for_delivery",
+        "delivered",
+        "available_for_pickup",
+        "return_to_sender",
+        "failure",
+        "cancelled",
+        "error",
+    ] {
+        house.control(Method::POST, &format!("trackers/{code}/{status}"), &json!({})).await;
+        assert_eq!(house.webhook().await.2["result"]["status"], status);
+    }
+    let strange = house.client.post(format!("{}/_sandbox/trackers/{code}/lost", house.base));
+    assert_eq!(strange.send().await.unwrap().status(), 422);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_money_of_a_label_is_asked_for_and_its_street_says_what_the_carrier_answers() {
+    let house = House::new().await;
+    for (street, word) in
+        [("1 St", "refunded"), ("2 No Refund St", "rejected"), ("3 Paid When Scanned St", "not_applicable")]
+    {
+        let (_, made) = house.easypost(Method::POST, "shipments", &shipment(street, "US")).await.unwrap();
+        let path = format!("shipments/{}", made["id"].as_str().unwrap());
+        let (status, error) =
+            house.easypost(Method::POST, &format!("{path}/refund"), &json!({})).await.unwrap();
+        assert_eq!((status, &error["error"]["code"]), (422, &json!("SHIPMENT.REFUND.UNAVAILABLE")));
+        let buy = json!({"rate": {"id": made["rates"][0]["id"]}});
+        house.easypost(Method::POST, &format!("{path}/buy"), &buy).await.unwrap();
+        let (_, asked) = house.easypost(Method::POST, &format!("{path}/refund"), &json!({})).await.unwrap();
+        assert_eq!(asked["refund_status"], "submitted");
+        let (_, answered) = house.easypost(Method::GET, &path, &json!({})).await.unwrap();
+        assert_eq!(answered["refund_status"], word);
+    }
+    house.close().await;
+}
+
 /// Names what the recorded answer has and ours has not, or has in another type; a null on either side has no type.
 fn differences(path: &str, recorded: &Value, ours: &Value, found: &mut Vec<String>) {
     match (recorded, ours) {
@@ -133,9 +184,13 @@ async fn what_cannot_be_delivered_is_refused_or_not_rated() {
     let strict = json!({"address": {"street1": "UNDELIVERABLE 1"}, "verify_strict": true});
     let (status, error) = house.easypost(Method::POST, "addresses", &strict).await.unwrap();
     assert_eq!((status, error["error"]["code"].as_str()), (422, Some("ADDRESS.VERIFY.FAILURE")));
-    let soft = json!({"address": {"street1": "UNDELIVERABLE 1"}, "verify": true});
-    let (status, address) = house.easypost(Method::POST, "addresses", &soft).await.unwrap();
-    assert_eq!((status, &address["verifications"]["delivery"]["success"]), (201, &json!(false)));
+    for (street, is_sentence) in [("UNDELIVERABLE 1", false), ("9 NOWHERE", true)] {
+        let soft = json!({"address": {"street1": street}, "verify": true});
+        let (status, address) = house.easypost(Method::POST, "addresses", &soft).await.unwrap();
+        let verdict = &address["verifications"]["delivery"];
+        assert_eq!((status, &verdict["success"]), (201, &json!(false)));
+        assert_eq!(verdict["errors"][0].is_string(), is_sentence, "{verdict}");
+    }
     let (_, none) =
         house.easypost(Method::POST, "shipments", &shipment("undeliverable", "US")).await.unwrap();
     assert_eq!((none["rates"].as_array().unwrap().len(), none["messages"].as_array().unwrap().len()), (0, 1));

@@ -185,7 +185,7 @@ impl House {
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     }
 
-    /// The bank has spoken of a refund: `succeeded` or `failed`.
+    /// The bank has spoken of a refund: `succeeded`, `failed`, `canceled`, `requires_action` or `pending`.
     pub(crate) async fn bank_says(&self, refund: &str, word: &str) {
         let url = format!("{}/_sandbox/refunds/{refund}/{word}", self.sandbox);
         assert_eq!(self.client.post(url).send().await.unwrap().status(), 200);
