@@ -4,8 +4,8 @@
 //! active hold; a hold that ended meanwhile gets its payment cancelled and hands out no secret.
 //!
 //! Whatever became of an earlier call, the same request under the same key opens one payment: an unknown outcome is looked
-//! up by asking again. Only where the provider has kept a failure under the key is the payment looked for by our id, and
-//! a new key taken where there provably is none.
+//! up by asking again. Only where the provider has kept a failure under the key, or knows it with other words, is the payment
+//! looked for by our id, and a new key taken where there provably is none.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

@@ -130,6 +130,8 @@ impl Job for Refund {
             Ask::Send { key } => match to.stripe.refund(&plan.request, key).await {
                 Ok(seen) => Ok(Some(seen)),
                 Err(error) if error.says_disputed() => Err(Failure::snooze(HEARD_OF, "disputed", error)),
+                // Under that key it may be on its way this moment: the next attempt looks, and no other key is taken.
+                Err(error) if error.says_key_reused() => Err(error.into()),
                 Err(error) if error.says_look_first() => find(plan, to).await,
                 Err(error) => Err(error.into()),
             },

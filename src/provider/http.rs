@@ -33,11 +33,13 @@ pub(super) struct Http {
 /// What came back.
 #[derive(Debug)]
 pub(super) struct Answer {
-    status: u16,
+    pub(super) status: u16,
     retry_after: Option<Duration>,
     request_id: String,
     is_replayed: bool,
     may_be_retried: bool,
+    /// Which of Stripe's limits was met, where it told.
+    pub(super) limit: Option<String>,
     /// Their clock, to the second, where they told it.
     pub(super) date: Option<DateTime<Utc>>,
     /// The version in which they answered, where they told it.
@@ -122,6 +124,7 @@ impl Http {
                 .or_else(|| header(headers, "x-ep-request-uuid"))
                 .unwrap_or("unknown")
                 .to_owned(),
+            limit: header(headers, "stripe-rate-limited-reason").map(str::to_owned),
             is_replayed: header(headers, "idempotent-replayed") == Some("true"),
             may_be_retried: header(headers, "stripe-should-retry") == Some("true"),
             date: header(headers, DATE.as_str())

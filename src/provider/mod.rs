@@ -166,6 +166,12 @@ impl CallError {
         matches!(self.cause, Cause::LookFirst { code: stripe::DISPUTED, .. })
     }
 
+    /// Whether they answered that its key came with other words before: what was done under it is not known.
+    #[must_use]
+    pub fn says_key_reused(&self) -> bool {
+        matches!(self.cause, Cause::LookFirst { code: stripe::KEY_REUSED, .. })
+    }
+
     /// Whether they answered that what was to be bought is not offered any more: nothing was bought.
     #[must_use]
     pub fn says_rate_gone(&self) -> bool {

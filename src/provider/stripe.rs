@@ -49,6 +49,11 @@ const UNEXPECTED: &str = "unexpected_state";
 /// What Stripe calls a refund beside a dispute (<https://docs.stripe.com/disputes>): the bank has the money.
 pub(super) const DISPUTED: &str = "charge_disputed";
 
+/// What Stripe calls it where a key comes with other parameters than at first: a type, without a code.
+const OTHER_PARAMETERS: &str = "idempotency_error";
+/// The same in our word. Something was done under that key: perhaps just this, in the words of another version of ours.
+pub(super) const KEY_REUSED: &str = "key_reused";
+
 /// Payments on a page of a look: Stripe's largest.
 const PAGE: i64 = 100;
 /// Pages of one look: at a tenth of a second each they fit into the deadline of a job that also has to open a payment.
@@ -328,12 +333,15 @@ fn refusal(answer: &Answer) -> Cause {
     // A gateway answers in HTML: then the status alone speaks.
     let codes = serde_json::from_slice(&answer.body)
         .map_or_else(|_| RefusalCodes::default(), |Refusal { error }| error);
-    let said: Vec<&str> = [&codes.r#type, &codes.code, &codes.decline_code, &codes.param]
+    let said: Vec<&str> = [&codes.r#type, &codes.code, &codes.decline_code, &codes.param, &answer.limit]
         .into_iter()
         .flatten()
         .map(String::as_str)
         .collect();
     let about = said.join(" ");
+    if answer.status == 400 && codes.r#type.as_deref() == Some(OTHER_PARAMETERS) {
+        return Cause::LookFirst { code: KEY_REUSED, about };
+    }
     if codes.code.as_deref() == Some(UNEXPECTED_STATE) {
         return Cause::LookFirst { code: UNEXPECTED, about };
     }

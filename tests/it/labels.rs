@@ -113,20 +113,34 @@ async fn s02_twenty_purchases_of_which_no_answer_came_are_twenty_labels() {
     house.end().await;
 }
 
-#[tokio::test]
-async fn s03_a_label_that_was_not_bought_is_bought_for_the_same_shipment() {
-    let (house, _) = labelled_despite(&[("easypost.buy", json!("drop_before"))]).await;
-    assert_eq!(house.calls("POST", "/buy").await, 2);
-    assert_eq!(house.truth("shipments").await.len(), 1);
-    house.end().await;
+/// What the broker says of a carrier that does not answer.
+fn silent() -> Value {
+    json!({"status": 422, "code": "SHIPMENT.POSTAGE.NO_RESPONSE"})
 }
 
+/// The line breaks, the carrier does not answer the broker, or a gateway the shop: the shipment tells that it is not bought.
 #[tokio::test]
-async fn s02_a_broker_that_says_500_after_it_has_bought_is_looked_up() {
-    let hidden = json!({"fail": {"status": 500, "after": true}});
-    let (house, _) = labelled_despite(&[("easypost.buy", hidden)]).await;
-    assert_eq!(house.calls("POST", "/buy").await, 1);
-    house.end().await;
+async fn s03_a_label_that_was_not_bought_is_bought_for_the_same_shipment() {
+    for lost in
+        [json!("drop_before"), json!({"fail": silent()}), json!({"fail": {"status": 502, "html": true}})]
+    {
+        let (house, _) = labelled_despite(&[("easypost.buy", lost.clone())]).await;
+        assert_eq!(house.calls("POST", "/buy").await, 2, "{lost}");
+        assert_eq!(house.truth("shipments").await.len(), 1);
+        house.end().await;
+    }
+}
+
+/// The same where it is.
+#[tokio::test]
+async fn s02_a_broker_that_fails_in_any_words_after_it_has_bought_is_looked_up() {
+    let hidden = [json!({"status": 500}), json!({"status": 502, "html": true}), silent()];
+    for mut fail in hidden {
+        fail["after"] = json!(true);
+        let (house, _) = labelled_despite(&[("easypost.buy", json!({"fail": fail}))]).await;
+        assert_eq!(house.calls("POST", "/buy").await, 1, "{fail}");
+        house.end().await;
+    }
 }
 
 #[tokio::test]

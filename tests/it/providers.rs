@@ -56,6 +56,28 @@ async fn a_provider_that_says_500_though_it_has_opened_the_payment_opens_no_seco
     opened_despite(json!({"fail": {"status": 500, "after": true}}), 2).await;
 }
 
+/// A gateway has lost the answer: asked again under the same key, the provider tells what it has done.
+#[tokio::test]
+async fn a_gateway_s_page_instead_of_an_answer_opens_no_second_payment() {
+    for after in [false, true] {
+        opened_despite(json!({"fail": {"status": 502, "html": true, "after": after}}), 2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_names_the_limit_that_was_met_opens_one_payment() {
+    opened_despite(json!({"fail": {"status": 429, "reason": "endpoint-concurrency"}}), 2).await;
+}
+
+/// Something was done under the key: what it was is looked up, and only where there is nothing a new key opens a payment.
+#[tokio::test]
+async fn a_key_that_came_with_other_words_before_opens_no_second_payment() {
+    for (after, calls) in [(false, 2), (true, 1)] {
+        let reused = json!({"fail": {"status": 400, "code": "idempotency_error", "after": after}});
+        opened_despite(reused, calls).await;
+    }
+}
+
 /// The same with a cancellation: the hold's end asks again under a new key.
 #[tokio::test]
 async fn a_provider_that_says_500_at_a_cancellation_is_asked_under_a_new_key() {

@@ -1,5 +1,7 @@
 //! Money that goes back: asked for by staff, once for each wish, never more than came.
 
+use std::collections::BTreeSet;
+
 use orderfleet::auth::Role;
 use serde_json::{Value, json};
 
@@ -70,17 +72,16 @@ async fn f03_what_provably_never_arrived_is_asked_for_again_under_the_same_key()
     house.until_refunds(bought.order, &["succeeded"]).await;
     house.settled().await;
     assert_eq!(house.truth("refunds").await.len(), 1);
-    let asked = house.truth("requests").await;
-    let mut keys: Vec<&str> = asked
-        .iter()
-        .filter(|asked| asked["method"] == "POST" && asked["path"] == "/v1/refunds")
-        .map(|asked| asked["idempotency_key"].as_str().unwrap())
-        .collect();
-    assert_eq!(keys.len(), 2, "{keys:?}");
-    keys.dedup();
-    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert_eq!((house.calls("POST", "/v1/refunds").await, keys(&house).await.len()), (2, 1));
     assert!(house.calls("GET", "/v1/refunds").await >= 1, "it was looked for first");
     house.end().await;
+}
+
+/// The keys under which money was asked back.
+async fn keys(house: &House) -> BTreeSet<String> {
+    let asked = house.truth("requests").await;
+    let refunds = asked.iter().filter(|asked| asked["method"] == "POST" && asked["path"] == "/v1/refunds");
+    refunds.map(|asked| asked["idempotency_key"].to_string()).collect()
 }
 
 /// A failure that the provider keeps under the key would be told for ever.
@@ -95,6 +96,29 @@ async fn f03_a_failure_that_is_kept_under_the_key_gets_a_new_one_once_nothing_is
     house.settled().await;
     assert_eq!(house.truth("refunds").await.len(), 1);
     house.end().await;
+}
+
+/// What was done under the key is not known. It is looked for, and no other key is ever taken: that could pay twice.
+#[tokio::test]
+async fn f03_a_key_that_came_with_other_words_before_gives_the_money_back_once() {
+    for (after, calls) in [(false, 2), (true, 1)] {
+        let house = open().await;
+        let (bought, mia) = paid(&house, "cart-f03-reused").await;
+        house.post.keep();
+        let reused = json!({"status": 400, "code": "idempotency_error", "after": after});
+        house.fault("stripe.refund", json!({"fail": reused})).await;
+        assert_eq!(
+            house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 300})).await.status,
+            202
+        );
+        house.until_refunds(bought.order, &["succeeded"]).await;
+        house.settled().await;
+        assert_eq!(house.truth("refunds").await.len(), 1);
+        assert_eq!(house.calls("POST", "/v1/refunds").await, calls);
+        assert_eq!(keys(&house).await.len(), 1, "one key");
+        assert_eq!(counted(&house).await, (json!(300), json!(300)));
+        house.end().await;
+    }
 }
 
 #[tokio::test]
@@ -121,8 +145,7 @@ async fn f05_one_wish_sent_many_times_is_one_refund() {
     let answers =
         futures::future::join_all((0..8).map(|_| house.ask(&mia, bought.order, ("refunds", "k"), &wish)))
             .await;
-    let ids: std::collections::BTreeSet<String> =
-        answers.iter().map(|answer| answer.body["refund_id"].to_string()).collect();
+    let ids: BTreeSet<String> = answers.iter().map(|answer| answer.body["refund_id"].to_string()).collect();
     assert!(answers.iter().all(|answer| answer.status == 202) && ids.len() == 1, "{answers:?}");
     assert_eq!(answers.iter().filter(|answer| !answer.is_replay).count(), 1);
     let other = house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 501})).await;
@@ -259,6 +282,29 @@ async fn f09_a_refund_that_the_bank_refuses_days_later_leaves_the_money_with_us_
         assert_eq!(house.timeline(bought.order).await.status, "payment_confirmed");
         house.end().await;
     }
+}
+
+/// Some banks have to be told by the customer where it shall go, and some of those refunds are called off.
+#[tokio::test]
+async fn f09_a_refund_that_is_called_off_before_it_went_leaves_the_money_with_us_and_is_shown() {
+    let house = open().await;
+    let bought = house.buy("cart-f09-off").await;
+    assert_eq!(house.pay_with(&bought, "pm_card_pendingRefund").await, 200);
+    house.until(bought.intent, "paid").await;
+    let mia = house.key(Role::Manager, "mia").await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 300})).await.status, 202);
+    house.until_refunds(bought.order, &["pending"]).await;
+    let refund = only_refund(&house).await;
+    house.bank_says(&refund, "requires_action").await;
+    house.settled().await;
+    house.until_refunds(bought.order, &["pending"]).await;
+    assert_eq!(counted(&house).await, (json!(0), json!(300)), "it may still go");
+    house.bank_says(&refund, "canceled").await;
+    house.until_refunds(bought.order, &["cancelled"]).await;
+    house.settled().await;
+    assert_eq!(counted(&house).await, (json!(0), json!(0)));
+    assert_eq!(house.count("order_exceptions where type = 'refund_failed' and state = 'open'").await, 1);
+    house.end().await;
 }
 
 #[tokio::test]

@@ -90,9 +90,10 @@ async fn every_answer_has_its_class() {
     let cases = [
         (error(401, &json!({"type": "invalid_request_error"})), away, "credentials_refused"),
         (error(402, &json!({"type": "card_error", "code": "card_declined"})), Class::Permanent, "refused"),
-        (error(400, &json!({"type": "idempotency_error"})), Class::Permanent, "refused"),
+        (error(400, &json!({"type": "idempotency_error"})), Class::Unknown, "key_reused"),
         (error(400, &json!({"code": UNEXPECTED_STATE})), Class::Unknown, "unexpected_state"),
         (error(409, &json!({"code": "idempotency_key_in_use"})), Class::Retry, "not_now"),
+        (error(409, &json!({"type": "idempotency_error"})), Class::Retry, "not_now"),
         (error(429, &json!({"code": "rate_limit"})), Class::Retry, "throttled"),
         (
             (429, vec![("retry-after", "7")], String::new()),
@@ -168,6 +169,36 @@ async fn the_provider_s_sentence_is_not_repeated() {
     let stripe = Replay::of([error(400, &message)]).await;
     let failure = Failure::from(client(&stripe.base).retrieve("pi_1").await.unwrap_err());
     assert_eq!(failure.detail, "stripe: refused: 400 email_invalid x (request req_1)");
+}
+
+#[tokio::test]
+async fn the_limit_that_was_met_is_told_and_a_lock_is_told_by_its_code() {
+    let limited = (
+        429,
+        vec![("stripe-rate-limited-reason", "global-concurrency")],
+        json!({"error": {"type": "invalid_request_error", "code": "rate_limit"}}).to_string(),
+    );
+    for (answer, told) in [
+        (limited, "429 invalid_request_error rate_limit global-concurrency (request unknown)"),
+        (error(429, &json!({"code": "lock_timeout"})), "429 lock_timeout (request req_1)"),
+    ] {
+        let stripe = Replay::of([answer]).await;
+        let failure = Failure::from(client(&stripe.base).retrieve("pi_1").await.unwrap_err());
+        assert_eq!((failure.class, failure.code), (Class::Retry, "throttled"));
+        assert_eq!(failure.detail, format!("stripe: throttled: {told}"));
+    }
+}
+
+/// What changes nothing is asked again, and what counts is looked up.
+#[tokio::test]
+async fn a_gateway_s_page_says_that_stripe_is_away_and_nothing_of_what_was_done() {
+    let page =
+        || (502, vec![("content-type", "text/html")], "<html><h1>502 Bad Gateway</h1></html>".to_owned());
+    let stripe = Replay::of([page(), page()]).await;
+    let look = Failure::from(client(&stripe.base).retrieve("pi_1").await.unwrap_err());
+    assert_eq!((look.class, look.code), (Class::Unavailable(Dependency::Stripe), "provider_away"));
+    let open = Failure::from(client(&stripe.base).create(&payment(500, "USD"), "eff_1.1").await.unwrap_err());
+    assert_eq!((open.class, open.code), (Class::Unknown, "provider_away"));
 }
 
 #[tokio::test]
