@@ -12,7 +12,7 @@ use crate::jobs::letter::{self, Preview};
 use crate::roles::{self, CommandError};
 use crate::store::suppressions::{self, Reason};
 use crate::store::timeline::OrderName;
-use crate::store::{Store, dead_letters};
+use crate::store::{Store, actions};
 use crate::terminal::{say, say_json};
 
 #[derive(Debug, Subcommand)]
@@ -140,7 +140,7 @@ async fn refuse(store: &Store, address: &str) -> Result<ExitCode, CommandError> 
     let (hash, actor) = (recipient_hash(address), operator(None));
     let mut tx = store.begin().await?;
     let is_new = suppressions::add(&mut tx, &hash, Reason::Asked, &actor).await?;
-    noted(&mut tx, &actor, "mails refuse", &hash).await?;
+    noted(&mut tx, &actor, "mails.refuse", &hash).await?;
     tx.commit().await?;
     say(if is_new { "That address gets no more mail." } else { "That address got no mail before either." });
     Ok(ExitCode::SUCCESS)
@@ -150,7 +150,7 @@ async fn allow(store: &Store, address: &str) -> Result<ExitCode, CommandError> {
     let (hash, actor) = (recipient_hash(address), operator(None));
     let mut tx = store.begin().await?;
     let was_refused = suppressions::lift(&mut tx, &hash).await?;
-    noted(&mut tx, &actor, "mails allow", &hash).await?;
+    noted(&mut tx, &actor, "mails.allow", &hash).await?;
     tx.commit().await?;
     say(if was_refused {
         "That address gets mail again. What was not sent meanwhile is not sent now."
@@ -168,5 +168,5 @@ async fn noted(
     hash: &[u8],
 ) -> Result<(), CommandError> {
     let detail = serde_json::json!({ "recipient_hash": crate::domain::key::hex(hash) });
-    Ok(dead_letters::note(tx, actor, action, &detail).await?)
+    Ok(actions::note(tx, actor, action, &detail).await?)
 }

@@ -44,8 +44,10 @@ pub struct OrderSettings {
 /// How many days personal data is kept; 0 is for ever. Orders keep theirs until their customer is erased.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RetentionSettings {
-    /// Fields of dead letters, from when they were replayed or dropped.
+    /// What dead letters hold of persons, from when they were replayed or dropped.
     pub dead_letters_days: u64,
+    /// What operators did.
+    pub actions_days: u64,
     /// What outside events said, from when they came.
     pub inbox_days: u64,
     /// To whom mails went, and what they said.

@@ -10,12 +10,13 @@ use super::faults::{Fault, closest};
 use super::load::Values;
 use super::{MOST_PARTITIONS, RedisMode, RedisSettings, Settings};
 
+mod ops;
 mod payments;
 
 pub(super) use payments::provider_name;
 
 /// Where 0 says something: no extension, no waiting, no limit, no grace, any free port, no end.
-const ZERO_IS_MEANT: [&str; 16] = [
+const ZERO_IS_MEANT: [&str; 17] = [
     "shipping.insure_from_cents",
     "redis.wait_replicas",
     "orders.max_extensions",
@@ -29,6 +30,7 @@ const ZERO_IS_MEANT: [&str; 16] = [
     "alerts.stock_low",
     "orders.complete_days",
     "retention.dead_letters_days",
+    "retention.actions_days",
     "retention.inbox_days",
     "retention.communications_days",
     "retention.intents_days",
@@ -76,7 +78,7 @@ pub(super) fn faults(settings: &Settings, values: &Values) -> Vec<Fault> {
     secrets(settings, &mut faults);
     customer_tokens(settings, &mut faults);
     payments::faults(settings, &mut faults);
-    ops(settings, &mut faults);
+    ops::faults(settings, &mut faults);
     shop(settings, &mut faults);
     faults
 }
@@ -253,19 +255,6 @@ fn addresses(settings: &Settings, faults: &mut Vec<Fault>) {
             "redis.prefix",
             "must be of ASCII letters, digits and -_.: (it stands inside { })",
         ));
-    }
-}
-
-/// Keys and what they open must not cross a network in the clear.
-fn ops(settings: &Settings, faults: &mut Vec<Fault>) {
-    let ops = &settings.ops;
-    if !ops.address.ip().is_loopback() && !ops.tls_in_front {
-        let what = "others can reach it, and keys would come in the clear: serve it on 127.0.0.1, or put a proxy that speaks TLS \
-                    before it and say so with ops.tls_in_front = true";
-        faults.push(Fault::new("ops.address", what));
-    }
-    if ops.tenant.is_empty() {
-        faults.push(Fault::new("ops.tenant", "must be the tenant of the keys that operate the fleet"));
     }
 }
 

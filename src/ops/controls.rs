@@ -6,7 +6,6 @@
 use serde_json::json;
 use tracing::warn;
 
-use super::dead_letters::saw;
 use super::workers::{self, DrainError};
 use crate::config::LaneSettings;
 use crate::job::Lane;
@@ -93,7 +92,7 @@ impl Controls<'_> {
     }
 
     async fn note(&self, action: &str, detail: &serde_json::Value) {
-        let written = self.store.within(saw(self.store, self.actor, action, detail));
+        let written = self.store.within(self.store.note(self.actor, action, detail));
         if let Err(error) = written.await {
             warn!(actor = self.actor, action, %detail, %error, "done, and not written down: Postgres is away");
         }

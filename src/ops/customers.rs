@@ -14,8 +14,8 @@ pub enum EraseRefused {
     Store(#[from] StoreError),
     /// Something of theirs is needed yet.
     #[error(
-        "nothing was erased: something of theirs is still under way, and needs to know who they are: {0}. Deliver or cancel it, \
-         then say it again"
+        "nothing was erased: something of theirs is still under way, and needs to know who they are: {0}. Deliver or cancel \
+         it, replay or drop its dead letters (`orderfleet dead list --order`), then say it again"
     )]
     UnderWay(String),
 }

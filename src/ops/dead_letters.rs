@@ -23,7 +23,7 @@ pub use edit::{EditRefused, edit};
 pub use rehearsal::{Rehearsed, Would, rehearse};
 pub use replay::{Replayed, replay};
 pub use show::{Shown, show};
-pub use transfer::{Brought, bring_in, export, saw};
+pub use transfer::{Brought, bring_in, export};
 
 /// Letters that are worked on in one transaction: short enough to wait for, long enough that 10,000 take seconds.
 pub const AT_ONCE: i64 = 500;
@@ -92,7 +92,7 @@ async fn drop_batch(store: &Store, ids: &[DeadLetterId], actor: &str, reason: &s
     let letters = crate::store::dead_letters::drop_all(&mut tx, ids, actor, reason).await?;
     if letters > 0 {
         let detail = serde_json::json!({ "letters": letters, "reason": reason, "last": ids.first(), "first": ids.last() });
-        crate::store::dead_letters::note(&mut tx, actor, "dead.drop", &detail).await?;
+        crate::store::actions::note(&mut tx, actor, "dead.drop", &detail).await?;
     }
     tx.commit().await?;
     Ok(letters)

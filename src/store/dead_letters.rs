@@ -16,7 +16,7 @@ mod list;
 mod one;
 mod transfer;
 
-pub use actions::{Open, drop_all, edit, note, open, replay};
+pub use actions::{Open, drop_all, edit, open, replay};
 pub use list::{Group, Head, Selection, State};
 pub use one::{Attempt, Edited, Letter};
 pub use transfer::{Carried, bring_in};
@@ -116,21 +116,27 @@ pub(super) struct About {
     pub(super) notice: Option<Uuid>,
     pub(super) payment: Option<Uuid>,
     intent: Option<Uuid>,
-    /// A provider, and its name of the thing.
+    /// A provider, and its name of the thing; of an event that names the payment behind the thing, of that.
     object: Option<(String, String)>,
+    /// A carrier's name of a parcel.
+    tracking_code: Option<String>,
 }
 
 impl About {
     pub(super) fn of(payload: &Value) -> Self {
         let text = |field: &str| payload.get(field).and_then(Value::as_str);
+        let told = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str);
+        let pays = told("/event/data/object/payment_intent")
+            .or_else(|| told("/event/data/object/payment_intent/id"));
         Self {
             order: text("order").and_then(|id| id.parse().ok()).map(OrderId::uuid),
             notice: text("communication").and_then(|id| id.parse().ok()).map(CommunicationId::uuid),
             payment: text("payment").and_then(|id| id.parse().ok()).map(PaymentId::uuid),
             intent: text("intent_id").and_then(|id| id.parse().ok()).map(IntentId::uuid),
             object: text("provider")
-                .zip(text("object_id"))
+                .zip(pays.or_else(|| text("object_id")))
                 .map(|(who, what)| (who.to_owned(), what.to_owned())),
+            tracking_code: told("/event/result/tracking_code").map(str::to_owned),
         }
     }
 }
@@ -146,12 +152,14 @@ async fn order_of(tx: &mut Tx, payload: &Value) -> Stored<Option<Uuid>> {
         r#"/* dead_letters::order_of */
         select coalesce((select order_id from communications where id = $1), (select order_id from payments where id = $2),
                         (select order_id from order_intents where id = $3),
-                        (select order_id from payments where provider = $4 and provider_payment_id = $5)) as "order""#,
+                        (select order_id from payments where provider = $4 and provider_payment_id = $5),
+                        (select order_id from labels where tracking_code = $6 limit 1)) as "order""#,
         about.notice,
         about.payment,
         about.intent,
         provider,
-        object
+        object,
+        about.tracking_code
     )
     .fetch_one(tx.conn())
     .await?;

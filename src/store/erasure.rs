@@ -8,16 +8,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::dead_letters::note;
-use super::retention::{empty_effects, empty_letters, empty_mails};
+use super::actions::note;
+use super::retention::{empty_effects, empty_mails};
 use super::{Store, Stored, Tx};
+
+mod letters;
 
 /// Orders in one transaction.
 const PAGE: i64 = 100;
 /// Orders under way that are named, at most.
 const NAMED: i64 = 10;
-/// What is written where a dead letter of theirs was still open.
-const DROPPED: &str = "its customer was erased";
 
 /// Whose data.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ pub struct Erased {
     pub mails: u64,
     /// Order intents that were emptied.
     pub intents: u64,
-    /// Dead letters that were emptied; open ones were dropped.
+    /// Dead letters that were emptied; open ones of wishes were dropped.
     pub letters: u64,
 }
 
@@ -63,8 +63,8 @@ impl Erased {
 }
 
 impl Store {
-    /// What of theirs has not come to its end: order numbers, and wishes that are still to be decided. Nothing is erased
-    /// before.
+    /// What of theirs has not come to its end: orders, mails, jobs about them that were given up and wait for a person's
+    /// decision, and wishes that are still to be decided. Nothing is erased before.
     pub async fn under_way(&self, tenant: &str, customer: &str) -> Stored<Vec<String>> {
         Ok(sqlx::query_scalar!(
             r#"/* erasure::under_way */
@@ -73,6 +73,16 @@ impl Store {
             union all
             select o.order_number || ' (a mail: ' || c.kind || ')' from orders o join communications c on c.order_id = o.id
              where o.tenant = $1 and o.customer_id = $2 and c.state in ('queued', 'sending')
+            union all
+            select o.order_number || ' (a dead letter: ' || d.kind || ')'
+              from orders o
+             cross join lateral (
+               select kind from dead_letters
+                where order_id = o.id and kind <> 'order-intent' and replayed_at is null and dropped_at is null
+               union all
+               select d.kind from payments p join dead_letters d on d.payload ->> 'object_id' = p.provider_payment_id
+                where p.order_id = o.id and d.order_id is null and d.replayed_at is null and d.dropped_at is null) d
+             where o.tenant = $1 and o.customer_id = $2
             union all
             select 'an order that is not decided yet' from jobs j
              where j.kind = 'order-intent' and j.payload ->> 'tenant' = $1
@@ -94,12 +104,13 @@ impl Store {
         let erased = if orders.is_empty() {
             Erased {
                 intents: intents(&mut tx, whose).await?,
-                letters: letters(&mut tx, whose, actor).await?,
+                letters: letters::of_wishes(&mut tx, whose, actor).await?,
                 ..Erased::default()
             }
         } else {
             Erased {
                 orders: orders.len().try_into().unwrap_or_default(),
+                letters: letters::of_orders(&mut tx, &orders).await?,
                 mails: page_of(&mut tx, whose, &orders, actor).await?,
                 ..Erased::default()
             }
@@ -180,6 +191,13 @@ async fn page_of(tx: &mut Tx, whose: Whose<'_>, orders: &[Uuid], actor: &str) ->
     )
     .execute(tx.conn())
     .await?;
+    // A provider's refusal may quote an address. What is open is about amounts, and a person needs it.
+    sqlx::query!(
+        "/* erasure::exceptions */ update order_exceptions set detail = '' where order_id = any($1) and state = 'resolved'",
+        orders
+    )
+    .execute(tx.conn())
+    .await?;
     // Their pictures show the address.
     sqlx::query!("/* erasure::labels */ update labels set label_url = '' where order_id = any($1)", orders)
         .execute(tx.conn())
@@ -202,31 +220,4 @@ async fn intents(tx: &mut Tx, whose: Whose<'_>) -> Stored<u64> {
     .execute(tx.conn())
     .await?;
     Ok(done.rows_affected())
-}
-
-/// Their dead letters. One that is still open is dropped: what it wished is gone.
-async fn letters(tx: &mut Tx, whose: Whose<'_>, actor: &str) -> Stored<u64> {
-    let letters = sqlx::query_scalar!(
-        r#"/* erasure::letters */
-        select id from dead_letters
-         where kind = 'order-intent' and payload ->> 'tenant' = $1
-           and coalesce(payload #>> '{body,customer,id}', 'guest:' || (payload #>> '{body,cart_id}')) = $2
-         order by id limit $3 for no key update"#,
-        whose.tenant,
-        whose.customer,
-        PAGE
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    sqlx::query!(
-        r#"/* erasure::letters */
-        update dead_letters set dropped_at = now(), dropped_by = $2, drop_reason = $3
-         where id = any($1) and replayed_at is null and dropped_at is null"#,
-        &letters,
-        actor,
-        DROPPED
-    )
-    .execute(tx.conn())
-    .await?;
-    empty_letters(tx, &letters).await
 }

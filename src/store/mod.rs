@@ -18,6 +18,7 @@ use crate::job::{Class, Dependency, Failure};
 use crate::telemetry::{self, TraceContext};
 
 pub mod access;
+pub mod actions;
 pub mod alerts;
 pub mod audits;
 pub mod catalogue;

@@ -9,8 +9,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Store, Stored, Tx, millis};
+use super::{Store, Stored, Tx, actions, millis};
 use crate::ids::CommunicationId;
+
+mod letters;
+
+pub(super) use letters::empty_letters;
 
 /// Rows in one piece: some ten milliseconds of locks that nobody else asks for.
 const PIECE: i64 = 500;
@@ -27,13 +31,16 @@ pub enum Subject {
     Communications,
     /// Order intents, which are the idempotency keys' rows: what was wished.
     Intents,
-    /// Dead letters of wishes that were replayed or dropped: their fields.
+    /// Dead letters that were replayed or dropped: what they hold of a person.
     DeadLetters,
+    /// What operators did: removed.
+    Actions,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Inbox, Self::Communications, Self::Intents, Self::DeadLetters];
+    pub const ALL: [Self; 5] =
+        [Self::Inbox, Self::Communications, Self::Intents, Self::DeadLetters, Self::Actions];
 
     /// Its name, in the table and in metrics.
     #[must_use]
@@ -43,6 +50,7 @@ impl Subject {
             Self::Communications => "communications",
             Self::Intents => "intents",
             Self::DeadLetters => "dead_letters",
+            Self::Actions => "actions",
         }
     }
 }
@@ -63,13 +71,19 @@ impl Store {
     pub async fn sweep(&self, subject: Subject, keep: Duration) -> Stored<Swept> {
         let mut tx = self.begin().await?;
         let swept = match subject {
-            Subject::DeadLetters => dead_letters(&mut tx, keep).await?,
+            Subject::DeadLetters => letters::sweep(&mut tx, keep).await?,
+            Subject::Actions => {
+                let rows = actions::forget(&mut tx, keep, PIECE).await?;
+                Swept { rows, is_more: is_full(rows) }
+            }
             Subject::Inbox | Subject::Communications | Subject::Intents => {
                 let Some((from, to)) = window(&mut tx, subject, keep).await? else { return Ok(NOTHING) };
                 let rows = match subject {
                     Subject::Inbox => inbox(&mut tx, from, to).await?,
                     Subject::Communications => communications(&mut tx, from, to).await?,
-                    Subject::Intents | Subject::DeadLetters => intents(&mut tx, from, to).await?,
+                    Subject::Intents | Subject::DeadLetters | Subject::Actions => {
+                        intents(&mut tx, from, to).await?
+                    }
                 };
                 // A full piece may have left some of its day.
                 if !is_full(rows) {
@@ -197,40 +211,6 @@ async fn intents(tx: &mut Tx, from: DateTime<Utc>, to: DateTime<Utc>) -> Stored<
         from,
         to,
         PIECE
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(done.rows_affected())
-}
-
-/// Only wishes hold a person: the other kinds carry ids, and the audit compares those. An open letter is never emptied.
-async fn dead_letters(tx: &mut Tx, keep: Duration) -> Stored<Swept> {
-    let letters = sqlx::query_scalar!(
-        r#"/* retention::dead_letters */
-        select id from dead_letters
-         where kind = 'order-intent' and payload <> '{}'
-           and coalesce(replayed_at, dropped_at) < now() - $1::bigint * interval '1 ms'
-         order by id limit $2 for no key update skip locked"#,
-        millis(keep),
-        PIECE
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    let rows = empty_letters(tx, &letters).await?;
-    Ok(Swept { rows, is_more: is_full(rows) })
-}
-
-/// Empties letters that nobody will replay any more, and what they were before they were edited.
-pub(super) async fn empty_letters(tx: &mut Tx, letters: &[Uuid]) -> Stored<u64> {
-    sqlx::query!(
-        "/* retention::empty_letters */ update dead_letter_edits set before = '{}' where letter_id = any($1) and before <> '{}'",
-        letters
-    )
-    .execute(tx.conn())
-    .await?;
-    let done = sqlx::query!(
-        "/* retention::empty_letters */ update dead_letters set payload = '{}' where id = any($1)",
-        letters
     )
     .execute(tx.conn())
     .await?;

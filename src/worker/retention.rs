@@ -48,6 +48,7 @@ pub async fn round(store: &Store, subject: Subject, settings: &RetentionSettings
         Subject::Communications => settings.communications_days,
         Subject::Intents => settings.intents_days,
         Subject::DeadLetters => settings.dead_letters_days,
+        Subject::Actions => settings.actions_days,
     };
     if days == 0 {
         return Ok(0);

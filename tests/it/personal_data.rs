@@ -3,13 +3,29 @@
 
 use orderfleet::config::RetentionSettings;
 use orderfleet::ops::customers::{self, EraseRefused, Report};
+use orderfleet::ops::dead_letters as letters;
+use orderfleet::store::dead_letters::Selection;
 use orderfleet::store::retention::Subject;
 use orderfleet::worker::retention::round;
 use serde_json::json;
 
-use crate::house::{self, House, wish};
+use crate::house::{self, House, signed, signed_by_easypost, wish};
 
 const WHO: &str = "operator mia";
+/// As long as the defaults say.
+const KEEP: RetentionSettings = RetentionSettings {
+    dead_letters_days: 90,
+    actions_days: 1_095,
+    inbox_days: 30,
+    communications_days: 180,
+    intents_days: 90,
+};
+/// Refuses what events tell, as a constraint would that nobody thought of.
+const REFUSE: &str = "
+    create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = 'check_violation'; end $$;
+    create trigger refuse before insert on applied_signals for each row execute function refuse();
+    create trigger refuse before insert on tracking_events for each row execute function refuse()";
+const MEND: &str = "drop trigger refuse on applied_signals; drop trigger refuse on tracking_events";
 
 async fn erase(house: &House, customer: &str) -> Result<Report, EraseRefused> {
     customers::erase(&house.store, ("shop", customer), WHO, "they asked").await
@@ -128,13 +144,7 @@ async fn what_was_kept_long_enough_is_emptied_once_and_what_is_open_or_young_is_
         .unwrap();
     let young = shipped(&house, "young").await;
     house.settled().await;
-    let keep = RetentionSettings {
-        dead_letters_days: 90,
-        inbox_days: 30,
-        communications_days: 180,
-        intents_days: 90,
-    };
-    let sweep = async |subject| round(&house.store, subject, &keep).await.unwrap();
+    let sweep = async |subject| round(&house.store, subject, &KEEP).await.unwrap();
     let (events, mails) = (
         house.count("inbox where event_id <> 'evt_open' and received_at < now() - interval '1 day'").await,
         house.count("communications where created_at < now() - interval '1 day'").await,
@@ -162,9 +172,83 @@ async fn what_was_kept_long_enough_is_emptied_once_and_what_is_open_or_young_is_
 
     // Kept for ever is never looked at.
     house.execute("update inbox set received_at = now() - interval '999 days'; update sweeps set swept_until = null").await.unwrap();
-    let forever = RetentionSettings { inbox_days: 0, ..keep };
+    let forever = RetentionSettings { inbox_days: 0, ..KEEP };
     assert_eq!(round(&house.store, Subject::Inbox, &forever).await.unwrap(), 0);
     house.execute("delete from inbox where event_id = 'evt_open'").await.unwrap();
     delivered(&house, &young).await;
     house.end().await;
+}
+
+/// An event that died is kept whole while somebody may replay it, and no longer than a wish is.
+#[tokio::test]
+async fn an_event_that_died_is_replayed_whole_and_emptied_when_it_was_kept_long_enough() {
+    let house = house::open().await;
+    house.execute(REFUSE).await.unwrap();
+    house.post.keep();
+    let bought = house.buy("event").await;
+    house.pay(&bought).await;
+    let mut event = house.letter("payment_intent.succeeded", &bought.payment).await.event();
+    event["data"]["object"]["shipping"] = json!({"name": "Name of event"});
+    house.deliver(&signed(&event)).await;
+    house.until_count("dead_letters where kind = 'payment-confirmation'", 1).await;
+    let old = "update dead_letters set died_at = now() - interval '95 days', replayed_at = replayed_at - interval '95 days'";
+    house.execute(old).await.unwrap();
+    let sweep = async || round(&house.store, Subject::DeadLetters, &KEEP).await.unwrap();
+    assert_eq!(sweep().await, 0, "what is open is needed");
+
+    house.execute(MEND).await.unwrap();
+    house.post.pass_on();
+    assert_eq!(letters::replay(&house.store, &Selection::default(), WHO, |_| ()).await.unwrap().replayed, 1);
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    assert_eq!(sweep().await, 0, "it was replayed just now");
+    assert_eq!(found(&house, "Name of event").await, ["dead_letters"]);
+    house.execute(old).await.unwrap();
+    assert_eq!((sweep().await, sweep().await), (1, 0), "once");
+    assert_eq!(found(&house, "Name of event").await, [""; 0]);
+    assert_eq!(house.count("attempts where detail <> ''").await, 0, "failures quote what providers say");
+    let left = house.value("select payload from dead_letters").await;
+    assert_eq!(
+        (&left["event_id"], &left["event"]),
+        (&event["id"], &json!({})),
+        "the audit compares its name"
+    );
+    house.end_with_dead(&["payment-confirmation"]).await;
+}
+
+/// What died about an order may be money: somebody decides about it first, and then it goes with its person.
+#[tokio::test]
+async fn an_erased_customer_takes_along_what_events_of_their_orders_said() {
+    let house = house::open().await;
+    let bought = shipped(&house, "said").await;
+    delivered(&house, &bought).await;
+    let code = house.value("select tracking_code from labels").await;
+    house.execute(REFUSE).await.unwrap();
+    let scan = json!({"id": "evt_scan", "description": "tracker.updated", "result": {
+        "id": "trk_said", "tracking_code": code, "status": "delivered", "signed_by": "Neighbour of said"}});
+    house.deliver(&signed_by_easypost(&scan)).await;
+    let refund = json!({"id": "evt_refund", "type": "refund.updated", "data": {"object": {
+        "id": "re_said", "object": "refund", "payment_intent": bought.payment, "reason": "Neighbour of said"}}});
+    house.deliver(&signed(&refund)).await;
+    house.until_count("dead_letters", 2).await;
+    house.settled().await;
+    let about = format!("dead_letters where order_id = '{}'", bought.order.uuid());
+    assert_eq!(house.count(&about).await, 2, "only the events say whose they are");
+    let refused = erase(&house, "cus-said").await.unwrap_err().to_string();
+    assert!(
+        refused.contains("a dead letter: tracking") && refused.contains("payment-confirmation"),
+        "{refused}"
+    );
+    assert_eq!(found(&house, "Neighbour of said").await, ["dead_letters"]);
+
+    letters::drop_all(&house.store, &Selection::default(), WHO, "seen to by hand").await.unwrap();
+    // As where the event was there before its payment.
+    house.execute("update dead_letters set order_id = null where kind = 'payment-confirmation';
+                   update dead_letters set payload = jsonb_set(payload, '{object_id}', to_jsonb(p.provider_payment_id)) from payments p
+                    where kind = 'payment-confirmation'").await.unwrap();
+    let report = erase(&house, "cus-said").await.unwrap();
+    assert_eq!((report.erased.orders, report.erased.letters), (1, 2), "{report:?}");
+    assert_eq!(found(&house, "Neighbour of said").await, [""; 0]);
+    house.execute(MEND).await.unwrap();
+    house.end_with_dead(&["payment-confirmation", "tracking"]).await;
 }

@@ -5,8 +5,7 @@ use serde_json::Value;
 use crate::ids::DeadLetterId;
 use crate::job::Failure;
 use crate::jobs::{Job, Kind, Visitor};
-use crate::store::dead_letters;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, actions, dead_letters};
 
 /// Why a payload was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +48,7 @@ pub async fn edit(
                 .map_err(|failure| EditRefused::NoPayload(letter.kind.clone(), failure.detail))?;
             dead_letters::edit(&mut tx, &letter, &payload, actor, reason).await?;
             let detail = serde_json::json!({ "letter": id, "kind": letter.kind, "reason": reason });
-            dead_letters::note(&mut tx, actor, "dead.edit", &detail).await?;
+            actions::note(&mut tx, actor, "dead.edit", &detail).await?;
             tx.commit().await?;
             Ok(())
         })

@@ -14,7 +14,7 @@ use crate::ids::DeadLetterId;
 use crate::job::Failure;
 use crate::jobs::{Job, Kind, Loaded, Visitor};
 use crate::store::dead_letters::{self, Open, Selection};
-use crate::store::{Store, Tx, exceptions};
+use crate::store::{Store, Tx, actions, exceptions};
 
 /// What became of a selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -86,7 +86,7 @@ impl Visitor for Batch<'_> {
                 let replayed = dead_letters::replay(&mut tx, &ids, actor).await?;
                 take_back::<J>(&mut tx, ready).await?;
                 if replayed > 0 {
-                    dead_letters::note(&mut tx, actor, "dead.replay", &named(J::KIND, &ids)).await?;
+                    actions::note(&mut tx, actor, "dead.replay", &named(J::KIND, &ids)).await?;
                 }
                 tx.commit().await?;
                 Ok(Replayed { replayed, unreadable, passed_over })

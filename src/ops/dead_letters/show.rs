@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::compare::{Compared, compare};
-use super::saw;
 use crate::ids::DeadLetterId;
 use crate::job::masked;
 use crate::store::dead_letters::Letter;
@@ -23,7 +22,7 @@ pub struct Shown {
 pub async fn show(store: &Store, id: DeadLetterId, whole_to: Option<&str>) -> Stored<Option<Shown>> {
     let Some(mut letter) = store.dead_letter(id).await? else { return Ok(None) };
     if let Some(actor) = whole_to {
-        saw(store, actor, "dead.show", &serde_json::json!({ "letter": id })).await?;
+        store.note(actor, "dead.show", &serde_json::json!({ "letter": id })).await?;
     } else {
         letter.payload = masked(&letter.payload);
         letter.edits.iter_mut().for_each(|edit| edit.before = masked(&edit.before));

@@ -8,7 +8,7 @@ use crate::ids::DeadLetterId;
 use crate::job::{Failure, Lane, masked};
 use crate::jobs::Kind;
 use crate::store::dead_letters::{self, Carried, Selection};
-use crate::store::{Store, Stored};
+use crate::store::{Store, actions};
 
 /// What became of the lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,14 +32,9 @@ pub async fn export(
     let mut walk = Walk::begin(store, of).await?;
     if whole {
         // Before the first line is out.
-        saw(
-            store,
-            actor,
-            "dead.export",
-            &serde_json::json!({ "lane": of.lane, "kind": of.kind, "fingerprint": of.fingerprint,
-            "order": of.order, "since": of.since, "until": of.until, "letters": of.ids }),
-        )
-        .await?;
+        let detail = serde_json::json!({ "lane": of.lane, "kind": of.kind, "fingerprint": of.fingerprint,
+            "order": of.order, "since": of.since, "until": of.until, "letters": of.ids });
+        store.note(actor, "dead.export", &detail).await?;
     }
     let mut letters = 0;
     loop {
@@ -58,14 +53,6 @@ pub async fn export(
             letters += 1;
         }
     }
-}
-
-/// Writes down that somebody saw, or took along, what letters hold of persons.
-pub async fn saw(store: &Store, actor: &str, action: &str, detail: &serde_json::Value) -> Stored<()> {
-    let mut tx = store.begin().await?;
-    dead_letters::note(&mut tx, actor, action, detail).await?;
-    tx.commit().await?;
-    Ok(())
 }
 
 /// Brings letters in, a line each, in one transaction. A line that can not be brought in hinders no other.
@@ -94,7 +81,7 @@ pub async fn bring_in(
     told.brought = u64::try_from(ids.len()).unwrap_or(u64::MAX);
     if !ids.is_empty() {
         let detail = serde_json::json!({ "letters": ids.len(), "first": ids.first(), "last": ids.last() });
-        dead_letters::note(&mut tx, actor, "dead.import", &detail).await?;
+        actions::note(&mut tx, actor, "dead.import", &detail).await?;
     }
     tx.commit().await?;
     Ok(told)

@@ -111,16 +111,3 @@ pub async fn edit(tx: &mut Tx, letter: &Open, payload: &Value, actor: &str, reas
     .await?;
     exactly("dead_letters::edit", 1, done.rows_affected())
 }
-
-/// Remembers what an operator does: ids, filters, counts and reasons, never personal data.
-pub async fn note(tx: &mut Tx, actor: &str, action: &str, detail: &Value) -> Stored<()> {
-    sqlx::query!(
-        "/* dead_letters::note */ insert into operator_actions (actor, action, detail) values ($1, $2, $3)",
-        actor,
-        action,
-        detail
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
