@@ -27,7 +27,7 @@ pub use faults::ConfigError;
 pub use load::{Sources, load, load_for};
 pub use mail::{AlertSettings, MailProviderSettings, MailReadingSettings, ShopSettings, SmtpSettings};
 pub use needs::Need;
-pub use network::Network;
+pub use network::{Network, site, visitor};
 pub use orders::{LatePayment, Mismatch, OrderSettings, RetentionSettings};
 pub use payments::{
     Algorithm, ConfirmBy, Encoding, Message, PageSettings, PaymentProviderSettings, Place, ReadingSettings,
@@ -243,6 +243,8 @@ pub struct OpsSettings {
     pub tls_in_front: bool,
     /// Whose staff operates the fleet: lanes, workers and dead letters are those of all shops.
     pub tenant: String,
+    /// Proxies whose word on where an operator comes from is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// One process of the fleet.

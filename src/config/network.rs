@@ -1,4 +1,5 @@
-//! A network of addresses, as settings name it: `10.0.0.0/8`, or one address.
+//! A network of addresses, as settings name it: `10.0.0.0/8`, or one address; and where a visitor comes from who came through
+//! proxies in such networks.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -38,6 +39,34 @@ impl TryFrom<String> for Network {
         let all = if address.is_ipv4() { u32::BITS } else { Ipv6Addr::BITS };
         let bits = bits.map_or(Ok(all), str::parse).map_err(|_| WRONG)?;
         if bits > all { Err(WRONG) } else { Ok(Self { address, bits }) }
+    }
+}
+
+/// Bits of an IPv6 address that tell one customer of a provider from another; the rest is theirs to choose.
+const SITE_BITS: u32 = 64;
+
+/// Where a visitor is: at the other end of the connection; where that is a trusted proxy, at the last address that was
+/// forwarded and is no such proxy's, because anybody can write what stands before.
+pub fn visitor<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[Network]) -> IpAddr {
+    let is_proxy = |address: IpAddr| trusted.iter().any(|network| network.has(address));
+    let said: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let mut address = peer;
+    for before in said.into_iter().rev() {
+        let Ok(before) = before.parse() else { break };
+        if !is_proxy(address) {
+            break;
+        }
+        address = before;
+    }
+    address
+}
+
+/// The network that counts as one visitor.
+#[must_use]
+pub fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> SITE_BITS << SITE_BITS).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

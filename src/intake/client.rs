@@ -4,20 +4,18 @@
 //! us is believed where `intake.trusted_proxies` names it: then the last address in `X-Forwarded-For` that is no such proxy's
 //! is the visitor's, because anybody can write what stands before. Everybody else is where the connection comes from.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap};
 
 use crate::auth::{Principal, Role};
-use crate::config::Network;
+use crate::config::{Network, site, visitor};
 
 /// What the web tier says its visitor's address in.
 const SAID: &str = "x-client-address";
 /// What proxies append the address to that they were asked from.
 const FORWARDED: &str = "x-forwarded-for";
-/// Bits of an IPv6 address that tell one customer of a provider from another; the rest is theirs to choose.
-const SITE_BITS: u32 = 64;
 
 /// The network that counts as one client; none where nobody can tell.
 pub(super) fn address(
@@ -30,30 +28,10 @@ pub(super) fn address(
         headers.get(SAID)?.to_str().ok()?.trim().parse().ok()?
     } else {
         let ConnectInfo(peer) = connection.get::<ConnectInfo<SocketAddr>>()?;
-        visitor(peer.ip(), headers, trusted)
+        let forwarded = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok());
+        visitor(peer.ip(), forwarded, trusted)
     };
-    Some(match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let site = address.to_bits() >> SITE_BITS << SITE_BITS;
-            Ipv6Addr::from_bits(site).to_string()
-        }
-    })
-}
-
-fn visitor(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let is_proxy = |address: IpAddr| trusted.iter().any(|network| network.has(address));
-    let values = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok());
-    let said: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
-    let mut address = peer;
-    for before in said.into_iter().rev() {
-        let Ok(before) = before.parse() else { break };
-        if !is_proxy(address) {
-            break;
-        }
-        address = before;
-    }
-    address
+    Some(site(address).to_string())
 }
 
 #[cfg(test)]

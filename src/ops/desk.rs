@@ -26,6 +26,7 @@ use crate::telemetry::health::{self, Readiness};
 use console::Pages;
 use kept::Findings;
 use problem::{Code, Problem};
+use tries::Tries;
 use watch::Looks;
 
 mod answer;
@@ -37,6 +38,7 @@ mod kept;
 mod openapi;
 mod orders;
 mod problem;
+mod tries;
 mod watch;
 
 /// How long requests that are being answered may take after the stop: under the 30 s that supervisors wait. A replay that
@@ -95,6 +97,7 @@ struct Desk {
     pages: Pages,
     /// Seals sessions.
     seal: Seal,
+    tries: Tries,
     /// Work that goes on where its client hangs up.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -111,6 +114,7 @@ pub async fn serve(parts: Parts, stop: CancellationToken) -> Result<Running, Des
     let desk = Arc::new(Desk {
         seal: Seal::of_sessions(&settings.security.secret),
         pages: Pages::new()?,
+        tries: Tries::default(),
         looks: Looks::default(),
         findings: Findings::new(&tasks, &stop),
         tasks: tasks.clone(),
@@ -175,6 +179,7 @@ fn router(desk: Arc<Desk>) -> Router {
         })
         .fallback(async || Problem::new(Code::NotFound, "the routes are at /ops/v1/openapi.json"))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(axum::middleware::from_fn_with_state(desk.clone(), answer::hardened))
         .layer(axum::middleware::from_fn(answer::observe))
         .with_state(desk)
 }

@@ -1,8 +1,9 @@
-//! API keys. What is stored of a key is its SHA-256; whoever reads this table can use none of them.
+//! API keys, and the sign-ins by them that were ended. What is stored of a key is its SHA-256; whoever reads this table can use
+//! none of them.
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, Stored};
+use super::{Store, StoreError, Stored, Tx};
 use crate::auth::{KeyHash, Role};
 use crate::ids::ApiKeyId;
 
@@ -81,19 +82,9 @@ impl TryFrom<Row> for StoredKey {
 impl Store {
     /// Stores a new key.
     pub async fn create_key(&self, key: &KeyToStore) -> Stored<ApiKeyId> {
-        let id = ApiKeyId::new();
-        sqlx::query!(
-            r#"/* access::create_key */
-            insert into api_keys (id, tenant, name, role, hash, expires_at) values ($1, $2, $3, $4, $5, $6)"#,
-            id.uuid(),
-            key.tenant,
-            key.name,
-            key.role.name(),
-            key.hash.0.as_slice(),
-            key.expires_at
-        )
-        .execute(self.pool())
-        .await?;
+        let mut tx = self.begin().await?;
+        let id = create_key(&mut tx, key).await?;
+        tx.commit().await?;
         Ok(id)
     }
 
@@ -141,14 +132,17 @@ impl Store {
         .transpose()
     }
 
-    /// The key of this id, where it is neither revoked nor expired by the database's clock.
-    pub async fn live_key_of(&self, id: ApiKeyId) -> Stored<Option<StoredKey>> {
+    /// The key of this id, where it is neither revoked nor expired by the database's clock, for a session of this name that
+    /// was not ended.
+    pub async fn live_key_of(&self, id: ApiKeyId, session: &[u8]) -> Stored<Option<StoredKey>> {
         sqlx::query_as!(
             Row,
             r#"/* access::live_key_of */
             select id, tenant, name, role, hash, created_at, expires_at, revoked_at from api_keys
-             where id = $1 and revoked_at is null and (expires_at is null or expires_at > now())"#,
-            id.uuid()
+             where id = $1 and revoked_at is null and (expires_at is null or expires_at > now())
+               and not exists (select from ended_sessions where name = $2)"#,
+            id.uuid(),
+            session
         )
         .fetch_optional(self.pool())
         .await?
@@ -156,14 +150,57 @@ impl Store {
         .transpose()
     }
 
-    /// Revokes a key; every intake refuses it one snapshot later. Tells whether it was live: twice is once.
+    /// Revokes a key, as [`revoke_key`] does.
     pub async fn revoke_key(&self, id: ApiKeyId) -> Stored<bool> {
-        let done = sqlx::query!(
-            "/* access::revoke_key */ update api_keys set revoked_at = now() where id = $1 and revoked_at is null",
-            id.uuid()
-        )
-        .execute(self.pool())
-        .await?;
-        Ok(done.rows_affected() == 1)
+        let mut tx = self.begin().await?;
+        let was_live = revoke_key(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(was_live)
     }
+}
+
+/// Stores a new key.
+pub async fn create_key(tx: &mut Tx, key: &KeyToStore) -> Stored<ApiKeyId> {
+    let id = ApiKeyId::new();
+    sqlx::query!(
+        r#"/* access::create_key */
+        insert into api_keys (id, tenant, name, role, hash, expires_at) values ($1, $2, $3, $4, $5, $6)"#,
+        id.uuid(),
+        key.tenant,
+        key.name,
+        key.role.name(),
+        key.hash.0.as_slice(),
+        key.expires_at
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(id)
+}
+
+/// Revokes a key; every intake refuses it one snapshot later. Tells whether it was live: twice is once.
+pub async fn revoke_key(tx: &mut Tx, id: ApiKeyId) -> Stored<bool> {
+    let done = sqlx::query!(
+        "/* access::revoke_key */ update api_keys set revoked_at = now() where id = $1 and revoked_at is null",
+        id.uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends a session before its time, which is `until`, and forgets those whose time is over: clocks are no hour apart.
+pub async fn end_session(tx: &mut Tx, name: &[u8], until: DateTime<Utc>) -> Stored<()> {
+    sqlx::query!(
+        "/* access::end_session */ delete from ended_sessions where until < now() - interval '1 hour'"
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
+        "/* access::end_session */ insert into ended_sessions (name, until) values ($1, $2) on conflict do nothing",
+        name,
+        until
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //! with every answer, and a dead letter replayed with a few clicks.
 
 use orderfleet::auth::Role;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::house::{self, Browser, House};
@@ -173,9 +174,21 @@ async fn a_sign_in_is_one_key_s_and_ends_with_it() {
         assert!(status == 403 && page.contains("Nothing was changed"), "{fields:?} {headers:?} {status}");
     }
     let before = browser.cookie.clone();
+    let mut other = Browser::signed_in(&desk, &viewer).await;
     assert_eq!(browser.send("/sign-out", &page, &[]).await.0, 303);
     assert_eq!(browser.open("/").await.0, 303, "signed out");
     browser.cookie = before;
+    assert_eq!(browser.open("/").await.0, 303, "and so is whoever copied the cookie");
+    assert_eq!(browser.open("/live").await.0, 303);
+    assert_eq!(other.open("/").await.0, 200, "another sign-in with the same key is not");
+    let ended =
+        "ended_sessions where until between now() + interval '7 hours' and now() + interval '8 hours'";
+    assert_eq!(house.count(ended).await, 1);
+    house.execute("update ended_sessions set until = now() - interval '2 hours'").await.unwrap();
+    let page = other.page("/").await;
+    assert_eq!(other.send("/sign-out", &page, &[]).await.0, 303);
+    assert_eq!(house.count("ended_sessions").await, 1, "what would have ended by itself is forgotten");
+    let mut browser = Browser::signed_in(&desk, &viewer).await;
     house.execute("update api_keys set revoked_at = now() where role = 'viewer'").await.unwrap();
     assert_eq!(browser.open("/").await.0, 303, "a revoked key opens nothing");
     browser.cookie = Some("orderfleet=forged".to_owned());
@@ -226,4 +239,97 @@ async fn every_answer_lets_a_browser_load_nothing_but_our_own() {
     let unknown = browser.post("/dead/act", &[], &[]).await;
     assert!(unknown.0 == 403 && unknown.1.contains("<main"), "a problem is a page");
     house.end().await;
+}
+
+/// Who fails too often is sent away, and nobody else: behind a proxy each is known by the address that it forwards.
+#[tokio::test]
+async fn failures_count_by_the_address_that_a_trusted_proxy_tells() {
+    let proxy = || "127.0.0.1".to_owned().try_into().unwrap();
+    let house = house::plan().set(|settings| settings.ops.trusted_proxies = vec![proxy()]).open().await;
+    let desk = house.open_desk().await;
+    let viewer = house.staff(Role::Viewer, "shop").await;
+    let unknown = unknown_key();
+    let mut browser = Browser::new(&desk);
+    let mut enter = async |key: &str, from: &str| {
+        browser.post("/sign-in", &[("key", key)], &[("x-forwarded-for", from)]).await.0
+    };
+    for _ in 0..12 {
+        assert_eq!(enter(&viewer, "203.0.113.1").await, 303, "who signs in uses nothing up");
+    }
+    for _ in 0..10 {
+        assert_eq!(enter(&unknown, "203.0.113.1").await, 401);
+    }
+    assert_eq!(enter(&unknown, "203.0.113.1").await, 429);
+    assert_eq!(
+        enter(&unknown, "198.51.100.9, 203.0.113.1").await,
+        429,
+        "what stands before is anybody's word"
+    );
+    assert_eq!(enter(&unknown, "203.0.113.2").await, 401, "another address has its own");
+    assert_eq!(enter(&viewer, "203.0.113.2").await, 303);
+
+    let bearer = async |key: &str, from: &str| desk.get_from(key, "/ops/v1/dead", from).await;
+    assert_eq!(bearer(&viewer, "203.0.113.1").await.0, 429, "one count for both ways in");
+    for _ in 0..10 {
+        assert_eq!(bearer(&unknown, "203.0.113.3").await.0, 401);
+    }
+    let (status, refused) = bearer(&unknown, "203.0.113.3").await;
+    assert_eq!((status, &refused["code"]), (429, &json!("too_many_tries")));
+    for _ in 0..12 {
+        assert_eq!(bearer(&viewer, "203.0.113.4").await.0, 200);
+    }
+    let told = house.rows("select detail ->> 'address' as at, count(*) as tries from operator_actions where action = 'sign_in.refused' group by 1 order by 1").await;
+    let expected = [("203.0.113.1", 10), ("203.0.113.2", 1), ("203.0.113.3", 10)];
+    assert_eq!(
+        told,
+        expected.map(|(at, tries)| json!({"at": at, "tries": tries})),
+        "and what was refused is written down"
+    );
+    house.end().await;
+}
+
+#[tokio::test]
+async fn nobody_is_believed_to_come_from_elsewhere_who_is_no_trusted_proxy() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    let unknown = unknown_key();
+    let mut told = Vec::new();
+    for n in 0..11 {
+        told.push(desk.get_from(&unknown, "/ops/v1/dead", &format!("203.0.113.{n}")).await.0);
+    }
+    assert_eq!(told, [[401; 10].as_slice(), &[429]].concat());
+    house.end().await;
+}
+
+#[tokio::test]
+async fn every_answer_of_the_operators_side_says_how_it_may_be_used() {
+    for tls in [false, true] {
+        let house = house::plan().set(|settings| settings.ops.tls_in_front = tls).open().await;
+        let desk = house.open_desk().await;
+        let mut browser = Browser::new(&desk);
+        for path in [
+            "/ops/v1/dead",
+            "/ops/v1/openapi.json",
+            "/ops/v1/nothing",
+            "/sign-in",
+            "/assets/console.js",
+            "/readyz",
+        ] {
+            let headers = browser.headers(path).await;
+            assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+            let policy = headers["content-security-policy"].to_str().unwrap();
+            assert!(
+                policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+                "{path}: {policy}"
+            );
+            let alone = headers.get("strict-transport-security").map(|value| value.to_str().unwrap());
+            assert_eq!(alone, tls.then_some("max-age=31536000"), "{path}");
+        }
+        house.end().await;
+    }
+}
+
+/// A key as we make them, that nobody stored.
+fn unknown_key() -> String {
+    orderfleet::auth::new_key().key.expose_secret().to_owned()
 }

@@ -194,6 +194,7 @@ fn each_rule_is_kept() {
         ("[lanes.mail]\npartitions = 3\nfleet_concurrency = 2", "lanes.mail.fleet_concurrency", "share"),
         ("[ops]\naddress = \"0.0.0.0:9090\"", "ops.address", "ops.tls_in_front = true"),
         ("[ops]\naddress = \"[::]:9090\"", "ops.address", "ops.tls_in_front = true"),
+        ("[ops]\ntls_in_front = true", "ops.trusted_proxies", "lock everybody out"),
         ("[retention]\nactions_days = 364", "retention.actions_days", "365 or more"),
         ("[ops]\ntenant = \"\"", "ops.tenant", "the tenant of the keys"),
         ("[worker]\nlanes = [\"mial\"]", "worker.lanes", "Did you mean mail?"),

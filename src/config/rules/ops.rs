@@ -1,5 +1,5 @@
-//! Rules of the operators' side: keys and what they open must not cross a network in the clear, and what was done is not
-//! forgotten soon.
+//! Rules of the operators' side: keys and what they open must not cross a network in the clear, nobody may lock the others out,
+//! and what was done is not forgotten soon.
 
 use crate::config::Settings;
 use crate::config::faults::Fault;
@@ -13,6 +13,11 @@ pub(super) fn faults(settings: &Settings, faults: &mut Vec<Fault>) {
         let what = "others can reach it, and keys would come in the clear: serve it on 127.0.0.1, or put a proxy that speaks TLS \
                     before it and say so with ops.tls_in_front = true";
         faults.push(Fault::new("ops.address", what));
+    }
+    if ops.tls_in_front && ops.trusted_proxies.is_empty() {
+        let what = "must name the proxy that speaks TLS, such as [\"127.0.0.1\"]: tries to sign in count by address, and without \
+                    it anybody's would lock everybody out";
+        faults.push(Fault::new("ops.trusted_proxies", what));
     }
     if (1..SHORTEST_RECORD).contains(&settings.retention.actions_days) {
         let what = "must be 365 or more, or 0 for ever: who did what is asked about long after";

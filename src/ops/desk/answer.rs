@@ -1,10 +1,15 @@
 //! How requests are read and answers are written: queries and bodies whole or refused, nothing kept by any cache.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{MatchedPath, Request};
-use axum::http::header::CACHE_CONTROL;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -12,8 +17,27 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tracing::{debug, info, warn};
 
+use super::Desk;
 use super::problem::{Code, Problem};
 use crate::time::Stopwatch;
+
+/// What a browser may do with an answer that is no page of the console: show it, and nothing else.
+const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+/// For a year this host is asked by TLS alone, once it was asked so.
+const TLS_ALONE: &str = "max-age=31536000";
+
+/// Writes on every answer what keeps a browser from taking it for something else.
+pub(super) async fn hardened(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if desk.settings.ops.tls_in_front {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(TLS_ALONE));
+    }
+    // The console's pages have a policy of their own.
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
+    response
+}
 
 /// An answer that is true now and belongs to one operator.
 pub(super) fn fresh(body: impl Serialize) -> Response {

@@ -1,11 +1,13 @@
 //! Who asks, and whether they may.
 //!
-//! Keys are looked up in Postgres each time, so that a revoked one opens nothing from that moment on; operators are few.
+//! Keys are looked up in Postgres each time, so that a revoked one opens nothing from that moment on; operators are few, and
+//! those who guess are counted ([`super::tries`]).
 //! Where Postgres is away nobody is let in: the commands on the machines themselves need no key.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
@@ -50,13 +52,8 @@ impl Operator {
 
 impl Desk {
     /// Lets a key's holder in, where it is one of the staff that operates the fleet.
-    pub(super) fn admit(&self, key: Option<StoredKey>) -> Result<Operator, Problem> {
-        let Some(StoredKey { id, tenant, name, role, .. }) = key else {
-            return Err(Problem::new(
-                Code::Unauthenticated,
-                "this key is not known, has expired or was revoked",
-            ));
-        };
+    pub(super) fn admit(&self, key: StoredKey) -> Result<Operator, Problem> {
+        let StoredKey { id, tenant, name, role, .. } = key;
         let operator = Operator { name, role, key: id, tenant };
         operator.require(Action::ReadFleet)?;
         if operator.tenant != self.settings.ops.tenant {
@@ -76,6 +73,10 @@ impl FromRequestParts<Arc<Desk>> for Operator {
         let hash = header.and_then(auth::bearer).ok_or_else(|| {
             Problem::new(Code::Unauthenticated, "send Authorization: Bearer and an API key of the staff")
         })?;
-        desk.admit(desk.store.within(desk.store.live_key(hash)).await?)
+        let ConnectInfo(peer) = ConnectInfo::<SocketAddr>::from_request_parts(parts, desk)
+            .await
+            .map_err(|_| Problem::new(Code::Internal, "nobody knows where this request comes from"))?;
+        let address = desk.comes_from(peer, &parts.headers);
+        desk.admit(desk.shown(address, Some(hash)).await?)
     }
 }

@@ -23,6 +23,7 @@ const AWAY: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     Unauthenticated,
+    TooManyTries,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -43,8 +44,9 @@ pub(super) enum Code {
 impl Code {
     /// All of them, as the document lists them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Unauthenticated,
+        Self::TooManyTries,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -63,7 +65,6 @@ impl Code {
     ];
 
     /// Its name.
-    #[cfg(test)]
     pub(super) const fn name(self) -> &'static str {
         self.facts().0
     }
@@ -73,6 +74,9 @@ impl Code {
         match self {
             Self::Unauthenticated => {
                 ("unauthenticated", StatusCode::UNAUTHORIZED, "A valid credential is required")
+            }
+            Self::TooManyTries => {
+                ("too_many_tries", StatusCode::TOO_MANY_REQUESTS, "Too many credentials were refused")
             }
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This credential may not do that"),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is nothing here"),
@@ -112,11 +116,27 @@ impl Code {
 pub(super) struct Problem {
     pub(super) code: Code,
     pub(super) detail: String,
+    /// How long to wait before it is asked again, where that helps.
+    wait: Option<Duration>,
 }
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        let wait = (code.facts().1 == StatusCode::SERVICE_UNAVAILABLE).then_some(AWAY);
+        Self { code, detail: detail.into(), wait }
+    }
+
+    /// Nobody is known by this credential.
+    pub(super) fn no_key() -> Self {
+        Self::new(Code::Unauthenticated, "this key is not known, has expired or was revoked")
+    }
+
+    /// Too many were refused that came from the same address.
+    pub(super) fn too_many(wait: Duration) -> Self {
+        let seconds = wait.as_secs().saturating_add(1);
+        let detail =
+            format!("too many credentials from this address were refused: come again in {seconds} s");
+        Self { wait: Some(Duration::from_secs(seconds)), ..Self::new(Code::TooManyTries, detail) }
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -132,10 +152,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (code, status, title) = self.code.facts();
         let told = self.clone();
-        let is_away = status == StatusCode::SERVICE_UNAVAILABLE;
         let body = json!({
             "type": format!("about:blank#{code}"), "title": title, "status": status.as_u16(), "code": code,
-            "detail": self.detail, "retryable": is_away, "errors": [],
+            "detail": self.detail, "retryable": self.wait.is_some(), "errors": [],
         });
         let mut response = (status, body.to_string()).into_response();
         let headers = response.headers_mut();
@@ -144,8 +163,8 @@ impl IntoResponse for Problem {
         if self.code == Code::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"orderfleet-ops\""));
         }
-        if is_away {
-            headers.insert(RETRY_AFTER, HeaderValue::from(AWAY.as_secs()));
+        if let Some(wait) = self.wait {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
         }
         // The console makes a page of it.
         response.extensions_mut().insert(told);

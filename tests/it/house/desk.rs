@@ -42,6 +42,13 @@ impl Desk {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    /// What a holder of this key is told whom a proxy says to come from this address.
+    pub(crate) async fn get_from(&self, who: &str, path: &str, address: &str) -> (u16, Value) {
+        let request = self.client.get(format!("{}{path}", self.url)).bearer_auth(who);
+        let answer = request.header("x-forwarded-for", address).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
     /// What becomes of it when a holder of this key asks for it.
     pub(crate) async fn ask(&self, who: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));

@@ -3,7 +3,7 @@
 //! The process remembers nobody: the cookie holds the key's id, an end and a random name, sealed under a key derived from
 //! the installation's secret, so that any process of the role reads it and a restart signs nobody out. The API key itself
 //! is in no cookie. Each request looks the key up again: revoked, it opens nothing. Signing out takes the cookie from the
-//! browser; whoever copied it before is stopped by its end, or by revoking the key.
+//! browser and ends the session by its name, so that a copy of the cookie opens nothing either.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
 use uuid::Uuid;
 
@@ -52,6 +53,16 @@ impl Session {
         let (key, until) = rest.split_first_chunk::<16>()?;
         let until = i64::from_be_bytes(until.try_into().ok()?);
         Some(Self { name: *name, key: Uuid::from_bytes(*key).into(), until })
+    }
+
+    /// What it is known by where it was ended.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// When it ends by itself.
+    pub(super) fn until(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp(self.until, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// What forms of this session carry: nobody else can know it, because its name is in the sealed cookie alone.
@@ -108,11 +119,8 @@ impl FromRequestParts<Arc<Desk>> for Visitor {
             Redirect::to(&format!("/sign-in?{query}")).into_response()
         };
         let session = desk.session(&parts.headers).ok_or_else(signs_in)?;
-        let key = desk.store.within(desk.store.live_key_of(session.key)).await;
-        let key = key.map_err(|error| Problem::from(error).into_response())?;
-        if key.is_none() {
-            return Err(signs_in());
-        }
+        let key = desk.store.within(desk.store.live_key_of(session.key, session.name())).await;
+        let key = key.map_err(|error| Problem::from(error).into_response())?.ok_or_else(signs_in)?;
         let operator = desk.admit(key).map_err(IntoResponse::into_response)?;
         Ok(Self { operator, session })
     }

@@ -1,6 +1,6 @@
-//! Signing in with an API key, and out again. Tries from one address are counted, for all processes together.
+//! Signing in with an API key, and out again, both written down. Failures are counted (see `desk/tries.rs`).
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Query, Request, State};
@@ -11,15 +11,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::session::{self, Posted, Session};
-use crate::auth;
+use crate::auth::{self, KeyHash};
 use crate::ops::desk::Desk;
-use crate::ops::desk::problem::Problem;
-use crate::queue::Allowance;
-
-/// Tries a minute from one address: nobody guesses 256 bits, and nobody types a key more often.
-const TRIES: Allowance = Allowance { a_minute: 10 };
-/// Bits of an IPv6 address that tell one site from another; the rest is theirs to choose.
-const SITE_BITS: u32 = 64;
+use crate::ops::desk::guard::Operator;
+use crate::ops::desk::problem::{Code, Problem};
+use crate::store::{StoreError, access, actions};
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
@@ -35,43 +31,55 @@ pub(super) async fn enter(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let address = desk.comes_from(peer, request.headers());
     let fields = session::form(request, &desk).await?;
     let field =
         |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let to = own(field("to"));
-    let refused = |status: StatusCode, why: &str| Ok((status, desk.sign_in_page(&to, why)).into_response());
-    // Not knowing (Redis is away) lets in: that is when somebody has to look.
-    if let Ok(Some(wait)) = desk.queue.visit(&format!("ops-sign-in:{}", site(peer.ip())), TRIES, 0).await {
-        let seconds = wait.as_secs() + 1;
-        return refused(
-            StatusCode::TOO_MANY_REQUESTS,
-            &format!("Too many tries: come again in {seconds} s."),
-        );
-    }
     let hash = auth::bearer(&format!("Bearer {}", field("key").unwrap_or_default().trim()));
-    let key = match hash {
-        Some(hash) => desk.store.within(desk.store.live_key(hash)).await?,
-        None => None,
-    };
-    match desk.admit(key) {
+    match desk.entered(address, hash).await {
         Ok(operator) => {
-            tracing::info!(actor = operator.actor(), "signed in");
+            let actor = operator.actor();
+            desk.store.within(desk.store.note(&actor, "sign_in", &json!({}))).await?;
+            tracing::info!(actor, "signed in");
             let cookie = desk.cookie(Some(&Session::begin(operator.key)));
             Ok(([(SET_COOKIE, cookie)], Redirect::to(&to)).into_response())
         }
+        Err(problem) if problem.status().is_server_error() => Err(problem),
         Err(problem) => {
-            tracing::warn!(address = %peer.ip(), "a sign-in was refused");
-            refused(StatusCode::UNAUTHORIZED, &format!("Not signed in: {}.", problem.detail))
+            let why = format!("Not signed in: {}.", problem.detail);
+            let is_barred = problem.code == Code::TooManyTries;
+            let status = if is_barred { problem.status() } else { StatusCode::UNAUTHORIZED };
+            Ok((status, desk.sign_in_page(&to, &why)).into_response())
         }
     }
 }
 
-pub(super) async fn leave(State(desk): State<Arc<Desk>>, posted: Posted) -> Response {
-    tracing::info!(actor = posted.visitor.operator.actor(), "signed out");
-    ([(SET_COOKIE, desk.cookie(None))], Redirect::to("/sign-in")).into_response()
+/// Ends the session everywhere, not in this browser alone.
+pub(super) async fn leave(State(desk): State<Arc<Desk>>, posted: Posted) -> Result<Response, Problem> {
+    let (actor, session) = (posted.visitor.operator.actor(), &posted.visitor.session);
+    let ended = async {
+        let mut tx = desk.store.begin().await?;
+        access::end_session(&mut tx, session.name(), session.until()).await?;
+        actions::note(&mut tx, &actor, "sign_out", &json!({})).await?;
+        tx.commit().await?;
+        Ok::<_, StoreError>(())
+    };
+    desk.store.within(ended).await?;
+    tracing::info!(actor, "signed out");
+    Ok(([(SET_COOKIE, desk.cookie(None))], Redirect::to("/sign-in")).into_response())
 }
 
 impl Desk {
+    /// Whom this key lets in. Whoever it does not is counted, also where the key is one of ours.
+    async fn entered(&self, address: IpAddr, key: Option<KeyHash>) -> Result<Operator, Problem> {
+        let key = self.shown(address, key).await?;
+        match self.admit(key) {
+            Ok(operator) => Ok(operator),
+            Err(problem) => Err(self.failed(address, problem).await),
+        }
+    }
+
     fn sign_in_page(&self, to: &str, why: &str) -> Html<String> {
         self.pages.render("sign_in.html", &json!({ "page": "sign_in", "to": to, "why": why })).1
     }
@@ -85,14 +93,6 @@ fn own(to: Option<&str>) -> String {
             && to.chars().all(|letter| letter.is_ascii_graphic())
     };
     to.filter(is_own).unwrap_or("/").to_owned()
-}
-
-/// The network that counts as one.
-fn site(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> SITE_BITS << SITE_BITS).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 #[cfg(test)]
