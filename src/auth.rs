@@ -100,7 +100,7 @@ impl Role {
                 R::Viewer | R::Processor | R::Manager,
                 A::ReadIntent | A::ReadOrder | A::ReadStock | A::ReadFleet,
             )
-            | (R::Processor | R::Manager, A::MoveOrder | A::HoldOrder | A::Ship)
+            | (R::Processor | R::Manager, A::ReadPerson | A::MoveOrder | A::HoldOrder | A::Ship)
             | (
                 R::Manager,
                 A::CancelOrder
@@ -118,6 +118,7 @@ impl Role {
                 | A::ReadClientSecret
                 | A::PayAgain
                 | A::ReadOrder
+                | A::ReadPerson
                 | A::CancelOrder,
             )
             | (R::Vendor, A::ReadOrder | A::MoveOrder) => Reach::Own,
@@ -154,6 +155,8 @@ pub enum Action {
     PayAgain,
     /// See orders.
     ReadOrder,
+    /// See who bought them and where they live, and find them by that.
+    ReadPerson,
     /// Call an order off.
     CancelOrder,
     /// Give money back.
@@ -314,6 +317,18 @@ mod tests {
         for role in [Role::Vendor, Role::Viewer, Role::Processor, Role::Manager] {
             assert!(!role.may(Action::ReadClientSecret), "{role}");
         }
+    }
+
+    #[test]
+    fn a_person_is_shown_to_those_who_pack_ship_and_answer_for_it() {
+        for role in Role::ALL {
+            let sees = matches!(
+                role,
+                Role::Customer | Role::Processor | Role::Manager | Role::Administrator | Role::System
+            );
+            assert_eq!(role.may(Action::ReadPerson), sees, "{role}");
+        }
+        assert_eq!(Role::Customer.reach(Action::ReadPerson), Reach::Own);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `GET /v1/orders` and `GET /v1/orders/{id}`: a customer sees their own orders, a vendor its own lines, staff all of the
 //! shop's. What one may not see does not exist for them.
 //!
-//! A customer is not told who of the staff did what and why, a vendor neither who bought it nor what was paid: each kind of
-//! reader has a function of its own here, so that what a new field shows to whom is decided where it is written.
+//! A customer is not told who of the staff did what and why, a vendor neither who bought it nor what was paid, staff that only
+//! looks not who bought it. What a new field shows to whom is decided where it is written.
 
 use std::sync::Arc;
 
@@ -53,7 +53,8 @@ impl Door {
             (_, Role::Vendor) => (Reader::Vendor, None, Some(subject.ok_or_else(nobody)?)),
             (..) => (Reader::Customer, Some(subject.ok_or_else(nobody)?), None),
         };
-        Ok(Asked { reader, visible: Visible { tenant, customer, vendor } })
+        let persons = role.may(Action::ReadPerson);
+        Ok(Asked { reader, visible: Visible { tenant, customer, vendor, persons } })
     }
 }
 
@@ -160,17 +161,19 @@ fn whole(asked: &Asked, details: Details, vocabulary: Vocabulary) -> Value {
     if asked.reader == Reader::Vendor {
         return shown;
     }
-    shown["customer"] = details.person.customer;
-    shown["shipping_address"] = details.person.shipping_address;
-    shown["billing_address"] = json!(details.person.billing_address);
     shown["shipping_method"] = json!(details.person.shipping_method);
-    shown["metadata"] = details.person.metadata;
+    if asked.visible.persons {
+        shown["customer"] = details.person.customer;
+        shown["shipping_address"] = details.person.shipping_address;
+        shown["billing_address"] = json!(details.person.billing_address);
+        shown["metadata"] = details.person.metadata;
+    }
     shown["payments"] = json!(details.payments);
     shown["refunds"] = json!(details.refunds);
-    let unless_staff =
-        |parcel: Shipment| if is_staff { parcel } else { Shipment { label_url: None, ..parcel } };
-    shown["shipments"] =
-        details.shipments.into_iter().map(unless_staff).map(|parcel| json!(parcel)).collect();
+    // A label's picture shows the address.
+    let prints = is_staff && asked.visible.persons;
+    let printed = |parcel: Shipment| if prints { parcel } else { Shipment { label_url: None, ..parcel } };
+    shown["shipments"] = details.shipments.into_iter().map(printed).map(|parcel| json!(parcel)).collect();
     shown["mails"] = json!(details.mails);
     if is_staff {
         shown["disputes"] = json!(details.disputes);

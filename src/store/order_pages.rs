@@ -30,6 +30,8 @@ pub struct Visible {
     pub customer: Option<String>,
     /// Of these, those with lines of this vendor's.
     pub vendor: Option<String>,
+    /// Whether they are also found by who bought them: a find tells as much as a look.
+    pub persons: bool,
 }
 
 impl Visible {
@@ -251,8 +253,10 @@ async fn heads(
            and ($10::text[] is null or coalesce(case when $11 then o.resume_to end, o.status) = any($10))
            and ($12::text[] is null or m.payment = any($12))
            and ($13::text[] is null or f.fulfilment = any($13))
-           and ($14::text is null or strpos(lower(concat_ws(chr(10), o.order_number, o.cart_id, o.customer_id,
-                 o.customer ->> 'name', o.customer ->> 'email', o.customer ->> 'phone')), lower($14)) > 0)
+           and ($14::text is null
+                or strpos(lower(concat_ws(chr(10), o.order_number, o.cart_id, o.customer_id)), lower($14)) > 0
+                or $16::bool and strpos(lower(concat_ws(chr(10), o.customer ->> 'name', o.customer ->> 'email',
+                                                        o.customer ->> 'phone')), lower($14)) > 0)
          order by o.id desc limit $15"#,
         visible.tenant,
         visible.customer,
@@ -268,7 +272,8 @@ async fn heads(
         payment.as_deref(),
         fulfilment.as_deref(),
         search.text,
-        part.limit
+        part.limit,
+        visible.persons
     )
     .fetch_all(conn)
     .await?;

@@ -107,9 +107,15 @@ async fn each_role_sees_and_does_its_own() {
     assert!(orders.contains("OF-"), "{orders}");
     let order = browser.page(&format!("/orders/OF-{}", Browser::between(&orders, ">OF-", "<"))).await;
     assert!(!order.contains("console@example.com"), "a viewer is not shown the person");
+    let found = browser.page("/orders?text=console%40example.com").await;
+    assert!(
+        found.contains("No order is like that") && !found.contains(">OF-"),
+        "nor finds what they bought: {found}"
+    );
     assert!(browser.page("/orders?status=lost").await.contains("must be one of"));
 
     let mut browser = Browser::signed_in(&desk, &admin).await;
+    assert!(browser.page("/orders?text=console%40example.com").await.contains(">OF-"));
     assert!(
         browser
             .page(&format!("/orders/OF-{}", Browser::between(&orders, ">OF-", "<")))

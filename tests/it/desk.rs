@@ -274,3 +274,36 @@ async fn orders_audits_and_findings_are_told_as_the_commands_tell_them() {
     );
     house.end().await;
 }
+
+/// Who operates the fleet takes up the letters of every shop, and is shown the customers of their own alone.
+#[tokio::test]
+async fn what_a_letter_says_of_another_shop_s_customer_is_not_shown_nor_changed() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    buried(&house).await;
+    let letter = "insert into dead_letters (id, job_id, kind, lane, band, payload, attempts, code, detail, fingerprint, caused_by)
+                  values (gen_random_uuid(), gen_random_uuid(), 'order-intent', 'intents', 2,
+                          '{\"tenant\": \"other\", \"body\": {\"customer\": {\"email\": \"their@example.com\"}}}', 1, 'x', 'x', 'x', 'x')";
+    house.execute(letter).await.unwrap();
+    let admin = house.staff(Role::Administrator, "shop").await;
+    let (_, list) = desk.get(&admin, "/ops/v1/dead").await;
+    let mut browser = Browser::signed_in(&desk, &admin).await;
+    for letter in list["letters"].as_array().unwrap() {
+        let is_own = letter["kind"] == "shipping-label";
+        let one = format!("/ops/v1/dead/{}", letter["id"].as_str().unwrap());
+        let (shown, masked) = desk.get(&admin, &one).await;
+        assert!(shown == 200 && !masked.to_string().contains("their@example.com"), "{masked}");
+        let expected = if is_own { 200 } else { 403 };
+        let (shown, whole) = desk.get(&admin, &format!("{one}?personal_data=true")).await;
+        assert_eq!(shown, expected, "{whole}");
+        let page = format!("/dead/{}", letter["id"].as_str().unwrap());
+        assert_eq!(browser.open(&format!("{page}?personal_data=true")).await.0, expected);
+        let edit = json!({"payload": whole["payload"], "why": "as it was"});
+        let put = format!("{one}/payload");
+        assert_eq!(status(&desk, &admin, ("PUT", &put), &edit).await, expected, "{letter}");
+    }
+    assert_eq!(house.count("operator_actions where action = 'dead.show'").await, 2, "only what was shown");
+    let dropped = json!({"where": {"kind": "order-intent"}, "why": "of another shop"});
+    assert_eq!(desk.ask(&admin, "POST", "/ops/v1/dead/drop", &dropped).await.1, json!({"dropped": 1}));
+    house.end_with_dead(&["order-intent", "shipping-label"]).await;
+}

@@ -31,7 +31,7 @@ async fn pages(house: &House, who: &str, query: &str) -> Vec<Vec<String>> {
 #[tokio::test]
 async fn a_list_is_read_page_by_page_and_by_what_one_looks_for() {
     let house = house::plan().set(|settings| settings.orders.auto_fulfil = false).open().await;
-    let vic = house.key(Role::Viewer, "vic").await;
+    let vic = house.key(Role::Processor, "vic").await;
     let mut bought = Vec::new();
     for cart in ["views-one", "views-two", "views-three"] {
         bought.push(house.buy(cart).await);
@@ -147,5 +147,41 @@ async fn availability_is_told_of_every_article_that_is_asked_for() {
     assert_eq!((nothing.status, &nothing.body["errors"][0]["code"]), (422, &json!("missing")));
     let buyer = house.key(Role::Customer, "cus-views-stock").await;
     assert_eq!(house.read(&buyer, "/v1/availability?sku=SUIT").await.status, 403);
+    house.end().await;
+}
+
+/// A find tells who bought as much as a look does: whoever may not see a person finds nothing by one.
+#[tokio::test]
+async fn a_viewer_is_neither_told_who_bought_nor_finds_it_out() {
+    let house = house::open().await;
+    let bought = house.buy("discreet").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    let of = format!("/v1/orders/{}", bought.order);
+    for (role, sees) in
+        [(Role::Viewer, false), (Role::Processor, true), (Role::Manager, true), (Role::Administrator, true)]
+    {
+        let key = house.key(role, role.name()).await;
+        let told = house.read(&key, &of).await.body;
+        for field in ["customer", "shipping_address", "metadata"] {
+            assert_eq!(told.get(field).is_some(), sees, "{role}: {field}");
+        }
+        assert_eq!(
+            told["shipments"][0].get("label_url").is_some(),
+            sees,
+            "{role}: its picture shows the address"
+        );
+        assert_eq!(told.to_string().contains("discreet@example.com"), sees, "{role}");
+        assert_eq!(told["shipping_method"], "standard", "{role}: how it goes is no person");
+        for (text, finds) in [("discreet@example.com", sees), ("Buyer", sees), ("discreet", true)] {
+            let found = page(&house, &key, &format!("text={text}")).await;
+            assert_eq!(numbers(&found).len(), usize::from(finds), "{role}: {text}");
+        }
+    }
+    let buyer = house.key(Role::Customer, "cus-discreet").await;
+    let theirs = house.read(&buyer, &of).await.body;
+    assert_eq!(theirs["customer"]["email"], "discreet@example.com");
+    assert!(theirs["shipments"][0].get("label_url").is_none());
+    assert_eq!(numbers(&page(&house, &buyer, "text=discreet@example.com").await).len(), 1);
     house.end().await;
 }

@@ -33,7 +33,8 @@ pub struct Search {
     pub from: Option<DateTime<Utc>>,
     /// Made before this time.
     pub until: Option<DateTime<Utc>>,
-    /// Part of an order's number, cart, customer's id, name, e-mail address or phone number.
+    /// Part of an order's number, cart or customer's id; for those who may see persons, also of a name, e-mail address or phone
+    /// number.
     pub text: Option<String>,
     /// This customer's.
     pub customer: Option<String>,

@@ -107,7 +107,7 @@ impl Desk {
             "operator": {
                 "name": operator.name, "role": operator.role.name(),
                 "may_replay": operator.may(Action::ReplayDeadLetter), "may_drop": operator.may(Action::DropDeadLetter),
-                "may_configure": operator.may(Action::Configure), "sees_persons": operator.may(Action::Ship),
+                "may_configure": operator.may(Action::Configure), "sees_persons": operator.may(Action::ReadPerson),
             },
         });
         if let (Some(all), Value::Object(facts)) = (all.as_object_mut(), facts) {

@@ -246,13 +246,27 @@ pub(super) fn letter_id(text: &str) -> Result<DeadLetterId, Problem> {
 impl Desk {
     /// One letter, masked unless `whole` is asked for by somebody who may see it.
     pub(super) async fn letter(&self, operator: &Operator, id: &str, whole: bool) -> Result<Shown, Problem> {
+        let id = letter_id(id)?;
         if whole {
             operator.require(Action::ReplayDeadLetter)?;
+            self.own_letter(operator, id).await?;
         }
         let actor = whole.then(|| operator.actor());
-        let found = letters::show(&self.store, letter_id(id)?, actor.as_deref());
+        let found = letters::show(&self.store, id, actor.as_deref());
         let found = self.store.within(found).await?;
         found.ok_or_else(|| Problem::new(Code::UnknownDeadLetter, "there is none of this id"))
+    }
+
+    /// Refuses a letter that is known to be another shop's: who operates the fleet replays and drops it, and is shown no
+    /// customer of theirs.
+    async fn own_letter(&self, operator: &Operator, id: DeadLetterId) -> Result<(), Problem> {
+        let tenant = self.store.within(self.store.dead_letter_tenant(id)).await?;
+        if tenant.is_none_or(|tenant| tenant == operator.tenant) {
+            return Ok(());
+        }
+        let detail =
+            "it is about a customer of another shop: its staff may see that and change it, by the commands";
+        Err(Problem::new(Code::Forbidden, detail))
     }
 
     /// What a replay would do.
@@ -296,6 +310,7 @@ impl Desk {
     ) -> Result<(), Problem> {
         operator.require(Action::ReplayDeadLetter)?;
         let why = said(why)?;
+        self.own_letter(operator, id).await?;
         Ok(letters::edit(&self.store, id, payload, (&operator.actor(), &why)).await?)
     }
 

@@ -91,6 +91,19 @@ pub struct Letter {
 }
 
 impl Store {
+    /// Whose shop a letter is about, where its order or its fields say so.
+    pub async fn dead_letter_tenant(&self, id: DeadLetterId) -> Stored<Option<String>> {
+        let found = sqlx::query_scalar!(
+            r#"/* dead_letters::tenant */
+            select coalesce(o.tenant, d.payload ->> 'tenant') from dead_letters d left join orders o on o.id = d.order_id
+             where d.id = $1"#,
+            id.uuid()
+        )
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(found.flatten())
+    }
+
     /// A dead letter.
     pub async fn dead_letter(&self, id: DeadLetterId) -> Stored<Option<Letter>> {
         let mut conn = self.pool().acquire().await?;

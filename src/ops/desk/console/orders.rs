@@ -1,6 +1,6 @@
 //! The pages of orders: looked for by the page, one with its money, stock, parcels, mails and jobs, and what is stuck.
 //!
-//! Who bought it is shown to those who pack and ship, and to nobody else.
+//! Who bought it is shown to those who pack and ship, and to nobody else: nor do others find an order by that.
 
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ const SOUGHT: [&str; 6] =
 
 impl Visitor {
     fn visible(&self) -> Visible {
-        Visible { tenant: self.operator.tenant.clone(), customer: None, vendor: None }
+        let persons = self.operator.may(Action::ReadPerson);
+        Visible { tenant: self.operator.tenant.clone(), customer: None, vendor: None, persons }
     }
 }
 
@@ -109,6 +110,7 @@ pub(super) async fn show(
 ) -> Result<Page, Problem> {
     let unknown =
         || Problem::new(Code::UnknownOrder, format!("there is no order {id}, or none of this shop"));
+    let sees = visitor.operator.may(Action::ReadPerson);
     let read = async {
         let order = match OrderName::read(&id) {
             OrderName::Id(order) => Some(order),
@@ -138,7 +140,7 @@ pub(super) async fn show(
         open,
         ..
     } = &details;
-    let person = visitor.operator.may(Action::Ship).then_some(person);
+    let person = sees.then_some(person);
     let facts = json!({
         "order": head(&details.head), "items": items, "payments": payments, "refunds": refunds, "disputes": disputes,
         "shipments": shipments, "mails": mails, "exceptions": exceptions, "timeline": timeline, "open": open,
