@@ -108,6 +108,7 @@ impl Role {
                 | A::RecordPayment
                 | A::SendMail
                 | A::ReadReports
+                | A::ReadActions
                 | A::ReplayDeadLetter,
             )
             | (R::Provider, A::DeliverWebhook) => Reach::All,
@@ -177,6 +178,8 @@ pub enum Action {
     ReadStock,
     /// See lanes, workers and dead letters.
     ReadFleet,
+    /// See what operators did.
+    ReadActions,
     /// Give a dead letter another life.
     ReplayDeadLetter,
     /// Remove a dead letter.

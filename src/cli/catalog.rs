@@ -1,16 +1,18 @@
 //! `orderfleet catalog import`: articles, prices and first stock, or coupons, from a CSV file.
 //!
 //! Their columns are told in `domain/catalogue.rs` and `domain/coupon.rs`; a file with a column `code` holds coupons. Either
-//! all rows are imported or none.
+//! all rows are imported or none. Who did it is written down.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde_json::json;
 
+use crate::config::operator;
 use crate::domain::{catalogue, coupon};
 use crate::roles::CommandError;
-use crate::store::{Store, coupons};
+use crate::store::{Store, actions, catalogue as articles, coupons};
 use crate::terminal::say;
 
 /// Faults that are shown: more of them have one cause.
@@ -36,17 +38,27 @@ pub(super) async fn run(command: CatalogCommand, store: &Store) -> Result<ExitCo
         let more = if more > 0 { format!("\n  … and {more} more") } else { String::new() };
         CommandError::Refused(format!("{} was not imported:\n  {}{more}", file.display(), shown.join("\n  ")))
     };
-    if coupon::is_in(&text) {
+    let (actor, name) = (operator(None), file.file_name().unwrap_or_default().to_string_lossy());
+    let told = if coupon::is_in(&text) {
         let rows = coupon::read(&text).map_err(|faults| refused(&faults))?;
-        store.import_coupons(&rows).await.map_err(|error| match coupons::refusal(&error) {
+        let mut tx = store.begin().await?;
+        coupons::import(&mut tx, &rows).await.map_err(|error| match coupons::refusal(&error) {
             Some(why) => refused(&[why.to_owned()]),
             None => error.into(),
         })?;
-        say(&format!("{} coupons were read in.", rows.len()));
+        let detail = json!({ "file": name, "coupons": rows.len() });
+        actions::note(&mut tx, &actor, "catalog.import", &detail).await?;
+        tx.commit().await?;
+        format!("{} coupons were read in.", rows.len())
     } else {
         let rows = catalogue::read(&text).map_err(|faults| refused(&faults))?;
-        store.import_catalogue(&rows).await?;
-        say(&format!("{} articles are in the catalogue.", rows.len()));
-    }
+        let mut tx = store.begin().await?;
+        articles::import(&mut tx, &rows).await?;
+        let detail = json!({ "file": name, "articles": rows.len() });
+        actions::note(&mut tx, &actor, "catalog.import", &detail).await?;
+        tx.commit().await?;
+        format!("{} articles are in the catalogue.", rows.len())
+    };
+    say(&told);
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use crate::ops::dead_letters::{self as letters, EditRefused, Rehearsed, Replayed
 use crate::roles::{self, CommandError};
 use crate::store::Store;
 use crate::terminal::{complain, say, say_json};
+pub(super) use choice::moment;
 use choice::{Became, Choice, Chosen, letter_id};
 
 mod choice;

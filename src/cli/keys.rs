@@ -1,16 +1,18 @@
-//! `orderfleet keys`: API keys are shown once and stored as their hash.
+//! `orderfleet keys`: API keys are shown once and stored as their hash. Who makes and revokes them is written down.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
 use secrecy::ExposeSecret;
+use serde_json::json;
 
 use crate::auth::{Role, new_key};
+use crate::config::operator;
 use crate::ids::ApiKeyId;
 use crate::roles::CommandError;
-use crate::store::Store;
-use crate::store::access::KeyToStore;
+use crate::store::access::{self, KeyToStore};
+use crate::store::{Store, actions};
 use crate::terminal::{say, say_json};
 use crate::time::Clock;
 
@@ -48,7 +50,13 @@ pub(super) async fn run(command: KeysCommand, store: &Store) -> Result<ExitCode,
         KeysCommand::Create { name, role, tenant, days } => create(store, name, &role, tenant, days).await?,
         KeysCommand::List { json } => list(store, json).await?,
         KeysCommand::Revoke { id } => {
-            if !store.revoke_key(id).await? {
+            let mut tx = store.begin().await?;
+            let was_live = access::revoke_key(&mut tx, id).await?;
+            if was_live {
+                actions::note(&mut tx, &operator(None), "keys.revoke", &json!({ "key": id })).await?;
+            }
+            tx.commit().await?;
+            if !was_live {
                 return Err(CommandError::Refused(format!(
                     "there is no live key {id}; see `orderfleet keys list`"
                 )));
@@ -71,7 +79,13 @@ async fn create(
     let key = new_key();
     let expires_at =
         days.map(|days| Clock::real().now() + Duration::from_secs(days.saturating_mul(86_400).min(MAX_LIFE)));
-    let id = store.create_key(&KeyToStore { tenant, name, role, hash: key.hash, expires_at }).await?;
+    let stored = KeyToStore { tenant, name, role, hash: key.hash, expires_at };
+    let mut tx = store.begin().await?;
+    let id = access::create_key(&mut tx, &stored).await?;
+    // Without its name: a customer's key is called by the customer's.
+    let detail = json!({ "key": id, "tenant": stored.tenant, "role": role.name(), "expires_at": expires_at });
+    actions::note(&mut tx, &operator(None), "keys.create", &detail).await?;
+    tx.commit().await?;
     say(&format!(
         "{id}\n{}\nKeep it now: it is stored as a hash and can't be shown again.",
         key.key.expose_secret()
@@ -88,7 +102,7 @@ async fn list(store: &Store, json: bool) -> Result<(), CommandError> {
         let keys: Vec<_> = keys
             .iter()
             .map(|key| {
-                serde_json::json!({ "id": key.id, "tenant": key.tenant, "name": key.name, "role": key.role.name(),
+                json!({ "id": key.id, "tenant": key.tenant, "name": key.name, "role": key.role.name(),
                     "created_at": key.created_at, "expires_at": key.expires_at, "revoked_at": key.revoked_at })
             })
             .collect();

@@ -87,6 +87,8 @@ async fn preview(
         .map_err(|failure| CommandError::Refused(format!("the mail can not be written: {failure}")))?;
     tx.rollback().await?;
     let seen = seen.ok_or_else(unknown)?;
+    let detail = serde_json::json!({ "order": order.order_id, "kind": notice.name() });
+    store.note(&operator(None), "mails.preview", &detail).await?;
     if let Some(file) = &arguments.to {
         let bytes = part(&seen, file)?;
         std::fs::write(file, bytes)

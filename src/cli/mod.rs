@@ -15,6 +15,7 @@ use crate::roles::{self, CommandError};
 use crate::store::Store;
 use crate::terminal::{complain, say};
 
+mod actions;
 mod catalog;
 mod checks;
 mod customers;
@@ -85,6 +86,8 @@ enum Command {
     Dead(dead::DeadArguments),
     /// See the live workers, and ask one to drain.
     Workers(workers::WorkersArguments),
+    /// See what operators did, saw and took along.
+    Actions(actions::ActionsArguments),
     /// See any mail of any order, and say who gets none.
     #[command(subcommand)]
     Mails(mails::MailsCommand),
@@ -154,6 +157,9 @@ impl Cli {
             Command::Dead(arguments) => Box::pin(dead::run(arguments, &settings(&[Need::Postgres])?)).await,
             Command::Workers(arguments) => {
                 Box::pin(workers::run(arguments, &settings(&[Need::Postgres, Need::Redis])?)).await
+            }
+            Command::Actions(arguments) => {
+                actions::run(arguments, &store(&settings(&[Need::Postgres])?)?).await
             }
             Command::Mails(command) => Box::pin(mails::run(command, &settings(&[Need::Postgres])?)).await,
             Command::Webhooks(command) => {

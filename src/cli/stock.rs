@@ -1,15 +1,17 @@
-//! `orderfleet stock`: how many pieces there are. Every change is a movement in the ledger.
+//! `orderfleet stock`: how many pieces there are. Every change is a movement in the ledger, and who made it is written down.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
+use crate::config::operator;
 use crate::ids::JobId;
 use crate::job::Class;
 use crate::jobs::commands::correct_stock::{Corrected, correct_stock};
 use crate::roles::CommandError;
-use crate::store::stock::{Change, is_below_held};
-use crate::store::{Store, StoreError};
+use crate::store::stock::{self, Change, is_below_held};
+use crate::store::{Store, StoreError, Stored, actions};
 use crate::terminal::{say, say_json};
 
 /// How often a forced change is tried while new holds come in between.
@@ -38,18 +40,17 @@ pub(super) struct StockArguments {
 }
 
 pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode, CommandError> {
-    let (change, StockArguments { sku, pieces: _, force, json }) = match command {
-        StockCommand::Set(arguments) => (Change::Set(arguments.pieces), arguments),
-        StockCommand::Adjust(arguments) => (Change::Adjust(arguments.pieces), arguments),
+    let (action, change, StockArguments { sku, pieces, force, json }) = match command {
+        StockCommand::Set(arguments) => ("stock.set", Change::Set(arguments.pieces), arguments),
+        StockCommand::Adjust(arguments) => ("stock.adjust", Change::Adjust(arguments.pieces), arguments),
     };
     // Each call of the command is one request of its own.
     let source = format!("cli:{}", JobId::new());
+    let detail = serde_json::json!({ "sku": sku, "pieces": pieces, "force": force, "movement": source });
     let changed = if force {
-        forced(store, &sku, change, &source).await?
+        forced(store, &sku, change, (&source, action, &detail)).await?
     } else {
-        let changed =
-            store.change_stock(&sku, change, &source).await.map_err(|error| refused(&sku, error))?;
-        changed.map(|(on_hand, reserved)| Corrected { on_hand, reserved, shorted: 0 })
+        held(store, &sku, change, (&source, action, &detail)).await.map_err(|error| refused(&sku, error))?
     };
     let Some(Corrected { on_hand, reserved, shorted }) = changed else {
         return Err(CommandError::Refused(format!(
@@ -72,16 +73,38 @@ pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a change is called in the ledger, and how it stands in the record.
+type Named<'a> = (&'a str, &'a str, &'a Value);
+
+/// A change that leaves what is held.
+async fn held(
+    store: &Store,
+    sku: &str,
+    change: Change,
+    (source, action, detail): Named<'_>,
+) -> Stored<Option<Corrected>> {
+    let mut tx = store.begin().await?;
+    let changed = stock::change(&mut tx, sku, change, source).await?;
+    if changed.is_some() {
+        actions::note(&mut tx, &operator(None), action, detail).await?;
+    }
+    tx.commit().await?;
+    Ok(changed.map(|(on_hand, reserved)| Corrected { on_hand, reserved, shorted: 0 }))
+}
+
 async fn forced(
     store: &Store,
     sku: &str,
     change: Change,
-    source: &str,
+    (source, action, detail): Named<'_>,
 ) -> Result<Option<Corrected>, CommandError> {
     for _ in 0..TRIES {
         let mut tx = store.begin().await?;
         match correct_stock(&mut tx, sku, change, source).await {
             Ok(corrected) => {
+                if corrected.is_some() {
+                    actions::note(&mut tx, &operator(None), action, detail).await?;
+                }
                 // The workers' sweep pushes the jobs that follow.
                 tx.commit().await?;
                 return Ok(corrected);

@@ -29,6 +29,7 @@ use problem::{Code, Problem};
 use tries::Tries;
 use watch::Looks;
 
+mod actions;
 mod answer;
 mod console;
 mod dead;
@@ -144,7 +145,7 @@ async fn listen(listener: TcpListener, router: Router, stop: CancellationToken) 
 }
 
 /// The commands' routes.
-fn routes() -> [(&'static str, MethodRouter<Arc<Desk>>); 18] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Desk>>); 19] {
     [
         ("/ops/v1/queues", get(fleet::queues)),
         ("/ops/v1/queues/why/{job}", get(fleet::why)),
@@ -161,6 +162,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Desk>>); 18] {
         ("/ops/v1/dead/{id}/payload", put(dead::edit)),
         ("/ops/v1/orders/stuck", get(orders::stuck)),
         ("/ops/v1/orders/{id}", get(orders::show)),
+        ("/ops/v1/actions", get(actions::list)),
         ("/ops/v1/audit", get(fleet::audit)),
         ("/ops/v1/doctor", get(fleet::examine)),
         ("/ops/v1/openapi.json", get(openapi::document)),

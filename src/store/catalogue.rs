@@ -72,19 +72,25 @@ fn columns(wanted: &BTreeSet<Wanted>) -> (Vec<String>, Vec<String>, Vec<String>)
 }
 
 impl Store {
-    /// Writes articles and prices, and gives articles that have no stock row yet their first stock. Importing the same
-    /// file again changes nothing.
+    /// Imports articles as [`import`] does.
     pub async fn import_catalogue(&self, rows: &[CatalogueRow]) -> Stored<()> {
         let mut tx = self.begin().await?;
-        for row in rows {
-            import(&mut tx, row).await?;
-        }
+        import(&mut tx, rows).await?;
         tx.commit().await?;
         Ok(())
     }
 }
 
-async fn import(tx: &mut Tx, row: &CatalogueRow) -> Stored<()> {
+/// Writes articles and prices, and gives articles that have no stock row yet their first stock. Importing the same file again
+/// changes nothing.
+pub async fn import(tx: &mut Tx, rows: &[CatalogueRow]) -> Stored<()> {
+    for row in rows {
+        import_one(tx, row).await?;
+    }
+    Ok(())
+}
+
+async fn import_one(tx: &mut Tx, row: &CatalogueRow) -> Stored<()> {
     let (length, width, height) = row.size_mm;
     let (hs_code, origin, description) = &row.customs;
     sqlx::query!(

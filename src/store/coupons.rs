@@ -119,19 +119,25 @@ pub async fn give_back(tx: &mut Tx, order: OrderId) -> Stored<()> {
 }
 
 impl Store {
-    /// Writes coupons and their terms; how often each was used stays. Importing the same file again changes nothing.
+    /// Imports coupons as [`import`] does.
     pub async fn import_coupons(&self, rows: &[CouponRow]) -> Stored<()> {
         let mut tx = self.begin().await?;
-        let by_code: BTreeMap<&str, &CouponRow> = rows.iter().map(|row| (row.code.as_str(), row)).collect();
-        for row in by_code.into_values() {
-            import(&mut tx, row).await?;
-        }
+        import(&mut tx, rows).await?;
         tx.commit().await?;
         Ok(())
     }
 }
 
-async fn import(tx: &mut Tx, row: &CouponRow) -> Stored<()> {
+/// Writes coupons and their terms; how often each was used stays. Importing the same file again changes nothing.
+pub async fn import(tx: &mut Tx, rows: &[CouponRow]) -> Stored<()> {
+    let by_code: BTreeMap<&str, &CouponRow> = rows.iter().map(|row| (row.code.as_str(), row)).collect();
+    for row in by_code.into_values() {
+        import_one(tx, row).await?;
+    }
+    Ok(())
+}
+
+async fn import_one(tx: &mut Tx, row: &CouponRow) -> Stored<()> {
     sqlx::query!(
         r#"/* coupons::import */
         insert into coupons (code, basis_points, max_uses, valid_from, valid_until) values ($1, $2::bigint::int, $3, $4, $5)

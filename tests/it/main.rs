@@ -7,6 +7,7 @@
     reason = "a test that cannot go on should say so, and these are no test functions to clippy"
 )]
 
+mod actions;
 mod alerts;
 mod audit;
 mod buried;

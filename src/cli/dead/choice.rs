@@ -118,7 +118,7 @@ pub(super) fn letter_id(text: &str) -> Result<DeadLetterId, String> {
 }
 
 /// A moment, or how long ago it was.
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+pub(in crate::cli) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Ok(at.to_utc());
     }

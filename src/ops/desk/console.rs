@@ -25,6 +25,7 @@ use pages::Page;
 pub(super) use pages::Pages;
 use session::Visitor;
 
+mod actions;
 mod fleet;
 mod letters;
 mod live;
@@ -54,6 +55,7 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .route("/orders", get(orders::list))
         .route("/orders/{id}", get(orders::show))
         .route("/stuck", get(orders::stuck))
+        .route("/actions", get(actions::list))
         .route("/find", get(find))
         .route("/sign-in", get(sign_in::page).post(sign_in::enter))
         .route("/sign-out", post(sign_in::leave))
@@ -108,6 +110,7 @@ impl Desk {
                 "name": operator.name, "role": operator.role.name(),
                 "may_replay": operator.may(Action::ReplayDeadLetter), "may_drop": operator.may(Action::DropDeadLetter),
                 "may_configure": operator.may(Action::Configure), "sees_persons": operator.may(Action::ReadPerson),
+                "may_read_actions": operator.may(Action::ReadActions),
             },
         });
         if let (Some(all), Value::Object(facts)) = (all.as_object_mut(), facts) {
@@ -115,6 +118,16 @@ impl Desk {
         }
         self.pages.render(name, &all)
     }
+}
+
+/// The same list, after this one of it.
+fn following(query: Option<&str>, after: impl std::fmt::Display) -> String {
+    let kept =
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(name, _)| name != "after");
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(kept)
+        .append_pair("after", &after.to_string())
+        .finish()
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Redirect;
 use serde_json::{Value, json};
 
+use super::following;
 use super::pages::Page;
 use super::session::{Posted, Visitor};
 use crate::ids::DeadLetterId;
@@ -50,16 +51,6 @@ pub(super) async fn list(
     let facts =
         json!({ "letters": found, "next": next, "fingerprint": shown.of.fingerprint, "lane": shown.of.lane });
     Ok(desk.page("letters.html", &visitor, facts))
-}
-
-/// The same list, after this letter.
-fn following(query: Option<&str>, after: DeadLetterId) -> String {
-    let kept =
-        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(name, _)| name != "after");
-    form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(kept)
-        .append_pair("after", &after.to_string())
-        .finish()
 }
 
 pub(super) async fn show(

@@ -1,6 +1,7 @@
 //! The pages of orders: looked for by the page, one with its money, stock, parcels, mails and jobs, and what is stuck.
 //!
-//! Who bought it is shown to those who pack and ship, and to nobody else: nor do others find an order by that.
+//! Who bought it is shown to those who pack and ship, which is written down, and to nobody else: nor do others find an order by
+//! that.
 
 use std::sync::Arc;
 
@@ -124,6 +125,9 @@ pub(super) async fn show(
         };
         let of_order = Selection { order: Some(order), state: Became::Any, ..Selection::default() };
         let letters = desk.store.dead_letters(&of_order, None, LETTERS).await?;
+        if sees {
+            desk.store.note(&visitor.operator.actor(), "orders.show", &json!({ "order": order })).await?;
+        }
         Ok::<_, StoreError>(Some((details, letters)))
     };
     let (details, letters) = desk.store.within(read).await?.ok_or_else(unknown)?;
