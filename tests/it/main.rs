@@ -45,6 +45,7 @@ mod plans;
 mod providers;
 mod refunds;
 mod relabel;
+mod rights;
 mod servers;
 mod shared;
 mod status;
