@@ -6,7 +6,7 @@ use crate::domain::notice::{Notice, Once};
 use crate::ids::{CommunicationId, OrderId};
 use crate::job::Failure;
 use crate::jobs::telling::tell_with;
-use crate::store::{Tx, communications, dead_letters, orders};
+use crate::store::{Tx, actions, communications, orders};
 
 /// What somebody writes.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub async fn write_mail(
     let Some((mail, _)) = communications::named(tx, Notice::Manual, once).await? else {
         return Ok(Err(Refused::Nobody));
     };
-    dead_letters::note(tx, &wish.actor, "mails.write", &noted(id, mail)).await?;
+    actions::note(tx, &wish.actor, "mails.write", &noted(id, mail)).await?;
     Ok(Ok(Written { mail, is_replay: false }))
 }
 

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tracing::{debug, error, warn};
 
 use super::problem::{Code, Problem};
+use super::refusals::Refusals;
 use super::request::pushing;
 use super::sender::{NotTaken, Sender, Sent};
 use super::{Door, request};
@@ -82,8 +83,9 @@ async fn proved(
     let (head, body) = request.into_parts();
     let bytes = request::body(&head.headers, body, door.settings.max_webhook_bytes).await?;
     let sent = Sent { headers: &head.headers, query: head.uri.query(), body: &bytes };
-    let event =
-        sender.event(&sent, door.clock.unix_seconds()).map_err(|cause| refused(door, &sender, &cause))?;
+    let event = sender
+        .event(&sent, door.clock.unix_seconds())
+        .map_err(|cause| refused(&door.refusals, &sender, &cause))?;
     Ok((head, event))
 }
 
@@ -124,7 +126,7 @@ async fn take_in<J: Listed>(
 }
 
 /// What its sender is told. One that is not believed is counted, and leaves nothing else.
-fn refused(door: &Door, sender: &Sender<'_>, cause: &NotTaken) -> Problem {
+fn refused(refusals: &Refusals, sender: &Sender<'_>, cause: &NotTaken) -> Problem {
     let code = match cause {
         NotTaken::Refused(_) => Code::BadSignature,
         NotTaken::NotJson(_) => return Problem::new(Code::MalformedJson, cause.to_string()),
@@ -133,7 +135,7 @@ fn refused(door: &Door, sender: &Sender<'_>, cause: &NotTaken) -> Problem {
     let (provider, reason) = (sender.name(), cause.code());
     metrics::counter!("orderfleet_webhook_refused_total", "provider" => provider.to_owned(), "reason" => reason)
         .increment(1);
-    door.refusals.add(provider, reason);
+    refusals.add(provider, reason);
     warn!(provider, reason, "webhook refused");
     Problem::new(code, cause.to_string()).because(reason)
 }
@@ -163,7 +165,7 @@ mod tests {
             let authentic =
                 [NotTaken::NotJson("line 1".to_owned()), NotTaken::NoEvent("it has no id".to_owned())];
             let all = causes.iter().cloned().map(NotTaken::Refused).chain(authentic);
-            all.for_each(|cause| drop(refused(&sender, &cause)));
+            all.for_each(|cause| drop(refused(&Refusals::default(), &sender, &cause)));
         });
         let shown = recorder.handle().render();
         for cause in &causes {

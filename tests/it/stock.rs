@@ -318,7 +318,11 @@ async fn r06_a_wish_whose_transaction_dies_in_its_middle_holds_its_piece_once() 
     let house = house::open().await;
     house.execute(DIE_ONCE).await.unwrap();
     let bought = house.buy("cart-r06").await;
-    assert_eq!(house.value("select last_value from deaths").await, 2, "it died, and was held at the second try");
+    assert_eq!(
+        house.value("select last_value from deaths").await,
+        2,
+        "it died, and was held at the second try"
+    );
     assert_eq!(house.count("reservations where state = 'active' and quantity = 1").await, 1);
     assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 1").await, 1);
     house.pay(&bought).await;

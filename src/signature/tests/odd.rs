@@ -3,7 +3,11 @@
 use super::*;
 
 fn easypost(secret: &str, header: &[u8], body: &[u8]) -> Result<(), &'static str> {
-    EasyPostSignature::new([secret]).unwrap().verify(Some(header), body).map_err(|refused| refused.code())
+    let named = |name: &str| (name == "x-hmac-signature").then_some(header);
+    EasyPostSignature::new([secret], false)
+        .unwrap()
+        .verify(named, body, NOW)
+        .map_err(|refused| refused.code())
 }
 
 fn easypost_header(key: &str, body: &[u8]) -> Vec<u8> {
@@ -118,9 +122,13 @@ fn each_quirk_of_easypost_s_header_has_one_verdict() {
 fn no_provider_is_believed_by_an_empty_secret() {
     for blank in ["", " ", "\t\n", "\u{a0}"] {
         assert_eq!(StripeSignature::new([blank], 300).unwrap_err(), BadSecret::Blank(1), "{blank:?}");
-        assert_eq!(EasyPostSignature::new([blank]).unwrap_err(), BadSecret::Blank(1), "{blank:?}");
-        assert_eq!(EasyPostSignature::new(["ours", blank]).unwrap_err(), BadSecret::Blank(2), "{blank:?}");
+        assert_eq!(EasyPostSignature::new([blank], true).unwrap_err(), BadSecret::Blank(1), "{blank:?}");
+        assert_eq!(
+            EasyPostSignature::new(["ours", blank], false).unwrap_err(),
+            BadSecret::Blank(2),
+            "{blank:?}"
+        );
     }
     let none: [&str; 0] = [];
-    assert_eq!(EasyPostSignature::new(none).unwrap_err(), BadSecret::None);
+    assert_eq!(EasyPostSignature::new(none, true).unwrap_err(), BadSecret::None);
 }
