@@ -122,8 +122,8 @@ impl Mailer {
             },
             None => self.reach_and_introduce(from, to).await?,
         };
-        match timeout(self.timeout, connection.message(&message.formatted())).await {
-            Ok(Ok(_accepted)) => {
+        match timeout(self.timeout, say(&mut connection, &message.formatted())).await {
+            Ok(Ok(())) => {
                 self.server.keep(connection);
                 drop(slot);
                 Ok(())
@@ -174,6 +174,20 @@ impl Mailer {
             Ok(Err(error)) => Err(replied(&error).unwrap_or_else(|| Cause::BrokeOff(error.to_string()))),
             Err(_elapsed) => Err(Cause::BrokeOff("no reply to a command in time".to_owned())),
         }
+    }
+}
+
+/// Says the whole text. Where the line breaks meanwhile, a refusal that the server sent before it hung up can still be read;
+/// a yes of before the end can't have been meant for this text.
+async fn say(connection: &mut AsyncSmtpConnection, text: &[u8]) -> Result<(), SmtpError> {
+    let broken = match connection.message(text).await {
+        Ok(_accepted) => return Ok(()),
+        Err(error) if error.status().is_some() => return Err(error),
+        Err(error) => error,
+    };
+    match connection.read_response().await {
+        Err(refused) if refused.status().is_some() => Err(refused),
+        Ok(_) | Err(_) => Err(broken),
     }
 }
 

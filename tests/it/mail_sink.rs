@@ -31,6 +31,8 @@ const CASES: &[Case] = &[
     (&["-r", "."], Some((Class::Retry, "not_now"))),
     (&["-f", "RCPT"], Some((Class::Permanent, "refused"))),
     (&["-f", "."], Some((Class::Permanent, "refused"))),
+    // 550 in the middle of the text.
+    (&["-A", "0"], Some((Class::Permanent, "refused"))),
     // A server that greets with a refusal is away for everybody.
     (&["-f", "CONNECT"], Some((AWAY, "not_reached"))),
     (&["-q", "CONNECT"], Some((AWAY, "not_reached"))),

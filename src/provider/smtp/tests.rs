@@ -131,6 +131,10 @@ async fn only_a_break_after_the_message_leaves_the_outcome_unknown() {
         ("RCPT", Act::Reply("450 mailbox busy"), Class::Retry, "not_now"),
         ("RCPT", Act::Silence, Class::Retry, "broke_off"),
         ("DATA", Act::Drop, Class::Retry, "broke_off"),
+        // Said into the text, and hung up before its end.
+        ("DATA", Act::ReplyAndDrop("354 go on\r\n550 enough"), Class::Permanent, "refused"),
+        ("DATA", Act::ReplyAndDrop("354 go on\r\n421 later"), Class::Retry, "not_now"),
+        ("DATA", Act::ReplyAndDrop("354 go on"), Class::Unknown, "no_answer"),
         (".", Act::Reply("554 spam"), Class::Permanent, "refused"),
         (".", Act::Reply("421 later"), Class::Retry, "not_now"),
         (".", Act::Drop, Class::Unknown, "no_answer"),
