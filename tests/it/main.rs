@@ -12,6 +12,7 @@ mod alerts;
 mod audit;
 mod buried;
 mod cancellations;
+mod carriers;
 mod chromium;
 mod configured_payments;
 mod console;

@@ -121,6 +121,32 @@ async fn f03_a_key_that_came_with_other_words_before_gives_the_money_back_once()
     }
 }
 
+/// By then the provider has forgotten the key, so that a second request would be a second refund.
+#[tokio::test]
+async fn f03_a_refund_whose_answer_was_lost_is_adopted_a_day_later_and_never_sent_again() {
+    let house = open().await;
+    let (bought, mia) = paid(&house, "cart-f03-day").await;
+    house.post.keep();
+    // It is given, and neither its answer nor a look comes through.
+    house.faults(json!([{"at": "stripe.refund", "what": {"fail": {"status": 503, "after": true}}}])).await;
+    assert_eq!(house.ask(&mia, bought.order, ("refunds", "k"), &json!({"amount": 300})).await.status, 202);
+    house.until_count("effects where name like 'refund:%' and state = 'unknown'", 1).await;
+    house.until_calls("GET", "/v1/refunds", 1).await;
+    let ago = "interval '25 hours'";
+    let a_day_later = format!(
+        "update effects set created_at = created_at - {ago} where name like 'refund:%';
+         update refunds set created_at = created_at - {ago};
+         update jobs set due_at = due_at - {ago} where kind = 'refund'"
+    );
+    house.execute(&a_day_later).await.unwrap();
+    house.mend().await;
+    house.until_refunds(bought.order, &["succeeded"]).await;
+    house.settled().await;
+    assert_eq!((house.truth("refunds").await.len(), house.calls("POST", "/v1/refunds").await), (1, 1));
+    assert_eq!(counted(&house).await, (json!(300), json!(300)));
+    house.end().await;
+}
+
 #[tokio::test]
 async fn f04_two_wishes_of_one_amount_are_two_refunds() {
     let house = open().await;

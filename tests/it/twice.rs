@@ -63,6 +63,49 @@ async fn every_job_done_twice_is_done_once() {
     house.end().await;
 }
 
+/// How often a worker dies between its commit and the queue's word of it.
+const DEATHS: usize = 10;
+
+/// What the queue does then: it hands the same copy to the next worker. Each job of an order's life meets that, its
+/// payment's event among them.
+#[tokio::test]
+async fn p13_a_job_whose_worker_dies_ten_times_after_its_commit_has_one_effect() {
+    let house = house::open().await;
+    house.execute(KEEP_ROWS).await.unwrap();
+    let wish = wish("p13", "SUIT", 1);
+    let bought = house.buy_as(&wish).await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.settled().await;
+    let mut copies = intake_born(&house, &[wish]).await;
+    copies.extend(row_born(&house).await);
+    let kinds: BTreeSet<&str> = copies.iter().map(|copy| copy.kind.as_str()).collect();
+    for kind in
+        ["order-intent", "payment-open", "payment-confirmation", "shipping-label", "tracking", "email"]
+    {
+        assert!(kinds.contains(kind), "{kind} is not among {kinds:?}");
+    }
+    let (before, outside) = (dump(&house).await, outside(&house).await);
+    for death in 1..=DEATHS {
+        let pushed = house.queue.push(&copies).await.unwrap();
+        assert!(pushed.iter().all(|became| *became == Pushed::Queued), "handed over again: {pushed:?}");
+        house.settled().await;
+        assert_eq!(dump(&house).await, before, "after death {death}");
+    }
+    assert_eq!(self::outside(&house).await, outside, "nobody outside heard of it");
+    assert_eq!(house.count("order_events where to_status = 'payment_confirmed'").await, 1);
+    house.end().await;
+}
+
+/// All that providers were asked for, and what came of it.
+async fn outside(house: &House) -> Vec<Vec<Value>> {
+    let mut all = Vec::new();
+    for kind in ["payments", "labels", "mails", "requests"] {
+        all.push(house.truth(kind).await);
+    }
+    all
+}
+
 /// Dead letters of jobs that were done long ago by another way: a thousand, each kind among them.
 const SUPERSEDED: &str = "
     insert into dead_letters (id, job_id, kind, lane, band, payload, attempts, code, detail, fingerprint, caused_by)
