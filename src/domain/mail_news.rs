@@ -176,7 +176,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_json_is_never_a_panic(text in ".{0,200}") {
+        fn no_message_is_too_odd(text in ".{0,200}") {
             let message: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
             prop_assert!(reading("").read(&message).len() <= MOST);
             let _id = reading("").event_id(&message);

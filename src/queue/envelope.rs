@@ -219,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_stands_there_is_read_or_refused(bytes: Vec<u8>) {
+        fn no_envelope_is_too_odd(bytes: Vec<u8>) {
             let _ = Envelope::decode(&bytes);
         }
 

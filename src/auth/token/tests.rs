@@ -198,14 +198,14 @@ fn only_what_looks_like_a_token_is_taken_for_one() {
 
 proptest::proptest! {
     #[test]
-    fn no_garbage_opens_or_breaks_anything(token: String, body in "[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}") {
+    fn no_token_is_too_odd(token: String, body in "[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}") {
         let both = tokens(&[SECRET], &[PUBLIC_KEY]);
         proptest::prop_assert!(both.verify(&token, NOW).is_err());
         proptest::prop_assert!(both.verify(&body, NOW).is_err());
     }
 
     #[test]
-    fn no_bytes_break_the_reader_of_keys(bytes: Vec<u8>) {
+    fn no_key_is_too_odd(bytes: Vec<u8>) {
         let body = STANDARD.encode(&bytes);
         let text = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----");
         let _ = der::rsa_public_key(&text);
