@@ -112,14 +112,20 @@ ensure_tools() {
 }
 
 # The counterparties that tests speak to come from PyPI. False where it cannot be reached.
-ensure_venv() {
-    local wanted=tests/counterparty/requirements.txt done=.tools/venv/installed.txt
-    cmp --silent "$wanted" "$done" && return
-    say "installing $wanted into .tools/venv"
-    rm -rf .tools/venv
-    python3 -m venv .tools/venv &&
-        .tools/venv/bin/pip install --quiet --disable-pip-version-check --retries 1 --timeout 20 --requirement "$wanted" &&
-        cp "$wanted" "$done"
+ensure_venv() { ensure_python tests/counterparty .tools/venv; }
+
+# Whoever reads what is deployed: Dockerfile, YAML, Kubernetes' schemas.
+ensure_linters() { ensure_python tests/deploy .tools/lint; }
+
+# ensure_python FROM TO: what FROM's requirements pin, into TO.
+ensure_python() {
+    local wanted=$1/requirements.txt to=$2
+    cmp --silent "$wanted" "$to/installed.txt" && return
+    say "installing $wanted into $to"
+    rm -rf "$to"
+    python3 -m venv "$to" &&
+        "$to/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 20 --requirement "$wanted" &&
+        cp "$wanted" "$to/installed.txt"
 }
 
 # What drives Chromium in the tests of the console, pinned by its lock; Chromium and Node are the distribution's. False where
@@ -150,20 +156,29 @@ ensure_npm() {
 # Postfix's smtp-sink: the tool and its libraries out of Debian's package, unpacked and not installed, so that no mail server
 # is set up or started. False where it cannot be had.
 ensure_smtp_sink() {
-    local to=$PWD/.tools/smtp-sink
-    [ ! -x "$to/usr/sbin/smtp-sink" ] || return 0
+    ensure_unpacked postfix .tools/smtp-sink ./usr/sbin/smtp-sink './usr/lib/postfix/lib*.so' &&
+        ! LD_LIBRARY_PATH=.tools/smtp-sink/usr/lib/postfix ldd .tools/smtp-sink/usr/sbin/smtp-sink | grep 'not found'
+}
+
+# Prometheus' own reader of its rules, as the distribution has it.
+ensure_promtool() { ensure_unpacked prometheus .tools/prometheus ./usr/bin/promtool; }
+
+# ensure_unpacked PACKAGE TO FILE…: these files of a Debian package, below TO. False where it cannot be had.
+ensure_unpacked() {
+    local package=$1 to=$2
+    shift 2
+    [ ! -x "$to/$1" ] || return 0
     has apt-get && has dpkg-deb || return
-    say "unpacking Postfix's smtp-sink into .tools/smtp-sink"
+    say "unpacking $1 of Debian's $package into $to"
     rm -rf "$to"
     mkdir -p "$to"
     (
         cd "$to" || exit
         # Without lists nothing can be found; only root may fetch them.
-        apt-get download --quiet=2 postfix 2>/dev/null ||
-            { apt-get update --quiet=2 && apt-get download --quiet=2 postfix; } || exit
-        dpkg-deb --fsys-tarfile postfix_*.deb | tar --extract --wildcards ./usr/sbin/smtp-sink './usr/lib/postfix/lib*.so' || exit
-        rm postfix_*.deb
-        ! LD_LIBRARY_PATH=usr/lib/postfix ldd usr/sbin/smtp-sink | grep 'not found'
+        apt-get download --quiet=2 "$package" 2>/dev/null ||
+            { apt-get update --quiet=2 && apt-get download --quiet=2 "$package"; } || exit
+        dpkg-deb --fsys-tarfile "$package"_*.deb | tar --extract --wildcards "$@" || exit
+        rm "$package"_*.deb
     ) || { rm -rf "$to" && return 1; }
 }
 
