@@ -150,7 +150,7 @@ fn sum_up(report: &mut Report, all: &[&Round], is_full: bool) {
 
 /// How many of these were met; all of them have to be in a full run.
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn covered(
+pub(crate) fn covered(
     report: &mut Report,
     name: &str,
     (met, all): (&BTreeSet<String>, &BTreeSet<String>),

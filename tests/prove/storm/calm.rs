@@ -26,6 +26,13 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(330);
 const QUIET_FOR: Duration = Duration::from_millis(1_500);
 /// Between two looks at what is left.
 const LOOK: Duration = Duration::from_millis(400);
+/// What is under way at a bank, and how it may end other than well. Some refunds wait for the customer, and some of those are
+/// called off.
+const BANKS: [(&str, &str, &[&str]); 3] = [
+    ("payments", "processing", &["failed"]),
+    ("refunds", "pending", &["failed", "canceled", "requires_action"]),
+    ("refunds", "requires_action", &["failed", "canceled"]),
+];
 /// Violations of which the words are kept, of one world.
 const WORDS: usize = 6;
 
@@ -60,9 +67,10 @@ async fn left(world: &World) -> i64 {
 /// What is on its way at a bank arrives, or does not.
 async fn banks_speak(world: &World, random: &mut StdRng) {
     let Some(truth) = world.outside(Method::GET, "/_sandbox/truth", String::new()).await else { return };
-    for (kind, waits) in [("payments", "processing"), ("refunds", "pending")] {
-        for one in truth[kind].as_array().into_iter().flatten().filter(|one| one["status"] == waits) {
-            let outcome = if random.random_bool(0.7) { "succeeded" } else { "failed" };
+    for (kind, waits, ends) in BANKS {
+        let all = truth[kind].as_array().into_iter().flatten();
+        for one in all.filter(|one| one["status"] == waits) {
+            let outcome = if random.random_bool(0.7) { "succeeded" } else { ends.choose(random).unwrap() };
             let path = format!("/_sandbox/{kind}/{}/{outcome}", one["id"].as_str().unwrap());
             world.outside(Method::POST, &path, String::new()).await;
         }

@@ -20,9 +20,19 @@ use super::world::{Who, World};
 const PATIENCE: Duration = Duration::from_secs(13);
 /// Between two looks at an order.
 const LOOK: Duration = Duration::from_millis(60);
-/// What carriers say.
-const SCANS: [&str; 6] =
-    ["in_transit", "out_for_delivery", "delivered", "return_to_sender", "failure", "available_for_pickup"];
+/// What carriers say: every word that they have.
+const SCANS: [&str; 10] = [
+    "in_transit",
+    "out_for_delivery",
+    "delivered",
+    "return_to_sender",
+    "failure",
+    "available_for_pickup",
+    "unknown",
+    "pre_transit",
+    "cancelled",
+    "error",
+];
 
 /// What happens to an order in the house.
 pub(crate) async fn work(world: &World, order: &Order, ambition: (Status, Status), random: &mut StdRng) {

@@ -3,6 +3,12 @@
 //! A kind of fault is a place and a way in which it fails. Worlds of following seeds take the kinds in turn, so that a few
 //! of them meet all; in some worlds the payment provider is also away for as long as holds last, and in some every scan is
 //! late. A kind counts as met when the sandbox carried it out, not when it was ordered.
+//!
+//! What ends a job for good is no weather, because there nothing is left to be seen: each has a test with its name. Those are
+//! a mail server's 5xx (`a_mail_that_is_refused_for_good_is_given_up_and_the_order_goes_on`), an address that does not exist,
+//! told by objects and by sentences (`s05_an_address_that_does_not_exist_is_shown_by_its_fields_and_nothing_is_bought`), and a
+//! service that is offered no more (`s04_a_service_that_is_offered_no_more_is_not_replaced_in_silence`). What becomes of
+//! refunds, disputes and parcels is up to banks and carriers: people and the calm tell that.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,45 +19,49 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
+pub(crate) use steady::{steady, steady_kinds};
+
+mod steady;
+
 /// Kinds of faults in one world: enough to meet each other, few enough that most work is done at the first try.
 const KINDS: usize = 16;
 /// The weather changes after this: what is away comes back while holds that it outlasted are still in memory.
 pub(crate) const FRONT: Duration = Duration::from_secs(9);
 /// Places that the fleet asks nothing of while it works: they serve `doctor`, accounts and people, and a wallet that no
 /// buyer here pays with.
-const QUIET: [&str; 8] = [
-    "stripe.events",
-    "stripe.account",
-    "easypost.rerate",
-    "easypost.tracker",
-    "easypost.account",
-    "wallet.page",
-    "wallet.status",
-    "webhook.wallet",
-];
+const QUIET: [&str; 6] =
+    ["stripe.events", "stripe.account", "easypost.account", "wallet.page", "wallet.status", "webhook.wallet"];
+/// Places that a storm hardly ever comes to: no rate expires there, and no carrier is silent for a day. Both happen in the
+/// steady weather.
+const SELDOM: [&str; 2] = ["easypost.rerate", "easypost.tracker"];
 /// Where payments are listed, to find one whose id was never told.
 const LIST: &str = "stripe.list";
 /// Ways in which that fails in one world: all of them in a row would be more than one job has attempts.
 const LISTS: usize = 3;
-/// Ways in which a request can fail.
-const ANSWERS: [&str; 6] = ["fail", "fail_after", "delay", "delay_after", "drop_before", "drop_after"];
-/// Ways in which a conversation with the mail server can fail before there is a mail.
-const WORDS: [&str; 3] = ["fail", "delay", "drop_before"];
+/// Ways in which a request can fail: by the provider's own word, by a gateway's page, late, without an answer.
+const ANSWERS: [&str; 8] =
+    ["fail", "fail_after", "html", "html_after", "delay", "delay_after", "drop_before", "drop_after"];
+/// The same of Stripe, which also says which of its limits was met.
+const LIMITED: [&str; 9] = [
+    "fail",
+    "fail_after",
+    "html",
+    "html_after",
+    "limited",
+    "delay",
+    "delay_after",
+    "drop_before",
+    "drop_after",
+];
+/// Ways in which a conversation with the mail server can fail before there is a mail; at a goodbye it hangs up.
+const WORDS: [&str; 4] = ["fail", "goodbye", "delay", "drop_before"];
 /// Ways in which a mail can be lost, or accepted without an answer. A mail server's no means that there is no mail.
-const MAILS: [&str; 5] = ["fail", "delay", "delay_after", "drop_before", "drop_after"];
+const MAILS: [&str; 6] = ["fail", "goodbye", "delay", "delay_after", "drop_before", "drop_after"];
 /// Ways in which a webhook can fail: late, lost, told again, overtaken, held back.
 const LETTERS: [&str; 5] = ["delay", "drop_before", "repeat", "reorder", "hold"];
-/// Refusals in a provider's own words, after which there is still something to do: the same key is under way, or locked;
-/// the label is being bought, or has been, or its rate is offered no more.
-const REFUSALS: [(&str, u16, &str); 7] = [
-    ("stripe.create", 409, "idempotency_key_in_use"),
-    ("stripe.refund", 409, "idempotency_key_in_use"),
-    ("stripe.capture", 429, "lock_timeout"),
-    ("stripe.cancel", 429, "lock_timeout"),
-    ("easypost.buy", 422, "SHIPMENT.PURCHASE.IN_PROGRESS"),
-    ("easypost.buy", 422, "SHIPMENT.POSTAGE.EXISTS"),
-    ("easypost.buy", 422, "SHIPMENT.RATE.UNAVAILABLE"),
-];
+/// Stripe's limits, as it names them.
+const LIMITS: [&str; 5] =
+    ["global-rate", "endpoint-rate", "global-concurrency", "endpoint-concurrency", "resource-specific"];
 /// How late, in milliseconds: a moment; longer than a hold's last second; longer than a call may take.
 const LATE_MS: [u64; 3] = [250, 1_200, 2_600];
 
@@ -64,8 +74,12 @@ pub(crate) struct Kind {
 
 /// Every kind of fault that a working fleet can meet.
 pub(crate) fn kinds() -> Vec<Kind> {
-    let busy = POINTS.iter().filter(|at| !QUIET.contains(at));
-    busy.flat_map(|at| ways(at).iter().map(|how| Kind { at, how })).collect()
+    let busy = POINTS.iter().filter(|at| !QUIET.contains(at) && !SELDOM.contains(at));
+    busy.flat_map(|at| kinds_at(at)).collect()
+}
+
+fn kinds_at(at: &'static str) -> impl Iterator<Item = Kind> {
+    ways(at).iter().map(move |how| Kind { at, how })
 }
 
 fn ways(at: &str) -> &'static [&'static str] {
@@ -73,6 +87,7 @@ fn ways(at: &str) -> &'static [&'static str] {
         "smtp.connect" | "smtp.mail" | "smtp.rcpt" => &WORDS,
         "smtp.data" => &MAILS,
         _ if at.starts_with("webhook.") => &LETTERS,
+        _ if at.starts_with("stripe.") => &LIMITED,
         _ => &ANSWERS,
     }
 }
@@ -83,30 +98,21 @@ impl Kind {
         format!("{}:{}", self.at, self.how)
     }
 
-    fn what(self, random: &mut StdRng) -> Value {
-        let late = *LATE_MS.choose(random).unwrap();
-        let status = *self.statuses().choose(random).unwrap();
-        let times = if self.how == "repeat" { random.random_range(1..4) } else { 1 };
-        self.doing(late, status, times)
-    }
-
-    fn statuses(self) -> [u16; 3] {
-        match (self.at.starts_with("smtp."), self.how) {
-            (true, _) => [451, 421, 450],
-            // One that has done the work says that it failed, never that there was too much of it.
-            (false, "fail_after") => [500, 502, 503],
-            (false, _) => [500, 503, 429],
-        }
-    }
-
-    fn doing(self, late: u64, status: u16, times: u32) -> Value {
+    /// What may happen, each as good as the others.
+    fn whats(self) -> Vec<Value> {
         match self.how {
-            "fail" => json!({"fail": {"status": status}}),
-            "fail_after" => json!({"fail": {"status": status, "after": true}}),
-            "delay" => json!({"delay": {"ms": late}}),
-            "delay_after" => json!({"delay": {"ms": late, "after": true}}),
-            "repeat" => json!({"repeat": {"times": times}}),
-            how => json!(how),
+            "fail" if self.at.starts_with("smtp.") => failing([451, 450, 452], &json!({})),
+            "goodbye" => failing([421], &json!({})),
+            "fail" => failing([500, 503, 429], &json!({})),
+            // One that has done the work says that it failed, never that there was too much of it.
+            "fail_after" => failing([500, 502, 503], &json!({"after": true})),
+            "html" => failing([502, 503, 504], &json!({"html": true})),
+            "html_after" => failing([502, 503, 504], &json!({"html": true, "after": true})),
+            "limited" => LIMITS.map(|reason| json!({"fail": {"status": 429, "reason": reason}})).to_vec(),
+            "delay" => LATE_MS.map(|late| json!({"delay": {"ms": late}})).to_vec(),
+            "delay_after" => LATE_MS.map(|late| json!({"delay": {"ms": late, "after": true}})).to_vec(),
+            "repeat" => (1..4).map(|times| json!({"repeat": {"times": times}})).collect(),
+            how => vec![json!(how)],
         }
     }
 
@@ -116,9 +122,19 @@ impl Kind {
         let is_rare = matches!(self.at, LIST | "stripe.capture" | "easypost.refund");
         let (rate, next) =
             if is_rare { (1.0, 1) } else { (random.random_range(0.2..0.7), random.random_range(2..7)) };
-        let (what, seed) = (self.what(random), random.random_range(0..u32::MAX));
+        let what = self.whats().choose(random).unwrap().clone();
+        let seed = random.random_range(0..u32::MAX);
         json!({"at": self.at, "what": what, "next": next, "rate": rate, "seed": seed})
     }
+}
+
+fn failing<const N: usize>(statuses: [u16; N], so: &Value) -> Vec<Value> {
+    let fail = |status: u16| {
+        let mut fail = so.clone();
+        fail["status"] = json!(status);
+        json!({ "fail": fail })
+    };
+    statuses.map(fail).to_vec()
 }
 
 /// A world's weather.
@@ -165,25 +181,6 @@ impl Weather {
     }
 }
 
-/// Every kind at once, and without end: this share of the calls at each place goes wrong, in each way as often as in any
-/// other.
-pub(crate) fn steady(share: f64, seed: u64) -> Value {
-    let mut random = StdRng::seed_from_u64(seed ^ 0x0057_EAD1);
-    let mut all: Vec<(&str, Value)> = Vec::new();
-    for kind in kinds() {
-        for ((late, status), times) in LATE_MS.into_iter().zip(kind.statuses()).zip(1..) {
-            all.push((kind.at, kind.doing(late, status, times)));
-        }
-    }
-    all.extend(REFUSALS.map(|(at, status, code)| (at, json!({"fail": {"status": status, "code": code}}))));
-    let rule = |(at, what): &(&str, Value)| {
-        let here = u32::try_from(all.iter().filter(|(other, _)| other == at).count()).unwrap();
-        let (rate, seed) = (share / f64::from(here), random.random_range(0..u32::MAX));
-        json!({"at": at, "what": what, "rate": rate, "seed": seed})
-    };
-    all.iter().map(rule).collect()
-}
-
 /// Whether holds of this world end while the payment provider can neither be asked nor told.
 pub(crate) const fn provider_goes_away(seed: u64) -> bool {
     seed % 3 == 1
@@ -192,12 +189,21 @@ pub(crate) const fn provider_goes_away(seed: u64) -> bool {
 /// The kinds that the sandbox carried out, by its own count.
 pub(crate) fn met(told: &Value) -> BTreeSet<String> {
     let hit = told.as_array().unwrap().iter().filter(|rule| rule["hits"].as_u64() > Some(0));
-    hit.map(|rule| format!("{}:{}", rule["at"].as_str().unwrap(), how(&rule["what"]))).collect()
+    hit.map(|rule| named(rule["at"].as_str().unwrap(), &rule["what"])).collect()
 }
 
-fn how(what: &Value) -> String {
+/// How that is called which a rule does.
+fn named(at: &str, what: &Value) -> String {
     let Some((name, of)) = what.as_object().and_then(|what| what.iter().next()) else {
-        return what.as_str().unwrap_or_default().to_owned();
+        return format!("{at}:{}", what.as_str().unwrap_or_default());
     };
-    if of["after"] == true { format!("{name}_after") } else { name.clone() }
+    let how = match of["code"].as_str() {
+        Some(code) => code,
+        None if of["html"] == true => "html",
+        None if of["reason"].is_string() => "limited",
+        None if of["status"] == 421 => "goodbye",
+        None => name,
+    };
+    let after = if of["after"] == true { "_after" } else { "" };
+    format!("{at}:{how}{after}")
 }
