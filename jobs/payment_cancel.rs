@@ -246,7 +246,8 @@ mod tests {
                 client_secret: None,
             };
             let heard = in_our_words(&seen);
-            assert_eq!((heard.state, heard.received_minor, heard.currency.as_str()), (state, 300, "USD"));
+            let money = (heard.received_minor, heard.currency.as_str());
+            assert_eq!((heard.state, money), (state, (300, "USD")), "{status:?}");
             assert_eq!((is_over(status), state.is_over()), (ends, ends), "{status:?}");
         }
     }
