@@ -174,19 +174,19 @@ async fn the_record_is_shortened_from_its_old_end_alone() {
 /// Keys would cross the network in the clear: the process ends before it opens anything.
 #[tokio::test]
 async fn the_operators_side_does_not_start_on_an_open_address_without_tls() {
-    let output = tokio::task::spawn_blocking(|| {
-        Command::new(env!("CARGO_BIN_EXE_orderfleet"))
-            .arg("ops")
-            .env_clear()
-            .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
-            .env("REDIS_URL", "redis://127.0.0.1:1")
-            .env("ORDERFLEET__SECURITY__SECRET", "a secret of at least thirty-two characters")
-            .env("ORDERFLEET__OPS__ADDRESS", "0.0.0.0:0")
-            .current_dir(std::env::temp_dir())
-            .output()
-            .unwrap()
-    });
-    let output = output.await.unwrap();
+    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_orderfleet"));
+    process
+        .arg("ops")
+        .env_clear()
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .env("REDIS_URL", "redis://127.0.0.1:1")
+        .env("ORDERFLEET__SECURITY__SECRET", "a secret of at least thirty-two characters")
+        .env("ORDERFLEET__OPS__ADDRESS", "0.0.0.0:0")
+        .current_dir(std::env::temp_dir())
+        .kill_on_drop(true);
+    // Without Redis it would wait for it.
+    let ended = tokio::time::timeout(house::PATIENCE, process.output()).await;
+    let output = ended.expect("it ends by itself").unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("ops.tls_in_front"), "{said}");
     assert!(!said.contains("at least thirty-two characters"), "no secret is said: {said}");
