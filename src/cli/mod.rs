@@ -20,6 +20,8 @@ mod catalog;
 mod checks;
 mod customers;
 mod dead;
+#[cfg(test)]
+mod documented;
 mod keys;
 mod mails;
 mod orders;
