@@ -83,7 +83,9 @@ fn show(order: &Timeline) {
         let amount = moment.minor.zip(moment.currency.as_deref());
         let amount =
             amount.map(|(minor, currency)| format!("  {}", self::money(minor, currency))).unwrap_or_default();
-        say(&format!("  {}  {:10} {}{amount}", moment.at.format("%H:%M:%S%.3f"), moment.about, moment.what));
+        let letter = moment.letter.map(|letter| format!("  {letter}")).unwrap_or_default();
+        let time = moment.at.format("%H:%M:%S%.3f");
+        say(&format!("  {time}  {:11} {}{amount}{letter}", moment.about, moment.what));
     }
     if !order.open.is_empty() {
         say("\n  open:");

@@ -44,6 +44,8 @@ pub struct Details {
     pub timeline: Vec<Moment>,
     /// What is not over yet.
     pub open: Vec<String>,
+    /// The trace that it is; none where an older version made it.
+    pub trace_id: Option<String>,
 }
 
 /// Who bought it, and where it goes. Personal data.
@@ -240,9 +242,10 @@ impl Store {
         let conn: &mut PgConnection = &mut snapshot;
         let Some(head) = head(conn, visible, order).await? else { return Ok(None) };
         let id = order.uuid();
-        let (disputes, exceptions, timeline, open) = if visible.is_all() {
-            let (moments, open) = (timeline::moments(conn, id).await?, timeline::open(conn, id).await?);
-            (disputes(conn, id).await?, exceptions(conn, id).await?, moments, open)
+        let (disputes, exceptions, timeline, open, trace_id) = if visible.is_all() {
+            let (history, open) = (timeline::history(conn, id).await?, timeline::open(conn, id).await?);
+            let trace = timeline::trace(conn, id).await?;
+            (disputes(conn, id).await?, exceptions(conn, id).await?, history, open, trace)
         } else {
             Default::default()
         };
@@ -259,6 +262,7 @@ impl Store {
             exceptions,
             timeline,
             open,
+            trace_id,
         };
         snapshot.rollback().await?;
         Ok(Some(details))

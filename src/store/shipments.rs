@@ -189,7 +189,8 @@ pub async fn next_epochs(tx: &mut Tx, order: OrderId) -> Stored<Vec<(i32, i32)>>
 pub async fn request_voids(tx: &mut Tx, order: OrderId) -> Stored<Vec<LabelId>> {
     let rows = sqlx::query_scalar!(
         r#"/* shipments::request_voids */
-        update labels set void_state = 'void_requested' where order_id = $1 and void_state is null returning id"#,
+        update labels set void_state = 'void_requested', void_requested_at = clock_timestamp()
+         where order_id = $1 and void_state is null returning id"#,
         order.uuid()
     )
     .fetch_all(tx.conn())
@@ -225,7 +226,7 @@ pub async fn void_ended(tx: &mut Tx, label: LabelId, word: Void) -> Stored<()> {
     sqlx::query!(
         r#"/* shipments::void_ended */
         update labels set void_state = case when $2 then 'voided' else 'void_rejected' end,
-               voided_at = case when $2 then clock_timestamp() end
+               voided_at = case when $2 then clock_timestamp() end, void_ended_at = clock_timestamp()
          where id = $1 and void_state = 'void_requested'"#,
         label.uuid(),
         is_voided

@@ -7,7 +7,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Store, Stored};
-use crate::ids::{IntentId, OrderId};
+use crate::ids::{DeadLetterId, IntentId, OrderId};
+
+mod open;
+
+pub(super) use open::open;
 
 /// An order, and everything that happened to it.
 #[derive(Clone, Debug, Serialize)]
@@ -43,7 +47,7 @@ pub struct Timeline {
 pub struct Moment {
     /// When, by the database's clock.
     pub at: DateTime<Utc>,
-    /// What: `order`, `stock`, `coupon`, `payment`, `parcel`, `mail`, `exception`, `dead letter`.
+    /// What: `order`, `stock`, `coupon`, `payment`, `refund`, `parcel`, `mail`, `exception`, `dead letter`.
     pub about: String,
     /// In words.
     pub what: String,
@@ -51,6 +55,9 @@ pub struct Moment {
     pub minor: Option<i64>,
     /// ISO 4217 code of the amount.
     pub currency: Option<String>,
+    /// The dead letter that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub letter: Option<DeadLetterId>,
 }
 
 /// What an order can be asked for by.
@@ -109,18 +116,38 @@ impl Store {
             total_minor: order.total_minor,
             captured_minor: order.captured_minor,
             refunded_minor: order.refunded_minor,
-            trace_id: super::jobs::read(order.traceparent.as_deref())
-                .map(|trace| trace.trace_id().to_string()),
-            moments: moments(&mut conn, order.id).await?,
+            trace_id: trace_id(order.traceparent.as_deref()),
+            moments: history(&mut conn, order.id).await?,
             open: open(&mut conn, order.id).await?,
         }))
     }
 }
 
+/// The trace that an order is.
+pub(super) async fn trace(conn: &mut PgConnection, order: Uuid) -> Stored<Option<String>> {
+    let traceparent =
+        sqlx::query_scalar!("/* timeline::trace */ select traceparent from orders where id = $1", order)
+            .fetch_one(conn)
+            .await?;
+    Ok(trace_id(traceparent.as_deref()))
+}
+
+fn trace_id(traceparent: Option<&str>) -> Option<String> {
+    super::jobs::read(traceparent).map(|trace| trace.trace_id().to_string())
+}
+
 /// What happened to an order, the earliest first.
-pub(super) async fn moments(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<Moment>> {
-    Ok(sqlx::query_as!(
-            Moment,
+pub(super) async fn history(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<Moment>> {
+    let mut all = moments(conn, order).await?;
+    all.extend(letters(conn, order).await?);
+    // The sort is stable: what was written in one commit stays in its order.
+    all.sort_by_key(|moment| moment.at);
+    Ok(all)
+}
+
+/// What happened in the tables of orders.
+async fn moments(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<Moment>> {
+    let rows = sqlx::query!(
             r#"/* timeline::moments */
             select at as "at!", about as "about!", what as "what!", minor, currency from (
               select at, 'order' as about, 1 as rank, seq as n,
@@ -149,8 +176,20 @@ pub(super) async fn moments(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<
               union all
               select a.at, 'payment', 0, 0, 'attempt failed: ' || a.code, null, null from payment_attempts a join payments p on p.id = a.payment_id where p.order_id = $1
               union all
+              select created_at, 'refund', 1, 0, 'wanted (' || origin || ', ' || actor || ')', amount_minor, currency from refunds where order_id = $1
+              union all
+              select settled_at, 'refund', 1, 1, state || coalesce(': ' || provider_refund_id, '') || coalesce(' (' || failure || ')', ''), amount_minor, currency
+                from refunds where order_id = $1 and settled_at is not null
+              union all
               select purchased_at, 'parcel', 0, parcel_no, 'label bought: ' || carrier || ' ' || service || ' ' || tracking_code, cost_minor, currency
                 from labels where order_id = $1
+              union all
+              select void_requested_at, 'parcel', 1, parcel_no, 'label is to be given back: ' || carrier || ' ' || tracking_code, null, null
+                from labels where order_id = $1 and void_requested_at is not null
+              union all
+              select coalesce(void_ended_at, voided_at), 'parcel', 1, parcel_no,
+                     case void_state when 'voided' then 'label given back: ' else 'label not taken back: ' end || carrier || ' ' || tracking_code, cost_minor, currency
+                from labels where order_id = $1 and coalesce(void_ended_at, voided_at) is not null
               union all
               select t.received_at, 'parcel', 2, t.rank, 'carrier: ' || t.status, null, null from tracking_events t join shipments s on s.id = t.shipment_id where s.order_id = $1
               union all
@@ -163,26 +202,40 @@ pub(super) async fn moments(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<
             order
         )
         .fetch_all(conn)
-        .await?)
+        .await?;
+    let moments = rows.into_iter().map(|row| Moment {
+        at: row.at,
+        about: row.about,
+        what: row.what,
+        minor: row.minor,
+        currency: row.currency,
+        letter: None,
+    });
+    Ok(moments.collect())
 }
 
-/// What is not over yet: holds, exceptions, mails, jobs.
-pub(super) async fn open(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<String>> {
-    Ok(sqlx::query_scalar!(
-            r#"/* timeline::open */
-            select what as "what!" from (
-              select 'stock held until ' || to_char(max(expires_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' as what from reservations where order_id = $1 and state = 'active' having count(*) > 0
-              union all
-              select 'exception ' || type || ' is ' || state from order_exceptions where order_id = $1 and state <> 'resolved'
-              union all
-              select 'mail ' || kind || ' is ' || state from communications where order_id = $1 and state in ('queued', 'sending')
-              union all
-              select 'job ' || kind || ' is due ' || to_char(run_at at time zone 'UTC', 'HH24:MI:SS') || ' UTC, ' || attempts || ' attempts spent' from jobs
-               where payload ->> 'order' = $2
-            ) open"#,
-            order,
-            OrderId::from(order).to_string()
-        )
-        .fetch_all(conn)
-        .await?)
+/// Jobs of an order that were given up, and what became of each. Why one was dropped is left out: somebody typed it.
+async fn letters(conn: &mut PgConnection, order: Uuid) -> Stored<Vec<Moment>> {
+    let rows = sqlx::query!(
+        r#"/* timeline::letters */
+        select at as "at!", id as "id!", what as "what!" from (
+          select died_at as at, id, kind || ' given up after ' || attempts || ' attempts: ' || code as what from dead_letters where order_id = $1
+          union all
+          select replayed_at, id, kind || ' replayed by ' || replayed_by from dead_letters where order_id = $1 and replayed_at is not null
+          union all
+          select dropped_at, id, kind || ' dropped by ' || dropped_by from dead_letters where order_id = $1 and dropped_at is not null
+        ) letters order by at, id"#,
+        order
+    )
+    .fetch_all(conn)
+    .await?;
+    let moments = rows.into_iter().map(|row| Moment {
+        at: row.at,
+        about: "dead letter".to_owned(),
+        what: row.what,
+        minor: None,
+        currency: None,
+        letter: Some(row.id.into()),
+    });
+    Ok(moments.collect())
 }

@@ -54,6 +54,7 @@ mod stock;
 mod stripe_refunds;
 mod stuck;
 mod three_d_secure;
+mod timelines;
 mod tokens;
 mod traces;
 mod twice;

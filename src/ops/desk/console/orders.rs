@@ -142,12 +142,13 @@ pub(super) async fn show(
         exceptions,
         timeline,
         open,
+        trace_id,
         ..
     } = &details;
     let person = sees.then_some(person);
     let facts = json!({
         "order": head(&details.head), "items": items, "payments": payments, "refunds": refunds, "disputes": disputes,
-        "shipments": shipments, "mails": mails, "exceptions": exceptions, "timeline": timeline, "open": open,
+        "shipments": shipments, "mails": mails, "exceptions": exceptions, "timeline": timeline, "open": open, "trace_id": trace_id,
         "person": person, "letters": letters,
     });
     Ok(desk.page("order.html", &visitor, facts))
