@@ -39,11 +39,23 @@ impl Store {
         let rows = sqlx::query!(
             r#"/* stuck::stuck */
             with stuck as (
-              select 'paid_without_label' as reason, o.status as what, o.id as order_id, e.at as since
+              -- Any of its parcels; an order without rows of parcels is one.
+              select 'paid_without_label' as reason, o.status || case when p.parcels > 1 then ', parcel ' || p.bare else '' end as what,
+                     o.id as order_id, e.at as since
                 from orders o join order_events e on e.order_id = o.id and e.seq = o.status_seq
+                     cross join lateral (
+                       select count(*) as parcels, string_agg(w.parcel_no::text, ', ' order by w.parcel_no) filter (where l.id is null) as bare
+                         from (select 1 as parcel_no union select c.parcel_no from parcel_lines c where c.order_id = o.id) w
+                         left join labels l on l.order_id = o.id and l.parcel_no = w.parcel_no and l.void_state is null) p
                where o.status in ('payment_confirmed', 'processing', 'packaging') and ($2 or o.status = 'packaging')
-                 and e.at < now() - $1::bigint * interval '1 ms'
-                 and not exists (select from labels l where l.order_id = o.id and l.voided_at is null)
+                 and e.at < now() - $1::bigint * interval '1 ms' and p.bare is not null
+              union all
+              -- Packed, and its label was given back: it waits for the next one.
+              select 'paid_without_label', 'fulfilled, parcel ' || l.parcel_no, o.id, coalesce(max(l.void_requested_at), max(e.at))
+                from labels l join orders o on o.id = l.order_id join order_events e on e.order_id = o.id and e.seq = o.status_seq
+               where l.void_state is not null and o.status = 'fulfilled'
+                 and not exists (select from labels n where n.order_id = l.order_id and n.parcel_no = l.parcel_no and n.void_state is null)
+               group by o.id, l.parcel_no having coalesce(max(l.void_requested_at), max(e.at)) < now() - $1::bigint * interval '1 ms'
               union all
               select 'held_past_its_end', r.quantity || ' × ' || r.sku, r.order_id, r.expires_at
                 from reservations r where r.state = 'active' and r.expires_at < now() - $4::bigint * interval '1 ms'
@@ -60,7 +72,7 @@ impl Store {
               select 'exception', x.type || ' (' || x.severity || ')', x.order_id, x.opened_at
                 from order_exceptions x where x.state <> 'resolved'),
             counted as (
-              select *, count(*) over (partition by reason) as of, row_number() over (partition by reason order by since, what) as no from stuck)
+              select reason, what, order_id, since, count(*) over (partition by reason) as of, row_number() over (partition by reason order by since, what) as no from stuck)
             select c.reason as "reason!", c.what as "what!", c.order_id, o.order_number as "order_number?", c.since as "since!", c.of as "of!"
               from counted c left join orders o on o.id = c.order_id where c.no <= $3 order by c.reason, c.no"#,
             millis(label),

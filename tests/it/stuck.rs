@@ -5,7 +5,10 @@ use std::time::Duration;
 use orderfleet::ops::stuck::look;
 use orderfleet::store::stuck::REASONS;
 
-use crate::house;
+use orderfleet::auth::Role;
+use serde_json::json;
+
+use crate::house::{self, Bought, House, wish};
 
 #[tokio::test]
 async fn what_is_stuck_is_listed_with_its_reason_and_what_merely_waits_is_not() {
@@ -55,5 +58,76 @@ async fn what_is_stuck_is_listed_with_its_reason_and_what_merely_waits_is_not() 
     );
     house.execute(&mended).await.unwrap();
     assert!(look(&house.store, &orders, 10).await.unwrap().is_empty());
+    house.end().await;
+}
+
+/// The label's job that this is true of is not due before it is called.
+fn waits(which: &str) -> String {
+    format!(
+        "create function label_waits() returns trigger language plpgsql as $$
+         begin new.run_at = now() + interval '1 hour'; return new; end $$;
+         create trigger label_waits before insert on jobs for each row
+           when (new.kind = 'shipping-label' and {which}) execute function label_waits()"
+    )
+}
+
+/// Calls it: under another id, because its copy in Redis waits for an hour.
+const CALL: &str = "
+    drop trigger label_waits on jobs;
+    with gone as (delete from jobs where kind = 'shipping-label' returning kind, lane, band, payload, caused_by)
+    insert into jobs (id, kind, lane, band, payload, run_at, caused_by)
+    select gen_random_uuid(), kind, lane, band, payload, now(), caused_by from gone";
+
+/// Pays an order of which no carrier tells anything.
+async fn pay(house: &House, bought: &Bought) {
+    house.post.keep();
+    house.pay(bought).await;
+    let letter = house.letter("payment_intent.succeeded", &bought.payment).await;
+    house.deliver(&letter).await;
+}
+
+/// What is stuck for want of a label, whatever its age.
+async fn unlabelled(house: &House) -> Vec<String> {
+    let found = house.store.stuck(Duration::ZERO, true, 10).await.unwrap();
+    let ours = found.into_iter().filter(|stuck| stuck.reason == "paid_without_label");
+    ours.map(|stuck| stuck.what).collect()
+}
+
+#[tokio::test]
+async fn s09_an_order_of_which_one_of_two_parcels_has_no_label_is_stuck() {
+    let house = house::plan().stock(&[("SUIT", 100)]).open().await;
+    house.execute(&waits("new.payload ->> 'parcel' = '2'")).await.unwrap();
+    let bought = house.buy_as(&wish("cart-stuck-two", "SUIT", 70)).await;
+    pay(&house, &bought).await;
+    house.until_count("labels", 1).await;
+    assert_eq!(unlabelled(&house).await, ["packaging, parcel 2"]);
+    let late = Duration::from_hours(1);
+    assert!(house.store.stuck(late, true, 10).await.unwrap().is_empty(), "it is not late yet");
+    house.execute(CALL).await.unwrap();
+    house.until_order(bought.order, "fulfilled").await;
+    assert_eq!(unlabelled(&house).await, [""; 0]);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn s06_a_packed_order_that_waits_for_its_next_label_is_stuck() {
+    let house = house::open().await;
+    let bought = house.buy("cart-stuck-relabel").await;
+    pay(&house, &bought).await;
+    house.until_order(bought.order, "fulfilled").await;
+    house.settled().await;
+    assert_eq!(unlabelled(&house).await, [""; 0]);
+    house.execute(&waits("new.payload ->> 'epoch' = '2'")).await.unwrap();
+    let pia = house.key(Role::Processor, "pia").await;
+    assert_eq!(house.ask(&pia, bought.order, ("labels", ""), &json!({})).await.status, 202);
+    assert_eq!(unlabelled(&house).await, ["fulfilled, parcel 1"]);
+    let late = Duration::from_hours(1);
+    assert!(
+        house.store.stuck(late, true, 10).await.unwrap().is_empty(),
+        "its next label is wanted since now"
+    );
+    house.execute(CALL).await.unwrap();
+    house.until_count("labels where void_state is null", 1).await;
+    assert_eq!(unlabelled(&house).await, [""; 0]);
     house.end().await;
 }
