@@ -1,7 +1,8 @@
 //! What every lane holds, does and may do, and how the fleet stands with its providers.
 //!
 //! Redis says it; Postgres adds the dead letters, and where it is away the rest is told all the same. Rates are what was
-//! seen in one second between two looks, and are said to be no more.
+//! seen in one second between two looks, and are said to be no more. What one worker does is known from the workers, who look
+//! for longer: so this tells the same number of wanted workers as their metric.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::config::Settings;
 use crate::job::{Dependency, Lane};
 use crate::jobs::needed_by;
 use crate::provider::called;
-use crate::queue::scale::{Load, Pace, workers_of};
+use crate::queue::scale::{Load, Pace, unknown, workers_of};
 use crate::queue::{Depth, FleetLimits, ProviderSeen, Queue, QueueError};
 use crate::store::Store;
 use crate::time::Stopwatch;
@@ -70,6 +71,8 @@ pub struct LaneReport {
     pub workers: u64,
     /// Workers that would do what arrives, and work the backlog off in time.
     pub wanted_workers: u64,
+    /// Why so many, in a sentence.
+    pub wanted_because: String,
 }
 
 /// One provider.
@@ -135,13 +138,16 @@ pub async fn look(
         providers.push(provider(dependency, queue.provider_seen(dependency.name()).await?, now));
     }
     let mut lanes = Vec::new();
-    for (lane, (before, after)) in Lane::ALL.into_iter().zip(first.into_iter().zip(second)) {
+    let paces = futures::future::try_join_all(Lane::ALL.into_iter().map(|lane| queue.pace(lane))).await?;
+    let is_any_known = paces.iter().any(|pace| pace.is_known());
+    for ((lane, pace), (before, after)) in Lane::ALL.into_iter().zip(paces).zip(first.into_iter().zip(second))
+    {
         let load = Load::between([&before, &after], apart, workers_of(lane.name(), &workers, now));
         let limits = settings.lanes.get(lane.name()).map(FleetLimits::from).unwrap_or_default();
         let away = needed_by(lane).map(Dependency::name);
         let away =
             away.filter(|name| providers.iter().any(|provider| provider.provider == *name && provider.away));
-        let report = Looked { lane, depth: after, load }.report(limits, target, away);
+        let report = Looked { lane, depth: after, load, pace, is_any_known }.report(limits, target, away);
         lanes.push(LaneReport {
             dead: dead.as_ref().map(|dead| dead.get(lane.name()).copied().unwrap_or_default()),
             ..report
@@ -158,13 +164,19 @@ struct Looked {
     lane: Lane,
     depth: Depth,
     load: Load,
+    /// What the workers know of themselves, here and in any lane.
+    pace: Pace,
+    is_any_known: bool,
 }
 
 impl Looked {
     fn report(self, settings: FleetLimits, target: Duration, away: Option<&'static str>) -> LaneReport {
-        let Self { lane, depth, load } = self;
+        let Self { lane, depth, load, pace, is_any_known } = self;
         let limits = depth.set.over(settings);
         let load = load.held(&depth, limits, away.is_some());
+        // Nobody has looked at a worker's metrics yet: a second is better than nothing.
+        let pace = if pace.is_known() { pace } else { pace.learn(load) };
+        let wanted = pace.wanted(load, target).unwrap_or_else(|| unknown(is_any_known, load.workers));
         let Load { rates, workers, .. } = load;
         LaneReport {
             lane: lane.name(),
@@ -185,7 +197,8 @@ impl Looked {
             rate_limit: limits.rate,
             limits_set: depth.set.concurrency.is_some() || depth.set.rate.is_some(),
             workers,
-            wanted_workers: Pace::default().learn(load).wanted(load, target).unwrap_or(workers),
+            wanted_workers: wanted,
+            wanted_because: pace.sentence(load, target, wanted),
         }
     }
 }
@@ -246,6 +259,9 @@ pub fn render(report: &Report) -> String {
         );
     }
     text.push_str("\nworkers: live/wanted; rates: of the last second; limits: jobs at once, jobs a second, in the whole fleet (* set by an operator)\n");
+    for lane in report.lanes.iter().filter(|lane| lane.wanted_workers > lane.workers) {
+        let _ = writeln!(text, "{}: {}", lane.lane, lane.wanted_because);
+    }
     for provider in &report.providers {
         if provider.away {
             let _ = writeln!(
@@ -291,8 +307,9 @@ mod tests {
     fn looked(depth: Depth, workers: u64) -> LaneReport {
         let rates = Rates { pushed: 1.0, done: 11.0 };
         let (waiting, is_held) = (depth.waiting(), depth.paused);
-        let load = Load { rates, waiting, is_behind: true, is_held, workers };
-        let looked = Looked { lane: Lane::Mail, depth, load };
+        let oldest = Duration::from_secs(depth.oldest_seconds.unwrap_or_default());
+        let load = Load { rates, waiting, oldest, is_behind: true, is_held, workers };
+        let looked = Looked { lane: Lane::Mail, depth, load, pace: Pace::default(), is_any_known: false };
         looked.report(FleetLimits { concurrency: 8, rate: 0 }, Duration::from_secs(30), None)
     }
 

@@ -89,7 +89,8 @@ impl LaneKeys {
     }
 
     /// Hash: counters `lease`, `pushed`, `done`, and `promoted` (what was done at the last promotion); `paused`; `epoch`;
-    /// the fleet's limits `most_leased`, `most_a_second`, and where they stand: `next_place`, `held`.
+    /// the fleet's limits `most_leased`, `most_a_second`, and where they stand: `next_place`, `held`; `pace`, what a worker
+    /// does in a second, in the lane's first partition.
     pub(super) fn meter(&self) -> String {
         self.key("m")
     }

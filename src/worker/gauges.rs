@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{LaneSettings, OrderSettings};
 use crate::job::Lane;
 use crate::jobs::needed_by;
-use crate::queue::scale::{Load, Pace, workers_of};
+use crate::queue::scale::{Load, Pace, unknown, workers_of};
 use crate::queue::{Depth, FleetLimits, Queue, QueueError};
 use crate::store::Store;
 use crate::time::Stopwatch;
@@ -97,22 +97,30 @@ impl Gauges {
         let (workers, now) = try_join(self.queue.workers(), self.queue.now_ms()).await?;
         // All at once: whoever reads waits for one of them, and not for each.
         let looks = try_join_all(self.lanes.iter().map(|(lane, _)| self.look_at(*lane))).await?;
+        let mut told = Vec::with_capacity(self.lanes.len());
         for ((lane, limits), (depth, is_away)) in self.lanes.iter().zip(looks) {
             show(*lane, &depth);
             let living = workers_of(lane.name(), &workers, now);
             metrics::gauge!("orderfleet_lane_workers", "lane" => lane.name()).set(float(living));
-            let mut pace = Pace::default();
-            if let Some((watch, before, learnt)) = seen.get(lane.name()) {
+            let (pace, wanted) = if let Some((watch, before, learnt)) = seen.get(lane.name()) {
                 let load = Load::between([before, &depth], watch.elapsed(), living);
                 let load = load.held(&depth, depth.set.over(*limits), is_away);
-                pace = learnt.learn(load);
-                // Where nothing was ever behind nobody knows, and nothing is said.
-                if let Some(wanted) = pace.wanted(load, self.target) {
-                    metrics::gauge!("orderfleet_lane_wanted_workers", "lane" => lane.name())
-                        .set(float(wanted));
+                let pace = learnt.learn(load);
+                if pace != *learnt {
+                    self.queue.keep_pace(*lane, pace).await?;
                 }
-            }
+                (pace, pace.wanted(load, self.target))
+            } else {
+                // What comes and goes shows at the next look.
+                (self.queue.pace(*lane).await?, Some(living))
+            };
             seen.insert(lane.name(), (Stopwatch::start(), depth, pace));
+            told.push((*lane, living, wanted));
+        }
+        let is_any_known = seen.values().any(|(_, _, pace)| pace.is_known());
+        for (lane, living, wanted) in told {
+            let wanted = wanted.unwrap_or_else(|| unknown(is_any_known, living));
+            metrics::gauge!("orderfleet_lane_wanted_workers", "lane" => lane.name()).set(float(wanted));
         }
         Ok(())
     }
