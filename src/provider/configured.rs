@@ -10,13 +10,16 @@ use serde_json::Value;
 use super::http::Http;
 use super::{BadSettings, Call, CallError, Cause};
 use crate::config::{PaymentProviderSettings, StatusSettings};
-use crate::domain::money::Amount;
+use crate::domain::money::{Amount, Currency};
 use crate::domain::told::{Reading, Told};
 use crate::job::Dependency;
 use crate::signature::Template;
 
 /// What the settings are called in a fault.
 const SETTING: &str = "payment_providers";
+
+/// No payment of ours has this reference.
+const UNKNOWN: &str = "orderfleet-doctor";
 
 /// The status route of one provider.
 #[derive(Clone, Debug)]
@@ -55,6 +58,11 @@ pub(super) fn routes(
 }
 
 impl StatusRoute {
+    /// That of the provider of this name, which has one.
+    pub fn of(name: &str, provider: &PaymentProviderSettings) -> Result<Self, BadSettings> {
+        Self::new(name, &provider.status)
+    }
+
     fn new(name: &str, settings: &StatusSettings) -> Result<Self, BadSettings> {
         let bad =
             |fault: &dyn std::fmt::Display| BadSettings::new(SETTING, format!("{name}.status: {fault}"));
@@ -89,6 +97,23 @@ impl StatusRoute {
     pub async fn look(&self, asked: &Asked) -> Result<Option<Told>, CallError> {
         let to = self.dependency;
         self.ask(asked).await.map_err(|cause| CallError { to, call: Call::Look, cause })
+    }
+
+    /// Whether it is there and takes what we prove ourselves by: it is asked about a payment that it can't know. Any word of
+    /// its own will do, how it says that it knows none is not known.
+    pub async fn check(&self) -> Result<(), CallError> {
+        let asked = Asked {
+            provider: self.dependency.name().to_owned(),
+            reference: UNKNOWN.to_owned(),
+            amount: Amount::new(100, Currency::USD),
+        };
+        match self.look(&asked).await {
+            Err(CallError {
+                cause: Cause::Refused(_) | Cause::NotNow(_) | Cause::Throttled { .. } | Cause::Unreadable(_),
+                ..
+            }) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     async fn ask(&self, asked: &Asked) -> Result<Option<Told>, Cause> {

@@ -24,6 +24,10 @@ pub struct ServerFacts {
     pub synchronous_commit: String,
     /// Sessions that others than a superuser may open.
     pub connections: i32,
+    /// Processes of the fleet that are connected now; the one that asks is not counted.
+    pub processes: i64,
+    /// Sessions of others: of people, backups, other databases.
+    pub others: i64,
     /// Whether it only follows another server.
     pub is_standby: bool,
     /// Its clock.
@@ -51,6 +55,10 @@ pub async fn look(settings: &PostgresSettings) -> Stored<ServerFacts> {
           current_setting('synchronous_commit') as "synchronous_commit!",
           current_setting('max_connections')::int
             - current_setting('superuser_reserved_connections')::int as "connections!",
+          (select count(distinct (client_addr, application_name)) from pg_stat_activity
+            where datname = current_database() and application_name like 'orderfleet%' and application_name <> current_setting('application_name')) as "processes!",
+          (select count(*) from pg_stat_activity where backend_type = 'client backend'
+             and (datname is distinct from current_database() or application_name not like 'orderfleet%')) as "others!",
           pg_is_in_recovery() as "is_standby!",
           clock_timestamp() as "now!""#
     )

@@ -42,7 +42,12 @@ async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 /// Where every session goes to, and under which name.
 pub(super) fn options(settings: &PostgresSettings) -> Stored<PgConnectOptions> {
     let options: PgConnectOptions = settings.url.expose_secret().parse()?;
-    Ok(options.application_name("orderfleet").options(session(settings)))
+    Ok(options.application_name(&name()).options(session(settings)))
+}
+
+/// Tells processes apart, together with where they connect from: `doctor` counts who shares the server's connections.
+fn name() -> String {
+    format!("orderfleet {}", std::process::id())
 }
 
 /// What every session sets. Tried without: a stopped worker that held a hot row blocked all others for good, and a

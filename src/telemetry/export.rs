@@ -64,13 +64,32 @@ pub fn start(settings: &TelemetrySettings, instance: &str) -> Result<Exporting, 
     if EXPORT.set(Export { queue, percent: settings.traced_percent }).is_ok() {
         let collector = Collector {
             client,
-            url: format!("{}/v1/traces", settings.otlp_endpoint.trim_end_matches('/')),
+            url: traces(settings),
             resource: Resource { instance: instance.to_owned() },
             stop: exporting.stop.clone(),
         };
         exporting.tasks.spawn(collector.carry(recorded));
     }
     Ok(exporting)
+}
+
+/// Whether the collector of these settings takes traces: it is sent a batch of none. None where nothing is exported.
+pub async fn check(settings: &TelemetrySettings) -> Option<Result<(), String>> {
+    if settings.otlp_endpoint.is_empty() {
+        return None;
+    }
+    let client = match client() {
+        Ok(client) => client,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let resource = Resource { instance: "doctor".to_owned() };
+    let none = otlp::request(&resource, &[]);
+    let collector = Collector { client, url: traces(settings), resource, stop: CancellationToken::new() };
+    Some(collector.post(none).await.map_err(|refusal| refusal.what))
+}
+
+fn traces(settings: &TelemetrySettings) -> String {
+    format!("{}/v1/traces", settings.otlp_endpoint.trim_end_matches('/'))
 }
 
 fn client() -> Result<Client, ExportError> {

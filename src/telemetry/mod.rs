@@ -14,7 +14,7 @@ mod otlp;
 pub mod spans;
 
 pub use context::{NoTrace, TraceContext, TraceId};
-pub use export::{ExportError, Exporting, exports, samples, start as export};
+pub use export::{ExportError, Exporting, check as reach, exports, samples, start as export};
 
 /// Bounds of what is measured in seconds, from a claim on loopback to a call that times out.
 const SECONDS: &[f64] =

@@ -11,7 +11,7 @@ use crate::house::{self, House, wish};
 const SECRET: &str = "of a wallet";
 
 /// A provider that signs its bodies, and where it is asked.
-fn provider(more: &str) -> PaymentProviderSettings {
+pub(crate) fn provider(more: &str) -> PaymentProviderSettings {
     use std::io::Write as _;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let usual = "[payment_providers.wallet]\nsignature.secrets = [\"of a wallet\"]\nevent.id = \"/id\"\n\

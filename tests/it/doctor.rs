@@ -8,6 +8,8 @@ use orderfleet::ops::doctor::{Check, Report, Status, examine, render};
 use orderfleet::sandbox::{self, Sandbox, SandboxSecrets};
 use orderfleet::store::Store;
 use secrecy::ExposeSecret;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 /// Below the clone, where any user who can build can also start servers.
@@ -64,7 +66,7 @@ async fn all_is_well_on_servers_of_our_own() {
     let report = examine(&migrated(&servers).await, SERVERS).await;
     assert!(!report.has_failed(), "{}", render(&report));
     assert_eq!(with(&report, Status::Warn), [""; 0], "{}", render(&report));
-    assert_eq!(with(&report, Status::Skipped), ["stripe", "easypost", "smtp"]);
+    assert_eq!(with(&report, Status::Skipped), ["stripe", "easypost", "smtp", "otlp collector"]);
     let text = format!("{} {report:?}", render(&report));
     let url = servers.redis_url();
     let password = url.expose_secret().split([':', '@']).nth(2).unwrap();
@@ -134,6 +136,70 @@ async fn a_fleet_of_more_connections_than_the_server_has_is_told() {
     let report = examine(&settings, SERVERS).await;
     assert_eq!(with(&report, Status::Fail), ["postgres connections"], "{}", render(&report));
     servers.stop().await.unwrap();
+}
+
+/// A session under this name, for as long as it is kept.
+async fn session(servers: &Servers, name: &str) -> PgConnection {
+    let options: PgConnectOptions = servers.database_url().expose_secret().parse().unwrap();
+    PgConnection::connect_with(&options.application_name(name)).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_connections_of_every_process_that_lives_are_reckoned() {
+    let servers = throw_away().await;
+    let mut settings = migrated(&servers).await;
+    let mut sessions = Vec::new();
+    for name in ["orderfleet 101", "orderfleet 102", "orderfleet 101", "orderfleet 103", "psql"] {
+        sessions.push(session(&servers, name).await);
+    }
+    let found = check(&examine(&settings, SERVERS).await, "postgres connections").clone();
+    assert_eq!(found.status, Status::Ok, "{found:?}");
+    let told = found.found.strip_prefix("10 for a process, 3 processes are connected; ").unwrap();
+    let has: u32 = told.split(' ').next().unwrap().parse().unwrap();
+    settings.postgres.max_connections = has / 3 + 1;
+    let found = check(&examine(&settings, SERVERS).await, "postgres connections").clone();
+    assert_eq!(found.status, Status::Warn, "{found:?}");
+    assert!(found.advice[0].starts_with(&format!("3 processes together may ask for {}", (has / 3 + 1) * 3)));
+    drop(sessions.pop());
+    drop(sessions.pop());
+    servers.stop().await.unwrap();
+}
+
+/// A collector of traces that takes whatever it gets.
+async fn collector(stop: &CancellationToken) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let taken = axum::Router::new().route("/v1/traces", axum::routing::post(async || "{}"));
+    let stopped = stop.clone().cancelled_owned();
+    tokio::spawn(async { axum::serve(listener, taken).with_graceful_shutdown(stopped).await });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_configured_payment_provider_and_the_collector_of_traces_are_asked_too() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (stop, collecting) = (CancellationToken::new(), CancellationToken::new());
+    let sandbox = counterparty(&stop).await;
+    let mut settings = load(&Sources::default()).unwrap();
+    let route = format!("status.url = \"http://{}/wallet/status/{{reference}}\"\n", sandbox.address());
+    let wallet = crate::configured_payments::provider(&format!("{route}status.failed = [\"FAILED\"]\n"));
+    settings.payment_providers.insert("wallet".to_owned(), wallet);
+    settings.telemetry.otlp_endpoint = collector(&collecting).await;
+    let names = ["wallet", "otlp collector"];
+    let status = |report: &Report| names.map(|name| check(report, name).status);
+    let report = examine(&settings, &[Need::StripeApi]).await;
+    assert_eq!(status(&report), [Status::Ok, Status::Ok], "{}", render(&report));
+
+    stop.cancel();
+    collecting.cancel();
+    sandbox.join().await;
+    let report = examine(&settings, &[Need::StripeApi]).await;
+    assert_eq!(status(&report), [Status::Fail, Status::Warn], "{}", render(&report));
+    assert!(check(&report, "wallet").advice[0].contains("payment_providers.wallet.status.url"), "{report:?}");
+    settings.telemetry.otlp_endpoint.clear();
+    let report = examine(&settings, &[Need::Smtp]).await;
+    assert_eq!(check(&report, "otlp collector").status, Status::Skipped);
+    assert!(report.checks.iter().all(|check| check.name != "wallet"), "who asks nobody needs none of them");
 }
 
 async fn counterparty(stop: &CancellationToken) -> Sandbox {

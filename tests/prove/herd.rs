@@ -108,7 +108,7 @@ async fn peak(fleet: &Fleet) -> f64 {
     let since = Stopwatch::start();
     let mut most = 0;
     while since.elapsed() < ARRIVALS * 2 {
-        let open = "select count(*) from pg_stat_activity where application_name = 'orderfleet'";
+        let open = "select count(*) from pg_stat_activity where application_name like 'orderfleet%'";
         most = most.max(fleet.count(open).await);
         tokio::time::sleep(LOOK).await;
     }

@@ -82,16 +82,19 @@ fn durability(facts: &ServerFacts) -> Check {
 }
 
 fn connections(facts: &ServerFacts, settings: &PostgresSettings) -> Check {
-    let (has, wants) = (u32::try_from(facts.connections).unwrap_or_default(), settings.max_connections);
-    let check =
-        Check::ok("postgres connections", format!("{wants} for a process, {has} for the whole fleet"));
+    let each = i64::from(settings.max_connections);
+    let has = i64::from(facts.connections).saturating_sub(facts.others);
+    // A fleet is an intake and a worker at least.
+    let (live, all) = (facts.processes, facts.processes.max(2));
+    let wants = each.saturating_mul(all);
+    let found = format!("{each} for a process, {live} processes are connected; {has} for the whole fleet");
+    let check = Check::ok("postgres connections", found);
     let raise = "raise the server's max_connections, or lower postgres.max_connections";
-    if wants > has {
+    if each > has {
         check.but(Status::Fail, format!("one process alone would not get what it may ask for: {raise}"))
     } else {
-        // A fleet is an intake and a worker at least.
-        check.but_if(wants.saturating_mul(2) > has, Status::Warn, || {
-            format!("an intake and a worker together may ask for more: {raise}")
+        check.but_if(wants > has, Status::Warn, || {
+            format!("{all} processes together may ask for {wants}: {raise}. More workers would make it worse")
         })
     }
 }

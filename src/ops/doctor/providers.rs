@@ -1,16 +1,21 @@
-//! Do Stripe, EasyPost and the mail server answer, do they know us, and as whom? Nothing is made, bought or sent.
+//! Do Stripe, EasyPost, the mail server and the configured payment providers answer, do they know us, and as whom? And does the
+//! collector of traces? Nothing is made, bought or sent.
 
 use std::fmt::Display;
 use std::future::Future;
 
+use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::{Check, PATIENCE, Status, accounts};
 use crate::config::{EasyPostSettings, Need, Settings, SmtpSettings, StripeSettings};
+use crate::job::Dependency;
+use crate::provider::configured::StatusRoute;
 use crate::provider::easypost::EasyPost;
 use crate::provider::smtp::{Mailer, Protection};
 use crate::provider::stripe::Stripe;
 use crate::provider::{CallError, Cause};
+use crate::telemetry;
 
 pub(super) async fn examine(settings: &Settings, needs: &[Need]) -> Vec<Check> {
     let needed = |need: Need| needs.contains(&need);
@@ -19,7 +24,45 @@ pub(super) async fn examine(settings: &Settings, needs: &[Need]) -> Vec<Check> {
         unless_skipped("easypost", needed(Need::EasyPostApi), easypost(&settings.easypost)),
         unless_skipped("smtp", needed(Need::Smtp), smtp(&settings.smtp)),
     );
-    [stripe, easypost, smtp].concat()
+    let asks = if needed(Need::StripeApi) { configured(settings).await } else { Vec::new() };
+    [stripe, easypost, smtp, asks, vec![collector(settings).await]].concat()
+}
+
+/// Those that are known by their settings alone, all at once. One without a status route is never asked.
+async fn configured(settings: &Settings) -> Vec<Check> {
+    let asked = settings.payment_providers.iter().filter(|(_, provider)| provider.can_be_asked());
+    let checks = asked.map(|(name, provider)| async move {
+        let name = Dependency::configured(name).name();
+        let place = provider.status.url.split(['?', '{']).next().unwrap_or_default();
+        let setting = format!("payment_providers.{name}.status");
+        match StatusRoute::of(name, provider) {
+            Ok(route) => {
+                let (key, address) = (format!("{setting}.bearer"), format!("{setting}.url"));
+                judged(name, place, &key, &address, route.check()).await
+            }
+            Err(error) => unusable(name, &error),
+        }
+    });
+    join_all(checks).await
+}
+
+/// Traces that nobody takes are lost, and nothing else is.
+async fn collector(settings: &Settings) -> Check {
+    let (name, place) = ("otlp collector", &settings.telemetry.otlp_endpoint);
+    let answer = match timeout(PATIENCE, telemetry::reach(&settings.telemetry)).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => Some(Err(format!("no answer in {PATIENCE:?}"))),
+    };
+    match answer {
+        None => Check::skipped(name, "telemetry.otlp_endpoint is empty: no traces are exported"),
+        Some(Ok(())) => Check::ok(name, format!("takes traces at {place}")),
+        Some(Err(error)) => Check::ok(name, format!("not usable at {place}")).but(
+            Status::Warn,
+            format!(
+                "{error}. Start it, or correct OTEL_EXPORTER_OTLP_ENDPOINT: until then every trace is lost"
+            ),
+        ),
+    }
 }
 
 async fn unless_skipped(
