@@ -327,6 +327,10 @@ fn require(caller: &Principal, action: Action) -> Result<Reach, Problem> {
 }
 
 impl Readiness for Door {
+    fn role(&self) -> &'static str {
+        "intake"
+    }
+
     fn obstacles(&self) -> Vec<&'static str> {
         let facts = [
             (self.stop.is_cancelled(), "stopping"),

@@ -187,6 +187,10 @@ fn router(desk: Arc<Desk>) -> Router {
 }
 
 impl Readiness for Desk {
+    fn role(&self) -> &'static str {
+        "ops"
+    }
+
     fn obstacles(&self) -> Vec<&'static str> {
         // What is away is what operators come to look at: the desk is ready without it.
         if self.stop.is_cancelled() { vec!["stopping"] } else { Vec::new() }

@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Says whether a role makes progress.
 pub trait Readiness: Send + Sync + 'static {
+    /// Its name, for the metric.
+    fn role(&self) -> &'static str;
+
     /// What stands in the way, as codes; nothing where the role is ready.
     fn obstacles(&self) -> Vec<&'static str>;
 
@@ -68,5 +71,7 @@ async fn readiness(State(ready): State<Arc<dyn Readiness>>) -> Response {
 
 async fn render(State((ready, metrics)): State<(Arc<dyn Readiness>, PrometheusHandle)>) -> Response {
     ready.refresh().await;
+    let is_ready = ready.obstacles().is_empty();
+    metrics::gauge!("orderfleet_ready", "role" => ready.role()).set(f64::from(u8::from(is_ready)));
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response()
 }

@@ -93,6 +93,10 @@ struct Turning {
 }
 
 impl Readiness for Turning {
+    fn role(&self) -> &'static str {
+        "worker"
+    }
+
     fn obstacles(&self) -> Vec<&'static str> {
         let turning = self.queue.turning(&self.worker);
         if turning.is_empty() {
