@@ -1,5 +1,6 @@
 //! What a configuration may be, and that everything wrong with one is said at once and no secret ever.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use secrecy::ExposeSecret;
@@ -53,6 +54,34 @@ fn the_example_for_production_loads_and_sets_all_that_is_needed() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config/production.example.toml");
     let sources = Sources { file: Some(example.into()), ..Sources::default() };
     load_for(&sources, Need::ALL).unwrap();
+}
+
+/// What is commented out there is an example too: it loads, with a name in the place of one.
+#[test]
+fn the_example_for_production_names_every_section_that_an_operator_may_want() {
+    let at = |name: &str| {
+        std::fs::read_to_string(format!("{}/config/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let (example, defaults) = (at("production.example.toml"), at("default.toml"));
+    let sections = |text: &str| -> BTreeSet<String> {
+        let heads = text.lines().filter_map(|line| line.trim_start_matches("# ").strip_prefix('['));
+        heads.map(|head| head.split(['.', ']']).next().unwrap_or_default().to_owned()).collect()
+    };
+    let missing: Vec<String> = sections(&defaults).difference(&sections(&example)).cloned().collect();
+    assert_eq!(missing, ["queue", "sandbox"], "how leases work is nobody's to set, nor are the stand-ins");
+    assert!(example.contains("[calls.easypost]"));
+
+    let (mut text, mut is_example) = (String::new(), false);
+    for line in example.lines() {
+        is_example = line.starts_with("# [") || (is_example && line.starts_with("# "));
+        let line = if is_example { line.trim_start_matches("# ") } else { line };
+        text.push_str(&line.replace("NAME", "wallet"));
+        text.push('\n');
+    }
+    let settings = load_file(&text).unwrap();
+    assert!(
+        settings.payment_providers.contains_key("wallet") && settings.mail_providers.contains_key("wallet")
+    );
 }
 
 #[test]
