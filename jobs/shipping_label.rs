@@ -294,7 +294,9 @@ fn thawed<T: DeserializeOwned>(kept: Value) -> Result<T, Failure> {
 /// Asks whether a parcel's address exists: one that does not is the customer's to mend, and nothing is bought for it.
 async fn exists(to: &Providers, request: &CreateShipment) -> Result<(), Failure> {
     let faults = to.easypost.verify(&request.to).await?;
-    if faults.is_empty() { Ok(()) } else { Err(Failure::permanent(ADDRESS_INVALID, faults.join("; "))) }
+    let Some(first) = faults.first() else { return Ok(()) };
+    let told: Vec<&str> = faults.iter().map(|fault| fault.text.as_str()).collect();
+    Err(Failure::permanent(ADDRESS_INVALID, told.join("; ")).as_told(first.code.clone()))
 }
 
 /// An order that is labelled, shipped or over has nothing to buy; but a purchase that was sent and whose answer nobody

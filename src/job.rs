@@ -17,8 +17,10 @@ use crate::ids::JobId;
 use crate::telemetry::TraceContext;
 
 mod mask;
+mod provider_code;
 
 pub use mask::{anonymous, masked};
+pub use provider_code::ProviderCode;
 
 /// A class of kinds with its own concurrency, and a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -343,12 +345,21 @@ pub struct Failure {
     pub code: &'static str,
     /// What happened, in words.
     pub detail: String,
+    /// What the provider that said no calls it.
+    pub provider_code: Option<ProviderCode>,
 }
 
 impl Failure {
     /// A failure of this class.
     pub fn new(class: Class, code: &'static str, detail: impl fmt::Display) -> Self {
-        Self { class, code, detail: detail.to_string() }
+        Self { class, code, detail: detail.to_string(), provider_code: None }
+    }
+
+    /// The same, and what the provider calls it.
+    #[must_use]
+    pub fn as_told(mut self, provider_code: Option<ProviderCode>) -> Self {
+        self.provider_code = provider_code;
+        self
     }
 
     /// Not its time yet.

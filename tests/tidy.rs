@@ -14,8 +14,11 @@ use std::process::Command;
 mod deployed;
 #[path = "tidy/planted.rs"]
 mod planted;
+#[path = "tidy/statements.rs"]
+mod statements;
 
-use deployed::{alerts, watched};
+use deployed::{alerts, codes, watched};
+use statements::all_columns;
 
 /// Rooms from top to bottom. A room may use those below it, never those above or beside.
 const FLOORS: &[&[&str]] = &[
@@ -126,6 +129,16 @@ fn what_is_deployed_watches_what_there_is() {
 #[test]
 fn every_alert_has_a_section_and_every_link_of_the_runbook_leads_somewhere() {
     check(alerts);
+}
+
+#[test]
+fn every_code_that_the_runbook_names_is_one_of_ours() {
+    check(codes);
+}
+
+#[test]
+fn no_statement_reads_all_columns_there_are() {
+    check(all_columns);
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl StatusRoute {
             return Ok(None);
         }
         if !answer.is_success() {
-            return Err(answer.cause(&asked.provider));
+            return Err(answer.cause(&asked.provider.clone().into()));
         }
         let said: Value = serde_json::from_slice(&answer.body)
             .map_err(|_| Cause::Unreadable(format!("{} answers no JSON", asked.provider)))?;

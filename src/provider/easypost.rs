@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::http::{Answer, Http};
-use super::{BadSettings, Call, CallError, Cause, known_here};
+use super::{BadSettings, Call, CallError, Cause, Said, known_here};
 use crate::config::EasyPostSettings;
 use crate::domain::event::TrackerSeen;
 use crate::domain::money::{Amount, Currency};
@@ -128,10 +128,10 @@ impl EasyPost {
     }
 
     /// What is wrong with an address, by EasyPost's codes and the fields concerned; nothing where it can be delivered to.
-    pub async fn verify(&self, address: &Address) -> Result<Vec<String>, CallError> {
+    pub async fn verify(&self, address: &Address) -> Result<Vec<Said>, CallError> {
         let asked = self.post(["addresses"], &json!({ "address": address, "verify": true }));
         match self.ask_for(Call::Harmless, asked, |body| address::faults(address, body)).await {
-            Err(CallError { cause: Cause::Refused(about), .. }) if about.contains(NO_SUCH_ADDRESS) => {
+            Err(CallError { cause: Cause::Refused(about), .. }) if about.text.contains(NO_SUCH_ADDRESS) => {
                 Ok(vec![about])
             }
             other => other,
@@ -234,7 +234,7 @@ fn refusal(answer: &Answer) -> Cause {
     // The list holds objects, or plain sentences.
     let faults = body.pointer("/error/errors").and_then(Value::as_array).into_iter().flatten();
     let fields: Vec<&str> = faults.filter_map(|fault| text(fault, "/field")).collect();
-    let about = format!("{code} {}", fields.join(",")).trim().to_owned();
+    let about = Said::coded(code, format!("{code} {}", fields.join(",")).trim());
     if code.ends_with(NO_SUCH_RATE) {
         return Cause::LookFirst { code: RATE_GONE, about };
     }

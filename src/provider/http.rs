@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Request, RequestBuilder, Url};
 
-use super::{BadSettings, Cause};
+use super::{BadSettings, Cause, Said};
 use crate::telemetry::spans::{Side, below_current};
 
 /// How long to wait for a connection: a provider that is up answers in a fraction of it.
@@ -153,8 +153,9 @@ impl Answer {
     }
 
     /// What an answer that is no success means, by its status. `said` is the provider's code and the fields concerned.
-    pub(super) fn cause(&self, said: &str) -> Cause {
-        let about = format!("{} {said} (request {})", self.status, self.request_id);
+    pub(super) fn cause(&self, said: &Said) -> Cause {
+        let text = format!("{} {said} (request {})", self.status, self.request_id);
+        let about = Said { text, ..said.clone() };
         match self.status {
             401 | 403 => Cause::Credentials(about),
             409 => Cause::NotNow(about),
@@ -164,7 +165,7 @@ impl Answer {
             // They know better than their status: it was not done, and may be asked for again.
             400..=499 if self.may_be_retried => Cause::NotNow(about),
             400..=499 => Cause::Refused(about),
-            _ => Cause::Unreadable(about),
+            _ => Cause::Unreadable(about.text),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{EasyPostSettings, PaymentProviderSettings, SmtpSettings, StripeSettings};
-use crate::job::{Class, Dependency, Failure};
+use crate::job::{Class, Dependency, Failure, ProviderCode};
 
 pub mod configured;
 pub mod easypost;
@@ -112,7 +112,7 @@ pub enum Cause {
         /// The HTTP status.
         status: u16,
         /// Code and request id.
-        about: String,
+        about: Said,
     },
     /// Answered that we ask too much.
     #[error("throttled: {about}")]
@@ -120,25 +120,53 @@ pub enum Cause {
         /// When to come again, where they said so.
         after: Option<Duration>,
         /// Code and request id.
-        about: String,
+        about: Said,
     },
     /// Answered: not now. Nothing was done.
     #[error("not now: {0}")]
-    NotNow(String),
+    NotNow(Said),
     /// Answered that it does not know us.
     #[error("credentials refused: {0}")]
-    Credentials(String),
+    Credentials(Said),
     /// Answered: no, now and ever.
     #[error("refused: {0}")]
-    Refused(String),
+    Refused(Said),
     /// Answered that something else happened to it before, or still does: look before anything else is done.
     #[error("look first: {about}")]
     LookFirst {
         /// What they call it, in our words.
         code: &'static str,
         /// Code and request id.
-        about: String,
+        about: Said,
     },
+}
+
+/// What a provider answered, in words that may be shown: its code, where it has one, stands in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its code.
+    pub code: Option<ProviderCode>,
+    /// Code, fields concerned and request id.
+    pub text: String,
+}
+
+impl Said {
+    /// An answer with this code, such as `CARRIER.DOWN`; an empty one is none.
+    fn coded(code: &str, text: impl Into<String>) -> Self {
+        Self { code: ProviderCode::read(code), text: text.into() }
+    }
+}
+
+impl From<String> for Said {
+    fn from(text: String) -> Self {
+        Self { code: None, text }
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// A call that did not end well.
@@ -182,12 +210,29 @@ impl CallError {
 /// Whether a look at something that there is not was answered as they answer it: then they are there and know our key.
 fn known_here<T>(looked: Result<T, CallError>, absent: &str) -> Result<(), CallError> {
     match looked {
-        Err(CallError { cause: Cause::Refused(about), .. }) if about.contains(absent) => Ok(()),
+        Err(CallError { cause: Cause::Refused(about), .. }) if about.text.contains(absent) => Ok(()),
         other => other.map(drop),
     }
 }
 
 impl Cause {
+    /// What they call it, where they answered with a code.
+    fn provider_code(&self) -> Option<ProviderCode> {
+        match self {
+            Self::Broken { about, .. }
+            | Self::Throttled { about, .. }
+            | Self::NotNow(about)
+            | Self::Credentials(about)
+            | Self::Refused(about)
+            | Self::LookFirst { about, .. } => about.code.clone(),
+            Self::Impossible(_)
+            | Self::NotReached(_)
+            | Self::BrokeOff(_)
+            | Self::NoAnswer(_)
+            | Self::Unreadable(_) => None,
+        }
+    }
+
     /// Whether an answer was lost on its way, so that the next may come.
     const fn is_loss(&self) -> bool {
         match self {
@@ -230,7 +275,7 @@ impl From<CallError> for Failure {
             Cause::Refused(_) => (Class::Permanent, "refused"),
             Cause::LookFirst { code, .. } => (Class::Unknown, *code),
         };
-        Self::new(class, code, &error)
+        Self::new(class, code, &error).as_told(error.cause.provider_code())
     }
 }
 
@@ -248,7 +293,7 @@ mod tests {
         assert_eq!(class(Call::Counts, lost()), Class::Unknown);
         assert_eq!(class(Call::Harmless, lost()), Class::Retry);
         assert_eq!(class(Call::Look, lost()), Class::Retry);
-        let away = || Cause::Broken { status: 503, about: String::new() };
+        let away = || Cause::Broken { status: 503, about: Said::default() };
         assert_eq!(class(Call::Counts, away()), Class::Unknown);
         assert_eq!(class(Call::Look, away()), Class::Unavailable(Dependency::EasyPost));
         assert_eq!(class(Call::Counts, Cause::BrokeOff(String::new())), Class::Retry);
@@ -256,7 +301,7 @@ mod tests {
 
     #[test]
     fn an_outage_and_a_rotated_key_spend_no_attempt() {
-        for cause in [Cause::NotReached("refused".into()), Cause::Credentials("401".into())] {
+        for cause in [Cause::NotReached("refused".into()), Cause::Credentials("401".to_owned().into())] {
             let error = CallError { to: Dependency::Stripe, call: Call::Counts, cause };
             assert!(!Failure::from(error).spends_an_attempt());
         }
@@ -264,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_provider_can_t_put_a_job_off_for_days() {
-        let cause = Cause::Throttled { after: Some(Duration::from_hours(99)), about: String::new() };
+        let cause = Cause::Throttled { after: Some(Duration::from_hours(99)), about: Said::default() };
         assert_eq!(class(Call::Look, cause), Class::RetryAfter(LONGEST_RETRY_AFTER));
     }
 }

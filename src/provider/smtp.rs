@@ -18,7 +18,7 @@ use lettre::{Address, Message};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{BadSettings, Call, CallError, Cause};
+use super::{BadSettings, Call, CallError, Cause, Said};
 use crate::config::SmtpSettings;
 use crate::job::Dependency;
 use crate::telemetry::spans::{Side, below_current};
@@ -160,7 +160,7 @@ impl Mailer {
         let mut parameters = Vec::new();
         if !(AsRef::<str>::as_ref(from).is_ascii() && AsRef::<str>::as_ref(to).is_ascii()) {
             if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
-                return Err(Cause::Refused("the server takes no addresses beyond ASCII".to_owned()));
+                return Err(Cause::Refused("the server takes no addresses beyond ASCII".to_owned().into()));
             }
             parameters.push(MailParameter::SmtpUtfEight);
         }
@@ -195,7 +195,7 @@ async fn say(connection: &mut AsyncSmtpConnection, text: &[u8]) -> Result<(), Sm
 fn replied(error: &SmtpError) -> Option<Cause> {
     let code = error.status()?;
     let number: u16 = code.to_string().parse().unwrap_or_default();
-    let about = format!("reply {number}");
+    let about = Said::coded(&number.to_string(), format!("reply {number}"));
     Some(if LOGIN_REPLIES.contains(&number) {
         Cause::Credentials(about)
     } else if error.is_permanent() {

@@ -25,7 +25,7 @@ use stripe_core::{PaymentIntent, PaymentIntentStatus};
 use stripe_types::{List, RangeQueryTs};
 
 use super::http::{Answer, Http};
-use super::{BadSettings, Call, CallError, Cause, known_here};
+use super::{BadSettings, Call, CallError, Cause, Said, known_here};
 use crate::config::StripeSettings;
 use crate::domain::money::{Amount, Currency, MoneyError};
 use crate::ids::{OrderId, PaymentId};
@@ -188,7 +188,7 @@ impl Stripe {
                 None => return Ok(None),
             }
         }
-        Err(failed(Cause::NotNow("too many payments to look through".to_owned())))
+        Err(failed(Cause::NotNow("too many payments to look through".to_owned().into())))
     }
 
     /// Whether Stripe is there and knows our key.
@@ -338,7 +338,8 @@ fn refusal(answer: &Answer) -> Cause {
         .flatten()
         .map(String::as_str)
         .collect();
-    let about = said.join(" ");
+    let code = [&codes.decline_code, &codes.code, &codes.r#type].into_iter().flatten().next();
+    let about = Said::coded(code.map_or("", String::as_str), said.join(" "));
     if answer.status == 400 && codes.r#type.as_deref() == Some(OTHER_PARAMETERS) {
         return Cause::LookFirst { code: KEY_REUSED, about };
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Stored, Tx, exactly};
 use crate::ids::{CommunicationId, DeadLetterId, IntentId, JobId, OrderId, PaymentId};
-use crate::job::Failure;
+use crate::job::{Failure, ProviderCode};
 use crate::telemetry::TraceContext;
 
 mod actions;
@@ -61,7 +61,7 @@ pub async fn bury(tx: &mut Tx, dead: &Dead, failure: &Failure) -> Stored<()> {
         dead.attempts,
         failure.code,
         failure.detail,
-        fingerprint(&dead.kind, failure.code),
+        fingerprint(&dead.kind, failure.code, failure.provider_code.as_ref()),
         order,
         dead.caused_by,
         dead.traceparent.map(|trace| trace.to_string())
@@ -77,9 +77,20 @@ pub async fn bury(tx: &mut Tx, dead: &Dead, failure: &Failure) -> Stored<()> {
     Ok(())
 }
 
-/// What letters that died of the same have in common.
-fn fingerprint(kind: &str, code: &str) -> String {
-    format!("{kind}:{code}")
+/// What letters that died of the same have in common: the kind, our code, and the provider's where it gave one.
+fn fingerprint(kind: &str, code: &str, provider_code: Option<&ProviderCode>) -> String {
+    let theirs = provider_code.map(|code| format!(":{code}")).unwrap_or_default();
+    format!("{kind}:{code}{theirs}")
+}
+
+/// The provider's code in a fingerprint of this kind and our code.
+fn provider_code(fingerprint: &str, kind: &str, code: &str) -> Option<String> {
+    fingerprint
+        .strip_prefix(kind)?
+        .strip_prefix(':')?
+        .strip_prefix(code)?
+        .strip_prefix(':')
+        .map(str::to_owned)
 }
 
 /// Remembers how an attempt ended that did not end well.
@@ -164,4 +175,26 @@ async fn order_of(tx: &mut Tx, payload: &Value) -> Stored<Option<Uuid>> {
     .fetch_one(tx.conn())
     .await?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_a_kind_our_code_and_the_providers_where_it_gave_one() {
+        let theirs = ProviderCode::read("ADDRESS.VERIFY.FAILURE");
+        let whole = fingerprint("shipping-label", "refused", theirs.as_ref());
+        assert_eq!(whole, "shipping-label:refused:ADDRESS.VERIFY.FAILURE");
+        assert_eq!(
+            provider_code(&whole, "shipping-label", "refused").as_deref(),
+            Some("ADDRESS.VERIFY.FAILURE")
+        );
+        let ours = fingerprint("shipping-label", "refused", None);
+        assert_eq!(
+            (ours.as_str(), provider_code(&ours, "shipping-label", "refused")),
+            ("shipping-label:refused", None)
+        );
+        assert_eq!(provider_code("other", "shipping-label", "refused"), None);
+    }
 }

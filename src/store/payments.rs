@@ -333,7 +333,9 @@ impl Captured {
 pub async fn captured_of(tx: &mut Tx, order: OrderId) -> Stored<Vec<Captured>> {
     let rows = sqlx::query!(
         r#"/* payments::captured_of */
-        with locked as (select * from payments where order_id = $1 and state = 'captured' order by id for no key update)
+        with locked as (
+          select id, captured_minor, refund_reserved_minor, lost_minor, currency, role, attempt_no from payments
+           where order_id = $1 and state = 'captured' order by id for no key update)
         select id, captured_minor, refund_reserved_minor, lost_minor, currency,
                exists (select from disputes d where d.payment_id = locked.id and d.state = 'open') as "is_disputed!"
           from locked order by role = 'primary' desc, attempt_no"#,

@@ -283,7 +283,9 @@ pub async fn active(tx: &mut Tx, orders: &[OrderId]) -> Stored<Vec<Held>> {
     let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();
     let rows = sqlx::query!(
         r#"/* reservations::active */
-        with locked as (select * from reservations where order_id = any($1) and state = 'active' order by id for update)
+        with locked as (
+          select order_id, epoch, expires_at, max_until, max_extensions, extensions, closing_at from reservations
+           where order_id = any($1) and state = 'active' order by id for update)
         select order_id, max(epoch) as "epoch!",
                floor(extract(epoch from max(expires_at) - clock_timestamp()) * 1000)::bigint as "left_ms!",
                floor(extract(epoch from max(max_until) - clock_timestamp()) * 1000)::bigint as "longest_left_ms!",

@@ -191,10 +191,11 @@ async fn an_edit_is_kept_with_who_and_why_and_refused_where_the_kind_can_not_rea
 async fn letters_travel_as_lines_and_arrive_once() {
     let house = house::plan().workers(0).open().await;
     let (letter, job) = (DeadLetterId::new(), JobId::new());
-    let order = json!({"order": OrderId::new(), "note": "for A. Buyer"});
+    let event = json!({"provider": "easypost", "account": "", "event_id": "evt_1", "event_type": "tracker.updated",
+                       "object_id": "trk_1", "event": {"note": "for A. Buyer"}});
     house.execute(&format!(
         "insert into dead_letters (id, job_id, kind, lane, band, payload, attempts, code, detail, fingerprint, caused_by)
-         values ('{}', '{}', 'order-lapse', 'expiry', 2, '{order}', 3, 'x', 'y', 'order-lapse:x', 'test');
+         values ('{}', '{}', 'tracking', 'shipping-in', 2, '{event}', 3, 'x', 'y', 'tracking:x:CARRIER.DOWN', 'test');
          insert into attempts (job_id, no, worker, class, code, detail, duration_ms) values ('{1}', 1, 'w', 'Retry', 'x', 'y', 7)",
         letter.uuid(), job.uuid()
     )).await.unwrap();
@@ -219,9 +220,34 @@ async fn letters_travel_as_lines_and_arrive_once() {
     let brought = bring(&format!("no letter\n{whole}")).await;
     assert_eq!((brought.brought, brought.refused[0].0), (1, 1));
     let back = house.store.dead_letter(letter).await.unwrap().unwrap();
-    assert_eq!((back.job, back.payload, back.tried.len()), (job, order, 1));
+    assert_eq!((back.job, back.payload, back.tried.len()), (job, event, 1));
+    assert_eq!(back.fingerprint, "tracking:x:CARRIER.DOWN", "it is of its group here too");
     house.execute("delete from dead_letters; delete from attempts").await.unwrap();
     house.end().await;
+}
+
+/// Whatever a provider refuses ends with one code of ours: its own tells one cause from another.
+#[tokio::test]
+async fn what_a_provider_refuses_is_grouped_by_its_own_code() {
+    let house = house::open().await;
+    for (cart, code) in
+        [("group-a", "SHIPMENT.INVALID"), ("group-b", "CUSTOMS.MISSING"), ("group-c", "CUSTOMS.MISSING")]
+    {
+        house.fault("easypost.create", json!({"fail": {"status": 422, "code": code}})).await;
+        let bought = house.buy(cart).await;
+        house.pay(&bought).await;
+        house.until_order(bought.order, "exception").await;
+        house.settled().await;
+    }
+    let groups = house.store.dead_groups(&all(), letters::GROUPS).await.unwrap();
+    let told: Vec<_> = groups
+        .iter()
+        .map(|group| (group.letters, group.fingerprint.as_str(), group.provider_code.as_deref()))
+        .collect();
+    let customs = (2, "shipping-label:refused:CUSTOMS.MISSING", Some("CUSTOMS.MISSING"));
+    assert_eq!(told, [customs, (1, "shipping-label:refused:SHIPMENT.INVALID", Some("SHIPMENT.INVALID"))]);
+    assert!(letters::render_groups(&groups).contains("2 × shipping-label:refused:CUSTOMS.MISSING  since "));
+    house.end_with_dead(&["shipping-label"; 3]).await;
 }
 
 /// Pages follow each other without a gap, and every part of a selection narrows it.

@@ -62,6 +62,23 @@ pub(crate) fn alerts(files: &[File]) -> Vec<String> {
     faults
 }
 
+/// Codes of failures that the runbook names (``code `…` ``), and that nothing in the program says.
+pub(crate) fn codes(files: &[File]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for file in files.iter().filter(|file| file.path == "deploy/RUNBOOK.md") {
+        for (at, line) in (1..).zip(file.text.lines()) {
+            let named = line.split("code `").skip(1).filter_map(|rest| rest.split('`').next());
+            let is_said = |code: &str| {
+                let quoted = format!("\"{code}\"");
+                files.iter().filter(|file| file.room().is_some()).any(|file| file.text.contains(&quoted))
+            };
+            let unknown = named.filter(|code| !is_said(code));
+            faults.extend(unknown.map(|code| format!("{}:{at}: nothing ends with code {code}", file.path)));
+        }
+    }
+    faults
+}
+
 /// A title as links name it.
 fn anchor(title: &str) -> String {
     let letters = title.to_lowercase();

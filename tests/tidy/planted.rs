@@ -65,6 +65,20 @@ fn an_alert_on_what_nobody_measures_or_without_its_section() {
 }
 
 #[test]
+fn a_code_that_nobody_says_and_a_statement_that_takes_whatever_columns_there_are() {
+    let said = plant("src/worker/burial.rs", "Failure::permanent(\"crashed_worker\", x)");
+    let book = |code: &str| plant("deploy/RUNBOOK.md", &format!("a dead letter with code `{code}`."));
+    assert_eq!(codes(&[plant("src/worker/burial.rs", &said.text), book("crashed_worker")]).len(), 0);
+    assert_eq!(codes(&[said, book("quarantined")]).len(), 1);
+
+    finds(all_columns, "src/store/orders.rs", "select d.*, o.number from dead_letters d");
+    finds(all_columns, "src/store/orders.rs", "with locked as (select * from payments where x)");
+    passes(all_columns, "src/store/orders.rs", "// select * from a\nselect count(*), 2 * n from unnest($1)");
+    passes(all_columns, "src/store/orders.rs", "select $1, * from unnest($2); select * from unnest($3)");
+    passes(all_columns, "src/audit/history.rs", "select w.* from walked w");
+}
+
+#[test]
 fn a_file_that_nobody_mounts() {
     finds(undeclared, "src/attic.rs", "");
     finds(undeclared, "tests/it/orders.rs", "");

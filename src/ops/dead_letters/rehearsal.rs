@@ -194,7 +194,7 @@ impl Once<'_> {
 }
 
 fn refused(failure: Failure) -> Would {
-    let Failure { class, code, detail } = failure;
+    let Failure { class, code, detail, .. } = failure;
     match class {
         Class::Permanent | Class::Data => Would::Die { code, detail },
         Class::Snooze(_) | Class::Unavailable(_) | Class::Retry | Class::RetryAfter(_) | Class::Unknown => {

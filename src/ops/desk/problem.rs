@@ -180,7 +180,7 @@ impl From<StoreError> for Problem {
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        let Failure { class, code, detail } = failure;
+        let Failure { class, code, detail, .. } = failure;
         if class == Class::Unavailable(Dependency::Postgres) {
             let told = "Postgres is away or busy. What is done in batches is done up to the last one: the same request goes on \
                         from there";

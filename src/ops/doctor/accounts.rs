@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_a_key_may_not_ask_is_no_fault() {
-        let refused = unasked("stripe account", &Cause::Credentials("403".into()), "more rights");
+        let refused = unasked("stripe account", &Cause::Credentials("403".to_owned().into()), "more rights");
         assert_eq!(refused.status, Status::Skipped);
         assert_eq!(unasked("stripe account", &Cause::NoAnswer("silent".into()), "x").status, Status::Warn);
     }

@@ -6,34 +6,34 @@
 use serde_json::Value;
 
 use super::{Address, text};
-use crate::provider::Cause;
+use crate::provider::{Cause, Said};
 
 /// A word of an address that is shorter than this is found in any sentence.
 const SHORTEST_WORD: usize = 4;
 
 /// What is wrong with an address, by this answer; nothing where it can be delivered to, or where nobody says.
-pub(super) fn faults(address: &Address, body: &[u8]) -> Result<Vec<String>, Cause> {
+pub(super) fn faults(address: &Address, body: &[u8]) -> Result<Vec<Said>, Cause> {
     let answer: Value = serde_json::from_slice(body).map_err(|_| Cause::Unreadable("not JSON".to_owned()))?;
     let Some(verdict) = answer.pointer("/verifications/delivery") else { return Ok(Vec::new()) };
     if verdict.get("success").and_then(Value::as_bool) != Some(false) {
         return Ok(Vec::new());
     }
     let errors = verdict.get("errors").and_then(Value::as_array).into_iter().flatten();
-    let mut faults: Vec<String> = errors.map(|error| fault(address, error)).collect();
+    let mut faults: Vec<Said> = errors.map(|error| fault(address, error)).collect();
     if faults.is_empty() {
-        faults.push("no reason given".to_owned());
+        faults.push("no reason given".to_owned().into());
     }
     Ok(faults)
 }
 
-fn fault(address: &Address, error: &Value) -> String {
+fn fault(address: &Address, error: &Value) -> Said {
     if let Some(sentence) = error.as_str() {
-        return told(address, sentence);
+        return told(address, sentence).into();
     }
     let field = text(error, "/field").unwrap_or("address");
     match text(error, "/code") {
-        Some(code) => format!("{field}: {code}"),
-        None => format!("{field}: {}", told(address, text(error, "/message").unwrap_or_default())),
+        Some(code) => Said::coded(code, format!("{field}: {code}")),
+        None => format!("{field}: {}", told(address, text(error, "/message").unwrap_or_default())).into(),
     }
 }
 
@@ -71,7 +71,8 @@ mod tests {
 
     fn read(verdict: &Value) -> Vec<String> {
         let body = json!({"id": "adr_1", "verifications": {"delivery": verdict}}).to_string();
-        faults(&address(), body.as_bytes()).unwrap()
+        let said = faults(&address(), body.as_bytes()).unwrap();
+        said.into_iter().map(|fault| fault.text).collect()
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Stripe {
                 None => return Ok(all),
             }
         }
-        Err(failed(Cause::NotNow("too many refunds to look through".to_owned())))
+        Err(failed(Cause::NotNow("too many refunds to look through".to_owned().into())))
     }
 
     async fn look_or_refund<R>(&self, request: &R, key: Option<&str>) -> Result<RefundSeen, CallError>

@@ -95,7 +95,7 @@ pub struct Head {
 /// Letters that died of the same.
 #[derive(Clone, Debug, Serialize)]
 pub struct Group {
-    /// What they have in common: the kind and the code.
+    /// What they have in common: the kind, the code, and the provider's code where it gave one.
     pub fingerprint: String,
     /// Their kind.
     pub kind: String,
@@ -103,6 +103,8 @@ pub struct Group {
     pub lane: String,
     /// Why, as a code.
     pub code: String,
+    /// What the provider calls it, where it said so.
+    pub provider_code: Option<String>,
     /// How many.
     pub letters: u64,
     /// When the first of them died.
@@ -195,6 +197,7 @@ impl Store {
         Ok(rows
             .into_iter()
             .map(|row| Group {
+                provider_code: super::provider_code(&row.fingerprint, &row.kind, &row.code),
                 fingerprint: row.fingerprint,
                 kind: row.kind,
                 lane: row.lane,

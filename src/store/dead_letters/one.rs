@@ -60,6 +60,8 @@ pub struct Letter {
     pub code: String,
     /// Why, in words.
     pub detail: String,
+    /// What the provider calls it, where it said so.
+    pub provider_code: Option<String>,
     /// What letters that died of the same have in common.
     pub fingerprint: String,
     /// The event, request or job that caused the job.
@@ -109,8 +111,10 @@ impl Store {
         let mut conn = self.pool().acquire().await?;
         let row = sqlx::query!(
             r#"/* dead_letters::one */
-            select d.*, o.order_number as "order_number?" from dead_letters d left join orders o on o.id = d.order_id
-             where d.id = $1"#,
+            select d.id, d.job_id, d.kind, d.lane, d.band, d.payload, d.attempts, d.code, d.detail, d.fingerprint, d.caused_by, d.traceparent,
+                   d.order_id, d.died_at, d.replayed_at, d.replayed_by, d.replayed_as, d.dropped_at, d.dropped_by, d.drop_reason,
+                   o.order_number as "order_number?"
+              from dead_letters d left join orders o on o.id = d.order_id where d.id = $1"#,
             id.uuid()
         )
         .fetch_optional(&mut *conn)
@@ -133,6 +137,7 @@ impl Store {
         .await?;
         Ok(Some(Letter {
             id,
+            provider_code: super::provider_code(&row.fingerprint, &row.kind, &row.code),
             job: row.job_id.into(),
             kind: row.kind,
             lane: row.lane,

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::one::{Attempt, Letter};
 use crate::ids::{DeadLetterId, JobId};
+use crate::job::ProviderCode;
 use crate::store::{Stored, Tx};
 
 /// A dead letter as it travels: one line of JSON.
@@ -32,6 +33,9 @@ pub struct Carried {
     pub code: String,
     /// Why, in words.
     pub detail: String,
+    /// What the provider calls it, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_code: Option<String>,
     /// What caused the job.
     pub caused_by: String,
     /// The trace that it belongs to.
@@ -55,6 +59,7 @@ impl From<Letter> for Carried {
             attempts: letter.attempts,
             code: letter.code,
             detail: letter.detail,
+            provider_code: letter.provider_code,
             caused_by: letter.caused_by,
             traceparent: letter.traceparent,
             died_at: letter.died_at,
@@ -66,6 +71,7 @@ impl From<Letter> for Carried {
 /// Brings a letter in. False where it, or its job, is here already: twice is once, and an open job is not dead.
 pub async fn bring_in(tx: &mut Tx, letter: &Carried) -> Stored<bool> {
     let order = super::order_of(tx, &letter.payload).await?;
+    let theirs = letter.provider_code.as_deref().and_then(ProviderCode::read);
     let done = sqlx::query!(
         r#"/* dead_letters::bring_in */
         insert into dead_letters (id, job_id, kind, lane, band, payload, attempts, code, detail, fingerprint, order_id, caused_by,
@@ -81,7 +87,7 @@ pub async fn bring_in(tx: &mut Tx, letter: &Carried) -> Stored<bool> {
         letter.attempts,
         letter.code,
         letter.detail,
-        super::fingerprint(&letter.kind, &letter.code),
+        super::fingerprint(&letter.kind, &letter.code, theirs.as_ref()),
         order,
         letter.caused_by,
         letter.traceparent,
