@@ -22,6 +22,7 @@ use crate::store::{Tx, suppressions};
 
 /// Which notice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Email {
     /// The notice.
     pub communication: CommunicationId,

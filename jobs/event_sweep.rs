@@ -27,6 +27,7 @@ const KEY: &str = "event-sweep";
 
 /// Whose events are compared; which of them, the table of windows says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EventSweep {
     /// A provider that has a list of them: `stripe`.
     pub provider: String,

@@ -26,6 +26,7 @@ const LONGEST_LOOK: Duration = Duration::from_hours(6);
 
 /// Which label of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LabelVoid {
     /// The order.
     pub order: OrderId,

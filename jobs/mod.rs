@@ -217,6 +217,12 @@ macro_rules! jobs {
                 Self::ALL.iter().copied().find(|kind| kind.name() == name)
             }
 
+            /// Whether this version can read a job's fields: all of them, and each as it is written.
+            #[must_use]
+            pub fn reads(self, fields: &[u8]) -> bool {
+                match self { $($(#[$only])? Self::$name => serde_json::from_slice::<$module::$name>(fields).is_ok()),* }
+            }
+
             /// Hands the kind's type to a visitor.
             pub async fn visit<V: Visitor>(self, visitor: V) -> V::Out {
                 match self { $($(#[$only])? Self::$name => visitor.visit::<$module::$name>().await),* }

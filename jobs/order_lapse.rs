@@ -25,6 +25,7 @@ const OVERDUE: Duration = Duration::from_secs(10);
 
 /// Which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OrderLapse {
     /// The order.
     pub order: OrderId,

@@ -22,6 +22,7 @@ const GIVEN_UP: Duration = Duration::from_hours(24 * 60);
 
 /// Which parcel of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ParcelLook {
     /// The order.
     pub order: OrderId,

@@ -20,6 +20,7 @@ use crate::store::{Tx, jobs};
 
 /// Which payment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PaymentCancel {
     /// The payment.
     pub payment: PaymentId,

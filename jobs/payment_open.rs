@@ -32,6 +32,7 @@ use crate::store::{Tx, jobs, payments, reservations};
 
 /// Which payment of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PaymentOpen {
     /// The order.
     pub order: OrderId,

@@ -27,6 +27,7 @@ use crate::store::{Tx, jobs, payments};
 
 /// Which payment of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PaymentStatus {
     /// The order.
     pub order: OrderId,

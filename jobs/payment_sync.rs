@@ -38,6 +38,7 @@ pub(super) fn wait(look: usize, settings: &OrderSettings) -> Option<Duration> {
 
 /// Which payment of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PaymentSync {
     /// The order.
     pub order: OrderId,

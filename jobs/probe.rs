@@ -43,6 +43,7 @@ pub enum Act {
 
 /// A probe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Probe {
     /// What it is about: two probes of one subject are never in one transaction.
     pub subject: Uuid,

@@ -36,6 +36,7 @@ pub(super) const BY_HAND: &str = "refund_by_hand";
 
 /// Which refund of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Refund {
     /// The order: one refund of it is worked on at a time.
     pub order: OrderId,

@@ -25,6 +25,7 @@ use crate::store::{Tx, jobs, orders, payments};
 
 /// Which payment of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RefundSync {
     /// The order: one look at it is settled at a time.
     pub order: OrderId,

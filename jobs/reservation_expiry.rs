@@ -37,6 +37,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 /// Which hold of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReservationExpiry {
     /// The order.
     pub order: OrderId,

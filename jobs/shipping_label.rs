@@ -43,6 +43,7 @@ const ADDRESS_INVALID: &str = "address_invalid";
 
 /// Which parcel of which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShippingLabel {
     /// The order.
     pub order: OrderId,

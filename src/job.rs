@@ -165,6 +165,10 @@ impl Calls {
 ///
 /// Fields are ids and a version, except for the two kinds that the intake takes in (an order intent carries the intent,
 /// a webhook's kind carries the raw event).
+///
+/// A version that can not read a job's fields, or that finds one more than it knows, leaves the job to one that can: it is
+/// parked, because to work it without what it says would be wrong. So a release that gives jobs another meaning gives them
+/// a field; one whose field the older may go without leaves it out where it says nothing new.
 pub trait Payload: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Stored for ever: a renamed kind keeps an alias.
     const KIND: &'static str;

@@ -139,6 +139,7 @@ pub struct Address {
 
 /// An accepted intent, as the queue carries it to the worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AcceptedIntent {
     /// Its id.
     pub intent_id: IntentId,

@@ -18,6 +18,7 @@ const MAX_NAME: usize = 255;
 
 /// A verified webhook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WebhookPayload {
     /// Who sent it: `stripe`, `easypost`, a configured provider.
     pub provider: String,

@@ -51,6 +51,11 @@ pub(super) async fn work<J: Job>(kit: Kit, outcomes: Outcomes, deliveries: Vec<D
     for delivery in deliveries {
         match read::<J>(&delivery) {
             Some(item) => waiting.push((delivery, item)),
+            None if is_of_a_newer_version(&delivery.body) => {
+                metrics::counter!("orderfleet_jobs_parked_total", "lane" => delivery.lane.name())
+                    .increment(1);
+                outcomes.park(delivery);
+            }
             None => outcomes.bury(delivery, "unreadable_payload"),
         }
     }
@@ -120,6 +125,11 @@ fn read<J: Job>(delivery: &Delivery) -> Option<Item<J>> {
         overran: delivery.overran,
         trace: delivery.traceparent,
     })
+}
+
+/// Whether a newer version may read what this one can not: fields that are none are read by nobody.
+fn is_of_a_newer_version(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body).is_ok()
 }
 
 /// A slice in hand.

@@ -215,6 +215,7 @@ fn lane_work(
             Kind::named(kind).map_or(Duration::from_secs(10), |kind| kind.limits().deadline)
         }),
         knows_kind: Arc::new(|kind| Kind::named(kind).is_some()),
+        reads: Arc::new(|kind, fields| Kind::named(kind).is_some_and(|kind| kind.reads(fields))),
         opening: Arc::new(|| Opening::Open),
         stop: stop.clone(),
     }

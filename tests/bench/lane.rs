@@ -44,6 +44,7 @@ where
         host: "here".to_owned(),
         deadline_of: Arc::new(|_| Duration::from_mins(1)),
         knows_kind: Arc::new(|_| true),
+        reads: Arc::new(|_, _| true),
         opening: Arc::new(|| Opening::Open),
         stop: stop.token.clone(),
     });

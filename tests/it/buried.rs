@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orderfleet::auth::Role;
 use orderfleet::ids::PaymentId;
-use orderfleet::job::NewJob;
+use orderfleet::job::{Lane, NewJob};
 use orderfleet::jobs::Kind;
 use orderfleet::jobs::payment_cancel::PaymentCancel;
 use orderfleet::store::jobs;
@@ -297,19 +297,24 @@ async fn until(house: &House, row: &str) {
     panic!("no {row}; {:#?}", house.rows("select * from dead_letters").await);
 }
 
-/// A payload that no version can read waits in Redis until a worker has moved it where a person finds it.
-#[tokio::test]
-async fn a_payload_that_nobody_can_read_ends_as_a_dead_letter_of_its_kind() {
-    let house = house::plan().workers(0).open().await;
+/// Inserts a job of each kind with these fields, as JSON.
+async fn one_of_each(house: &House, fields: &str) {
     for kind in Kind::ALL {
         let row = format!(
             "insert into jobs (id, kind, lane, band, payload, run_at, caused_by)
-             values (gen_random_uuid(), '{}', '{}', 2, '{{\"of\": \"tomorrow\"}}', now(), 'test')",
+             values (gen_random_uuid(), '{}', '{}', 2, '{fields}', now(), 'test')",
             kind.name(),
             kind.lane()
         );
         house.execute(&row).await.unwrap();
     }
+}
+
+/// Fields that no version can read wait in Redis until a worker has moved them where a person finds them.
+#[tokio::test]
+async fn a_payload_that_nobody_can_read_ends_as_a_dead_letter_of_its_kind() {
+    let house = house::plan().workers(0).open().await;
+    one_of_each(&house, "\"tomorrow\"").await;
     house.work();
     let all = Kind::ALL.len();
     until(&house, &format!("(select from dead_letters having count(*) = {all}) all_of_them")).await;
@@ -323,6 +328,40 @@ async fn a_payload_that_nobody_can_read_ends_as_a_dead_letter_of_its_kind() {
     house.until_order(bought.order, "shipped").await;
     let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
     house.end_with_dead(&kinds).await;
+}
+
+/// Jobs that wait for a worker that knows them.
+async fn parked(house: &House) -> u64 {
+    let mut parked = 0;
+    for lane in Lane::ALL {
+        parked += house.queue.depth(lane).await.unwrap().parked;
+    }
+    parked
+}
+
+/// A field more than this version knows may change what the job means: it is a newer worker's.
+#[tokio::test]
+async fn what_a_newer_version_wrote_waits_for_one_that_reads_it_and_is_never_given_up() {
+    let house = house::plan().workers(0).open().await;
+    let fields = r#"{"order": "ord_01jd0000000000000000000000", "parcel": 1, "epoch": 1, "wrapped": true}"#;
+    one_of_each(&house, fields).await;
+    house.work();
+    let all = u64::try_from(Kind::ALL.len()).unwrap();
+    for _ in 0..400 {
+        if parked(&house).await == all {
+            break;
+        }
+        tokio::time::sleep(house::LOOK).await;
+    }
+    // Some looks later they are parked still: nobody takes back what it can not read.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!((parked(&house).await, house.count("dead_letters").await), (all, 0));
+    let bought = house.buy("beside").await;
+    house.pay(&bought).await;
+    house.until_order(bought.order, "shipped").await;
+    house.execute("delete from jobs where caused_by = 'test'").await.unwrap();
+    house.forget().await;
+    house.end().await;
 }
 
 /// JSON may hold a NUL character and Postgres may not: such a wish must not hang about for ever.

@@ -131,7 +131,7 @@ impl Claimer {
         let mut known = Vec::new();
         for (id, envelope) in ids.iter().zip(envelopes) {
             let readable = match envelope.as_deref().map(Envelope::decode) {
-                Some(Decoded::Known(envelope)) => (self.work.knows_kind)(&envelope.kind),
+                Some(Decoded::Known(envelope)) => (self.work.reads)(&envelope.kind, &envelope.body),
                 Some(Decoded::Newer) => false,
                 Some(Decoded::Unreadable(_)) | None => true,
             };

@@ -33,6 +33,7 @@ impl Crew {
                 host: "here".to_owned(),
                 deadline_of: std::sync::Arc::new(|_| Duration::from_mins(1)),
                 knows_kind: std::sync::Arc::new(|_| true),
+                reads: std::sync::Arc::new(|_, _| true),
                 opening: std::sync::Arc::new(|| Opening::Open),
                 fleet: FleetLimits::default(),
                 stop: stop.clone(),

@@ -150,6 +150,7 @@ async fn two_workers_keep_one_limit_and_still_finish() {
             host: "here".to_owned(),
             deadline_of: Arc::new(|_| Duration::from_mins(1)),
             knows_kind: Arc::new(|_| true),
+            reads: Arc::new(|_, _| true),
             opening: Arc::new(|| Opening::Open),
             stop: stop.clone(),
         });

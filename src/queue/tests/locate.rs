@@ -55,6 +55,7 @@ async fn a_worker_says_what_it_does_and_hears_that_it_is_to_drain() {
         host: "here".to_owned(),
         deadline_of: Arc::new(|_| Duration::from_mins(1)),
         knows_kind: Arc::new(|_| true),
+        reads: Arc::new(|_, _| true),
         opening: Arc::new(|| Opening::Open),
         stop: stop.clone(),
     });

@@ -23,6 +23,7 @@ pub(super) fn work(worker: &str, stop: &CancellationToken) -> LaneWork {
         host: "here".to_owned(),
         deadline_of: Arc::new(|_| Duration::from_mins(1)),
         knows_kind: Arc::new(|kind| kind == "email"),
+        reads: Arc::new(|kind, _| kind == "email"),
         opening: Arc::new(|| Opening::Open),
         stop: stop.clone(),
     }
@@ -297,6 +298,7 @@ async fn what_a_worker_does_not_know_waits_and_what_nobody_can_read_is_buried() 
     assert_eq!(seen.len(), 0);
     let (mut newer, stop_newer) = (work("new", &stop), CancellationToken::new());
     newer.knows_kind = Arc::new(|_| true);
+    newer.reads = Arc::new(|_, _| true);
     newer.stop = stop_newer;
     stop.cancel();
     let (_backend, _outcomes) = queue.lane(newer);
