@@ -80,7 +80,7 @@ async fn dead_letters(tx: &mut Tx, look: &Look) -> Result<Option<Finding>, Failu
     let letters: i64 = groups.iter().map(|(_, count)| count).sum();
     Ok((letters > 0).then(|| Finding {
         alert: format!("{} died since {}", counted(letters, "job"), look.since.format("%Y-%m-%d %H:%M UTC")),
-        reason: format!("{}. `orderfleet dead groups` lists them", list(&groups)),
+        reason: format!("{}. `orderfleet dead list` shows them", list(&groups)),
         named: Figures::new(),
     }))
 }
