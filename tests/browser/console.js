@@ -97,7 +97,7 @@ async function group (watched, letters) {
 async function everything (watched) {
   const { page } = watched;
   for (const path of ['/', '/lanes/shipping', '/stuck', '/doctor', '/settings', '/dead/list?state=any', '/dead?lane=mail', '/dead/list?kind=none',
-    '/orders', '/orders?text=nobody%20at%20all', '/orders?status=lost']) {
+    '/orders', '/orders?text=nobody%20at%20all', '/orders?status=lost', '/actions', '/actions?action=none']) {
     await watched.open(path);
     await watched.judge();
   }
