@@ -34,7 +34,8 @@ fn commands<'a>(root: &Command, code: &'a str) -> Vec<Vec<&'a str>> {
         }
         // In a sentence the name is left out.
         let family = root.find_subcommand(words.first()?)?;
-        (family.has_subcommands() && words.len() > 1).then_some(words)
+        let is_called = words.get(1).is_some_and(|word| !word.starts_with('-'));
+        (family.has_subcommands() && is_called).then_some(words)
     });
     ours.collect()
 }
