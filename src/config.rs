@@ -245,6 +245,10 @@ pub struct OpsSettings {
     pub tenant: String,
     /// Proxies whose word on where an operator comes from is believed.
     pub trusted_proxies: Vec<Network>,
+    /// The port of `/healthz`, `/readyz` and `/metrics`.
+    pub health_port: u16,
+    /// The address that they are served on.
+    pub health_host: IpAddr,
 }
 
 /// One process of the fleet.

@@ -16,7 +16,7 @@ mod payments;
 pub(super) use payments::provider_name;
 
 /// Where 0 says something: no extension, no waiting, no limit, no grace, any free port, no end.
-const ZERO_IS_MEANT: [&str; 17] = [
+const ZERO_IS_MEANT: [&str; 18] = [
     "shipping.insure_from_cents",
     "redis.wait_replicas",
     "orders.max_extensions",
@@ -29,6 +29,7 @@ const ZERO_IS_MEANT: [&str; 17] = [
     "intake.health_port",
     "alerts.stock_low",
     "orders.complete_days",
+    "ops.health_port",
     "retention.dead_letters_days",
     "retention.actions_days",
     "retention.inbox_days",

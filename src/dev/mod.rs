@@ -87,7 +87,7 @@ async fn serve(
     let (intake_stop, sandbox_stop) = (CancellationToken::new(), CancellationToken::new());
     let sandbox = roles::start_sandbox(settings, sandbox_stop.clone()).await?;
     let intake = roles::start_intake(settings, queue.clone(), metrics.clone(), intake_stop.clone()).await?;
-    let ops = roles::start_ops(settings, queue.clone(), intake_stop.clone()).await?;
+    let ops = roles::start_ops(settings, queue.clone(), None, intake_stop.clone()).await?;
     let working = CancellationToken::new();
     let tasks = TaskTracker::new();
     let fleet = {

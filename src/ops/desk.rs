@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post, put};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub queue: Queue,
     /// What jobs go by: a rehearsal loads them.
     pub rules: Rules,
+    /// What `/metrics` shows, on a port of its own; without them there is none.
+    pub metrics: Option<PrometheusHandle>,
 }
 
 /// Why the desk did not start.
@@ -75,6 +78,8 @@ pub enum DeskError {
 pub struct Running {
     /// Where it is.
     pub address: SocketAddr,
+    /// Where health and metrics are.
+    pub health_address: Option<SocketAddr>,
     tasks: TaskTracker,
 }
 
@@ -106,11 +111,8 @@ struct Desk {
 
 /// Listens, then serves until `stop`: when this returns, requests are answered. Port 0 takes any free one.
 pub async fn serve(parts: Parts, stop: CancellationToken) -> Result<Running, DeskError> {
-    let address = parts.settings.ops.address;
-    let refused = |error| DeskError::Bind(address, error);
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
-    let address = listener.local_addr().map_err(refused)?;
-    let Parts { settings, store, queue, rules } = parts;
+    let (listener, address) = bind(parts.settings.ops.address).await?;
+    let Parts { settings, store, queue, rules, metrics } = parts;
     let tasks = TaskTracker::new();
     let desk = Arc::new(Desk {
         seal: Seal::of_sessions(&settings.security.secret),
@@ -125,10 +127,35 @@ pub async fn serve(parts: Parts, stop: CancellationToken) -> Result<Running, Des
         queue,
         rules,
     });
+    let health_address = match metrics {
+        Some(metrics) => Some(serve_health(&desk, metrics, &tasks, &stop).await?),
+        None => None,
+    };
     tasks.spawn(watch::run(desk.clone(), stop.clone()));
     tasks.spawn(listen(listener, router(desk), stop.clone()));
     tasks.close();
-    Ok(Running { address, tasks })
+    Ok(Running { address, health_address, tasks })
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), DeskError> {
+    let refused = |error| DeskError::Bind(address, error);
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+/// Health and metrics, for probes and Prometheus: they ask for no key, and so have a port of their own.
+async fn serve_health(
+    desk: &Arc<Desk>,
+    metrics: PrometheusHandle,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<SocketAddr, DeskError> {
+    let ops = &desk.settings.ops;
+    let (listener, address) = bind((ops.health_host, ops.health_port).into()).await?;
+    tasks.spawn(health::upkeep(metrics.clone(), stop.clone()));
+    tasks.spawn(listen(listener, health::router(desk.clone(), metrics), stop.clone()));
+    Ok(address)
 }
 
 async fn listen(listener: TcpListener, router: Router, stop: CancellationToken) {

@@ -130,6 +130,7 @@ fn open_ports(settings: &Settings) -> Check {
     let open = [
         ("intake.health_host", settings.intake.health_host, settings.intake.health_port),
         ("worker.health_host", settings.worker.health_host, settings.worker.health_port),
+        ("ops.health_host", settings.ops.health_host, settings.ops.health_port),
     ];
     let open: Vec<String> = open
         .into_iter()

@@ -212,34 +212,36 @@ pub async fn start_worker(
 
 /// `orderfleet ops`.
 pub async fn ops(settings: Settings) -> Result<(), CommandError> {
-    let _metrics = shared();
+    let metrics = shared();
     let stop = stop_signal();
     // One that is not durable can be looked at all the same.
     let mut looked_at = settings.clone();
     looked_at.redis.require_durable = false;
     let Some(queue) = queue(&looked_at, &stop).await? else { return Ok(()) };
-    let running = start_ops(&settings, queue.clone(), stop).await?;
+    let running = start_ops(&settings, queue.clone(), Some(metrics), stop).await?;
     tracing::info!(address = %running.address, "the operators' side listens");
     running.finished().await;
     queue.close().await;
     Ok(())
 }
 
-/// Starts the operators' side: when this returns, it listens.
+/// Starts the operators' side: when this returns, it listens. Metrics that it is given are served.
 pub async fn start_ops(
     settings: &Settings,
     queue: Queue,
+    metrics: Option<PrometheusHandle>,
     stop: CancellationToken,
 ) -> Result<desk::Running, CommandError> {
     let parts = desk::Parts {
         store: Store::new(&settings.postgres)?,
         queue,
         rules: rules(settings)?,
+        metrics,
         settings: settings.clone(),
     };
     desk::serve(parts, stop).await.map_err(|error| {
         CommandError::Refused(format!(
-            "{error}. Another process may use that port: stop it, or set ORDERFLEET__OPS__ADDRESS"
+            "{error}. Another process may use that port: stop it, or set ORDERFLEET__OPS__ADDRESS or ORDERFLEET__OPS__HEALTH_PORT"
         ))
     })
 }

@@ -312,3 +312,16 @@ async fn what_a_letter_says_of_another_shop_s_customer_is_not_shown_nor_changed(
     assert_eq!(desk.ask(&admin, "POST", "/ops/v1/dead/drop", &dropped).await.1, json!({"dropped": 1}));
     house.end_with_dead(&["order-intent", "shipping-label"]).await;
 }
+
+/// Metrics ask for no key: they have a port of their own, and the one that others reach has none.
+#[tokio::test]
+async fn health_and_metrics_of_the_desk_are_on_a_port_of_their_own() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    let status = async |url: &str| reqwest::get(url).await.unwrap().status().as_u16();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(status(&format!("{}{path}", desk.health)).await, 200, "{path}");
+    }
+    assert_eq!(status(&format!("{}/metrics", desk.url)).await, 404);
+    house.end().await;
+}

@@ -92,6 +92,7 @@ pub(crate) fn plan() -> Plan {
     settings.worker.audit_hour = 24;
     settings.intake.address = "127.0.0.1:0".parse().unwrap();
     settings.intake.health_port = 0;
+    settings.ops.health_port = 0;
     settings.ops.address = "127.0.0.1:0".parse().unwrap();
     settings.ops.tenant = "shop".into();
     settings.intake.snapshot_ms = 100;

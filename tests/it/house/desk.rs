@@ -1,5 +1,6 @@
 //! The operators' side of a house: asked with a key of the staff.
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use orderfleet::auth::{self, Role};
 use orderfleet::roles;
 use orderfleet::store::access::KeyToStore;
@@ -12,16 +13,22 @@ use super::House;
 pub(crate) struct Desk {
     client: reqwest::Client,
     pub(crate) url: String,
+    /// Where its health and metrics are.
+    pub(crate) health: String,
 }
 
 impl House {
     /// Opens the operators' side; it ends with the house.
     pub(crate) async fn open_desk(&self) -> Desk {
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
         let running =
-            roles::start_ops(&self.settings, self.queue.clone(), self.outside.clone()).await.unwrap();
+            roles::start_ops(&self.settings, self.queue.clone(), Some(metrics), self.outside.clone())
+                .await
+                .unwrap();
         let url = format!("http://{}", running.address);
+        let health = format!("http://{}", running.health_address.unwrap());
         self.tasks.spawn(running.finished());
-        Desk { client: self.client.clone(), url }
+        Desk { client: self.client.clone(), url, health }
     }
 
     /// A key of this role, of this tenant.

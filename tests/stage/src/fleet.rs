@@ -409,6 +409,8 @@ health_port = 0
 [worker]
 health_port = 0
 audit_hour = 24
+[ops]
+health_port = 0
 [stripe]
 secret_key = "sk_test_faults"
 webhook_secrets = ["whsec_faults"]
