@@ -234,7 +234,10 @@ fn rehearsed(tried: &[Rehearsed]) {
     if tried.len() == REHEARSED {
         say(&format!("Only the newest {REHEARSED} were tried."));
     }
-    say("Nothing was written, and no provider was called. What a provider would answer, nobody knows yet.");
+    say(
+        "Each was loaded in a transaction that was taken back: nothing was written, and no provider was called.",
+    );
+    say("What a provider would answer nobody knows yet, nor what would be written then.");
 }
 
 async fn import(store: &Store, file: &str, actor: &str, json: bool) -> Result<ExitCode, CommandError> {

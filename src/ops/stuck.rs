@@ -24,6 +24,8 @@ pub struct Line {
     pub action: String,
     /// Whether that is to replay what died of the order: dry first.
     pub replays: bool,
+    /// Whether that is to look again how its payments stand at their providers.
+    pub looks: bool,
 }
 
 /// Looks, the oldest of each reason first.
@@ -34,19 +36,35 @@ pub async fn look(store: &Store, orders: &OrderSettings, each: i64) -> Stored<Ve
 }
 
 fn line(stuck: Stuck) -> Line {
-    let Action(action, replays) = action(&stuck);
-    Line { replays: replays && stuck.order.is_some(), action, stuck }
+    let Action(action, remedy) = action(&stuck);
+    let can = |wanted| remedy == wanted && stuck.order.is_some();
+    Line { replays: can(Remedy::Replay), looks: can(Remedy::Look), action, stuck }
 }
 
-/// What is safe, in words, and whether it is a replay of what died of the order.
-struct Action(String, bool);
+/// What is safe, in words, and what of it can be done here.
+struct Action(String, Remedy);
+
+/// What can be done here about an order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    /// Nothing: a person does it.
+    ByHand,
+    /// A replay of what died of it.
+    Replay,
+    /// A look at its payments' providers.
+    Look,
+}
 
 fn by_hand(what: impl Into<String>) -> Action {
-    Action(what.into(), false)
+    Action(what.into(), Remedy::ByHand)
 }
 
 fn replay(what: impl Into<String>) -> Action {
-    Action(what.into(), true)
+    Action(what.into(), Remedy::Replay)
+}
+
+fn look_again(what: impl Into<String>) -> Action {
+    Action(what.into(), Remedy::Look)
 }
 
 /// What is safe: looks before it does, and can be done twice.
@@ -63,7 +81,7 @@ fn action(stuck: &Stuck) -> Action {
         "event_waits" if stuck.what.ends_with("failed)") => by_hand(
             "its job was given up: `dead list --kind payment-confirmation` or `tracking`, then `dead replay`",
         ),
-        "event_waits" => by_hand(
+        "event_waits" => look_again(
             "it came before what it is about, and is tried again; if that was never ours, it ends by itself as a dead letter to drop",
         ),
         "effect_unknown" => replay(format!(
@@ -97,7 +115,7 @@ fn exception(kind: &str, order: &str) -> Action {
         "payment_not_opened" | "payment_not_cancelled" | "payment_not_captured" | "order_not_lapsed" => {
             replay(format!("`dead replay --order {order} --dry-run`, then without"))
         }
-        "released_with_open_payment" | "expired_unasked" => by_hand(format!(
+        "released_with_open_payment" | "expired_unasked" => look_again(format!(
             "nothing: money that comes is late, and goes back or takes the order up again. `orders show {order}`"
         )),
         _ => by_hand(format!(
@@ -148,6 +166,8 @@ mod tests {
     fn each_has_its_safe_action_and_each_reason_its_count() {
         let unknown = made("effect_unknown", "label:x (unknown)");
         assert!(unknown.action.contains("dead replay") && unknown.replays);
+        let unasked = made("exception", "expired_unasked (warning)");
+        assert!(unasked.looks && !unasked.replays && !unknown.looks);
         assert!(made("exception", "refund_by_hand (critical)").action.contains("confirm"));
         assert!(made("exception", "something_new (warning)").action.contains("orders show"));
         let lines = [

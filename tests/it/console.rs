@@ -54,6 +54,74 @@ async fn a_dead_letter_is_found_rehearsed_and_replayed_in_a_browser() {
     house.end_with_dead(&["shipping-label"]).await;
 }
 
+/// What is stuck with a payment is looked at again from its line, by who may, and that is written down.
+#[tokio::test]
+async fn a_stuck_order_s_payment_is_looked_at_again_by_who_may() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    let bought = house.buy("console-look").await;
+    house.settled().await;
+    let opened = format!(
+        "insert into order_exceptions (id, order_id, type, severity, detail)
+         values (gen_random_uuid(), '{}', 'expired_unasked', 'warning', 'x')",
+        bought.order.uuid()
+    );
+    house.execute(&opened).await.unwrap();
+    let looks = house.calls("GET", &format!("/v1/payment_intents/{}", bought.payment)).await;
+    let [viewer, manager] =
+        [house.staff(Role::Viewer, "shop").await, house.staff(Role::Manager, "shop").await];
+    let path = format!("/orders/{}/look", bought.order);
+    let mut browser = Browser::signed_in(&desk, &viewer).await;
+    let stuck = browser.page("/stuck").await;
+    assert!(stuck.contains("expired unasked") || stuck.contains("expired_unasked"), "{stuck}");
+    assert!(!stuck.contains("Look again"), "a viewer only looks");
+    let page = browser.page("/").await;
+    assert_eq!(browser.send(&path, &page, &[]).await.0, 403);
+    let mut browser = Browser::signed_in(&desk, &manager).await;
+    let stuck = browser.page("/stuck").await;
+    assert!(stuck.contains(&format!("action=\"{path}\"")), "{stuck}");
+    assert_eq!(browser.send(&path, &stuck, &[]).await.0, 303);
+    house.until_calls("GET", &format!("/v1/payment_intents/{}", bought.payment), looks + 1).await;
+    assert_eq!(
+        house.count("operator_actions where action = 'order.look' and actor like 'manager:key_%'").await,
+        1
+    );
+    house.execute("update order_exceptions set state = 'resolved', resolved_at = now()").await.unwrap();
+    house.end().await;
+}
+
+/// What is filtered for is what is done: the group's button takes what the page shows of it and no more.
+#[tokio::test]
+async fn a_group_is_narrowed_by_a_form_and_dropped_with_a_reason() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    let bought = buried(&house).await;
+    let admin = house.staff(Role::Administrator, "shop").await;
+    let mut browser = Browser::signed_in(&desk, &admin).await;
+    let none = browser.page("/dead?until=2020-01-01T00:00:00Z&lane=&kind=&order=&since=&state=open").await;
+    assert!(
+        none.contains("No dead letter is like that") && none.contains("value=\"2020-01-01T00:00:00Z\""),
+        "{none}"
+    );
+    let page = browser.page(&format!("/dead?order={}&lane=shipping", bought.order)).await;
+    for shown in [
+        "Drop all",
+        &format!("name=\"order\" value=\"{}\"", bought.order),
+        "name=\"lane\" value=\"shipping\"",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let fingerprint = Browser::hidden(&page, "fingerprint");
+    let drop = [("fingerprint", fingerprint.as_str()), ("do", "drop")];
+    let elsewhere = [&drop[..], &[("why", "not this"), ("until", "2020-01-01T00:00:00Z")]].concat();
+    assert!(browser.send("/dead/act", &page, &elsewhere).await.1.contains("0 dropped"));
+    assert_eq!(browser.send("/dead/act", &page, &drop).await.0, 422, "it has to say why");
+    let said = [&drop[..], &[("why", "nobody wants it"), ("lane", "shipping")]].concat();
+    let (_, done) = browser.send("/dead/act", &page, &said).await;
+    assert!(done.contains("1 dropped"), "{done}");
+    house.end_with_dead(&["shipping-label"]).await;
+}
+
 #[tokio::test]
 async fn a_letter_is_mended_and_dropped_by_those_who_may() {
     let house = house::open().await;
@@ -69,6 +137,11 @@ async fn a_letter_is_mended_and_dropped_by_those_who_may() {
     let payload = house.value("select payload::text from dead_letters").await;
     let mend = [("payload", payload.as_str().unwrap()), ("why", "as it was")];
     assert_eq!(browser.send(&format!("/dead/{letter}"), &whole, &mend).await.0, 303);
+    let shown = browser.page(&format!("/dead/{letter}")).await;
+    assert!(
+        shown.contains("What stood there before") && shown.matches("&quot;parcel&quot;").count() == 2,
+        "{shown}"
+    );
     let torn = [("payload", "{"), ("why", "a slip")];
     assert_eq!(browser.send(&format!("/dead/{letter}"), &whole, &torn).await.0, 422);
     for (why, status) in [("", 422), ("bought by hand", 200)] {

@@ -54,6 +54,7 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .route("/dead/{id}", get(letters::show).post(letters::edit))
         .route("/orders", get(orders::list))
         .route("/orders/{id}", get(orders::show))
+        .route("/orders/{id}/look", post(orders::look))
         .route("/stuck", get(orders::stuck))
         .route("/actions", get(actions::list))
         .route("/find", get(find))

@@ -13,8 +13,11 @@ use super::answer::{self, fresh};
 use super::guard::Operator;
 use super::problem::{Code, Problem};
 use crate::auth::Action;
+use crate::ids::OrderId;
+use crate::jobs::commands::refresh::refresh;
 use crate::ops::stuck::{self, Line};
 use crate::store::timeline::OrderName;
+use crate::store::{dead_letters, orders};
 
 /// Lines of one reason, at most: who has more has one cause.
 const MOST: i64 = 1_000;
@@ -55,6 +58,22 @@ pub(super) async fn stuck(
 }
 
 impl Desk {
+    /// Has workers look how an order's payments stand at their providers. Asked twice it is done once, while one look waits.
+    pub(super) async fn look_again(&self, operator: &Operator, order: OrderId) -> Result<(), Problem> {
+        operator.require(Action::ReplayDeadLetter)?;
+        let mut tx = self.store.begin().await?;
+        let owner = orders::owner(&mut tx, order).await?.filter(|owner| owner.tenant == operator.tenant);
+        owner.ok_or_else(|| {
+            Problem::new(Code::UnknownOrder, "there is no such order, or none of this shop")
+        })?;
+        let actor = operator.actor();
+        refresh(&mut tx, &self.rules.offers, order, &actor).await?;
+        dead_letters::note(&mut tx, &actor, "order.look", &json!({ "order": order })).await?;
+        // The rows are there: a worker's sweep pushes them within a second or two.
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// What does not go on by itself, of each reason so many.
     pub(super) async fn stuck(&self, each: i64) -> Result<Vec<Line>, Problem> {
         Ok(stuck::look(&self.store, &self.settings.orders, each).await?)

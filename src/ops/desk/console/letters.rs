@@ -11,6 +11,8 @@ use super::following;
 use super::pages::Page;
 use super::session::{Posted, Visitor};
 use crate::ids::DeadLetterId;
+use crate::job::Lane;
+use crate::jobs::Kind;
 use crate::ops::dead_letters::{self as letters, Compared, Difference, Shown};
 use crate::ops::desk::Desk;
 use crate::ops::desk::answer;
@@ -23,8 +25,7 @@ pub(super) async fn groups(
     visitor: Visitor,
     RawQuery(query): RawQuery,
 ) -> Result<Page, Problem> {
-    let listed: Listed = answer::query(query.as_deref())?;
-    let of = listed.page()?.of;
+    let of = answer::query::<Listed>(query.as_deref())?.page()?.of;
     // A part of them is counted at once; all of them may take as long as a bad night was.
     let (groups, seconds, is_old) = if of == Selection::default() {
         let found = desk.groups_soon().await?;
@@ -32,11 +33,13 @@ pub(super) async fn groups(
     } else {
         (desk.store.within(desk.store.dead_groups(&of, letters::GROUPS)).await?, 0, false)
     };
+    let sought = sought(query.as_deref());
+    let having = those(&sought, &NARROWS);
     let facts = json!({
-        "groups": groups, "most": letters::GROUPS, "lane": of.lane,
+        "groups": groups, "most": letters::GROUPS, "having": having, "at": "/dead",
         "seconds": seconds, "looks_again": is_old && seconds > 0,
     });
-    Ok(desk.page("dead.html", &visitor, facts))
+    Ok(desk.page("dead.html", &visitor, with_form(facts, sought)))
 }
 
 pub(super) async fn list(
@@ -49,8 +52,38 @@ pub(super) async fn list(
     let is_full = i64::try_from(found.len()) == Ok(shown.limit);
     let next = found.last().filter(|_| is_full).map(|last| following(query.as_deref(), last.id));
     let facts =
-        json!({ "letters": found, "next": next, "fingerprint": shown.of.fingerprint, "lane": shown.of.lane });
-    Ok(desk.page("letters.html", &visitor, facts))
+        json!({ "letters": found, "next": next, "fingerprint": shown.of.fingerprint, "at": "/dead/list" });
+    Ok(desk.page("letters.html", &visitor, with_form(facts, sought(query.as_deref()))))
+}
+
+/// What the form asks for.
+const SOUGHT: [&str; 7] = ["fingerprint", "lane", "kind", "order", "state", "since", "until"];
+/// What narrows a group down: whatever is done with one that is shown is done with what is shown of it.
+const NARROWS: [&str; 5] = ["lane", "kind", "order", "since", "until"];
+
+/// What the form asked for, by its names.
+fn sought(query: Option<&str>) -> Value {
+    let mut sought: Value = SOUGHT.iter().map(|name| ((*name).to_owned(), json!(""))).collect();
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        sought[name.as_ref()] = json!(value);
+    }
+    sought
+}
+
+/// Those of these that say something.
+fn those(sought: &Value, names: &[&str]) -> Value {
+    let said =
+        |name: &str| sought.get(name).filter(|value| value.as_str().is_some_and(|text| !text.is_empty()));
+    names.iter().filter_map(|name| Some(((*name).to_owned(), said(name)?.clone()))).collect()
+}
+
+/// These facts, and what the form shows.
+fn with_form(mut facts: Value, sought: Value) -> Value {
+    facts["sought"] = sought;
+    facts["lanes"] = json!(Lane::ALL.map(Lane::name));
+    facts["kinds"] = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    facts["states"] = json!(["open", "replayed", "dropped", "any"]);
+    facts
 }
 
 pub(super) async fn show(
@@ -64,7 +97,9 @@ pub(super) async fn show(
     let payload = pretty(&letter.payload);
     let is_open = letter.replayed_at.is_none() && letter.dropped_at.is_none();
     let compared = compared.as_ref().map(beside);
-    let facts = json!({ "letter": letter, "payload": payload, "is_whole": is_whole, "is_open": is_open, "compared": compared });
+    let before: Vec<String> = letter.edits.iter().map(|edit| pretty(&edit.before)).collect();
+    let facts = json!({ "letter": letter, "payload": payload, "before": before, "is_whole": is_whole, "is_open": is_open,
+                        "compared": compared });
     Ok(desk.page("letter.html", &visitor, facts))
 }
 
@@ -80,17 +115,19 @@ fn pretty(payload: &Value) -> String {
     serde_json::to_string_pretty(payload).unwrap_or_default()
 }
 
-/// Rehearses, replays or drops what a form names: letters by their ids, all that died of the same, or all of
-/// an order.
+/// What a form may name beside letters' ids.
+const NAMED: [&str; 6] = ["fingerprint", "lane", "kind", "order", "since", "until"];
+
+/// Rehearses, replays or drops what a form names: letters by their ids, or all that have in common what it says.
 pub(super) async fn act(State(desk): State<Arc<Desk>>, posted: Posted) -> Result<Page, Problem> {
     let ids: Result<Vec<DeadLetterId>, Problem> = posted.fields("id").map(letter_id).collect();
-    let order = posted.field("order").map(str::parse).transpose();
-    let order = order
-        .map_err(|_| Problem::new(Code::InvalidBody, "an order's id is ord_ and 26 letters or digits"))?;
-    let fingerprint = posted.field("fingerprint").map(str::to_owned);
+    let named: Value =
+        NAMED.iter().filter_map(|name| Some(((*name).to_owned(), json!(posted.field(name)?)))).collect();
+    let having: Filter = serde_json::from_value(named.clone())
+        .map_err(|error| Problem::new(Code::InvalidBody, format!("{error}. Nothing was changed")))?;
     let chosen = Chosen {
         ids: Some(ids?),
-        having: Filter { fingerprint, order, ..Filter::default() },
+        having,
         why: posted.field("why").unwrap_or_default().to_owned(),
         ..Chosen::default()
     };
@@ -112,6 +149,7 @@ pub(super) async fn act(State(desk): State<Arc<Desk>>, posted: Posted) -> Result
     };
     facts["ids"] = json!(chosen.ids);
     facts["fingerprint"] = json!(chosen.having.fingerprint);
+    facts["having"] = those(&named, &NARROWS);
     facts["order"] = json!(chosen.having.order);
     Ok(desk.page("done.html", &posted.visitor, facts))
 }

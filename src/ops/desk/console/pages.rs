@@ -21,6 +21,7 @@ const TEMPLATES: [(&str, &str); 18] = [
     ("doctor.html", include_str!("pages/doctor.html")),
     ("settings.html", include_str!("pages/settings.html")),
     ("dead.html", include_str!("pages/dead.html")),
+    ("sought.html", include_str!("pages/sought.html")),
     ("letters.html", include_str!("pages/letters.html")),
     ("letter.html", include_str!("pages/letter.html")),
     ("done.html", include_str!("pages/done.html")),
