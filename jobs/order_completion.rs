@@ -19,6 +19,7 @@ use crate::store::{Tx, jobs};
 
 /// Which order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OrderCompletion {
     /// The order.
     pub order: OrderId,

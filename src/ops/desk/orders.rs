@@ -17,7 +17,7 @@ use crate::ids::OrderId;
 use crate::jobs::commands::refresh::refresh;
 use crate::ops::stuck::{self, Line};
 use crate::store::timeline::OrderName;
-use crate::store::{dead_letters, orders};
+use crate::store::{actions, orders};
 
 /// Lines of one reason, at most: who has more has one cause.
 const MOST: i64 = 1_000;
@@ -68,7 +68,7 @@ impl Desk {
         })?;
         let actor = operator.actor();
         refresh(&mut tx, &self.rules.offers, order, &actor).await?;
-        dead_letters::note(&mut tx, &actor, "order.look", &json!({ "order": order })).await?;
+        actions::note(&mut tx, &actor, "order.look", &json!({ "order": order })).await?;
         // The rows are there: a worker's sweep pushes them within a second or two.
         tx.commit().await?;
         Ok(())

@@ -11,7 +11,7 @@ use crate::ops::queues::span;
 use crate::time::Clock;
 
 /// Every template.
-const TEMPLATES: [(&str, &str); 18] = [
+const TEMPLATES: [(&str, &str); 19] = [
     ("base.html", include_str!("pages/base.html")),
     ("parts.html", include_str!("pages/parts.html")),
     ("overview.html", include_str!("pages/overview.html")),
