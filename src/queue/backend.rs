@@ -48,12 +48,15 @@ pub struct LaneWork {
     /// Whether this worker knows a kind; what it does not know is parked.
     pub knows_kind: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// Whether this worker knows a kind and can read such fields: what is parked is taken back by one that can.
-    pub reads: Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>,
+    pub reads: Arc<Reads>,
     /// Whether the worker wants jobs of this lane now: what all of them need outside may be away.
     pub opening: Arc<dyn Fn() -> Opening + Send + Sync>,
     /// Cancelled when the worker is to drain: nothing new is taken, what was not started is handed back.
     pub stop: CancellationToken,
 }
+
+/// Says whether a kind's fields can be read, by the kind's name and their bytes.
+type Reads = dyn Fn(&str, &[u8]) -> bool + Send + Sync;
 
 /// Whether a worker wants jobs of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Below the clone, where any user who can build can also start servers.
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.orderfleet");
@@ -166,12 +167,12 @@ async fn the_connections_of_every_process_that_lives_are_reckoned() {
 }
 
 /// A collector of traces that takes whatever it gets.
-async fn collector(stop: &CancellationToken) -> String {
+async fn collector(tasks: &TaskTracker, stop: &CancellationToken) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let taken = axum::Router::new().route("/v1/traces", axum::routing::post(async || "{}"));
     let stopped = stop.clone().cancelled_owned();
-    tokio::spawn(async { axum::serve(listener, taken).with_graceful_shutdown(stopped).await });
+    tasks.spawn(async { axum::serve(listener, taken).with_graceful_shutdown(stopped).await });
     format!("http://{address}")
 }
 
@@ -184,7 +185,8 @@ async fn a_configured_payment_provider_and_the_collector_of_traces_are_asked_too
     let route = format!("status.url = \"http://{}/wallet/status/{{reference}}\"\n", sandbox.address());
     let wallet = crate::configured_payments::provider(&format!("{route}status.failed = [\"FAILED\"]\n"));
     settings.payment_providers.insert("wallet".to_owned(), wallet);
-    settings.telemetry.otlp_endpoint = collector(&collecting).await;
+    let tasks = TaskTracker::new();
+    settings.telemetry.otlp_endpoint = collector(&tasks, &collecting).await;
     let names = ["wallet", "otlp collector"];
     let status = |report: &Report| names.map(|name| check(report, name).status);
     let report = examine(&settings, &[Need::StripeApi]).await;
@@ -192,6 +194,8 @@ async fn a_configured_payment_provider_and_the_collector_of_traces_are_asked_too
 
     stop.cancel();
     collecting.cancel();
+    tasks.close();
+    tasks.wait().await;
     sandbox.join().await;
     let report = examine(&settings, &[Need::StripeApi]).await;
     assert_eq!(status(&report), [Status::Fail, Status::Warn], "{}", render(&report));

@@ -1,7 +1,7 @@
 //! An order's life, as an operator reads it: nothing that happened to it is left out, and what is still open can be asked about.
 
 use orderfleet::auth::Role;
-use orderfleet::ids::{CommunicationId, IntentId, PaymentId};
+use orderfleet::ids::{CommunicationId, IntentId, JobId, PaymentId};
 use orderfleet::ops::dead_letters as letters;
 use orderfleet::store::dead_letters::Selection;
 use orderfleet::store::timeline::{Moment, Timeline};
@@ -83,13 +83,14 @@ async fn refunds_labels_given_back_and_jobs_given_up_stand_in_an_orders_life() {
 
 /// Plants a job that is not due for an hour. Its id, as people write it.
 async fn planted(house: &House, kind: &str, fields: &Value) -> String {
-    let id = Uuid::now_v7();
+    let id = JobId::new();
     let row = format!(
         "insert into jobs (id, kind, lane, band, payload, run_at, caused_by)
-         values ('{id}', '{kind}', 'housekeeping', 2, '{fields}', now() + interval '1 hour', 'test')"
+         values ('{}', '{kind}', 'housekeeping', 2, '{fields}', now() + interval '1 hour', 'test')",
+        id.uuid()
     );
     house.execute(&row).await.unwrap();
-    orderfleet::ids::JobId::from(id).to_string()
+    id.to_string()
 }
 
 #[tokio::test]
