@@ -194,7 +194,7 @@ def faults(paying, shipping, base):
     ]:
         ordered(base, "stripe.retrieve", fail)
         failed = refused(what, error, lambda: paying.v1.payment_intents.retrieve("pi_no"))
-        same(f"the code of {what}", failed.code, code)
+        same(f"the code of {what}", (failed.json_body or {}).get("error", {}).get("code"), code)
     ordered(base, "easypost.retrieve", {"status": 422, "code": "SHIPMENT.POSTAGE.NO_RESPONSE"})
     silent = refused("a silent carrier", easypost.errors.InvalidRequestError, lambda: shipping.shipment.retrieve("shp_no"))
     same("its code", silent.code, "SHIPMENT.POSTAGE.NO_RESPONSE")
