@@ -79,7 +79,8 @@ async fn a_poison_group_is_found_tried_and_replayed_in_chromium_and_every_page_c
 async fn behind_tls_the_cookie_is_one_that_chromium_sends_over_tls_alone() {
     let house = house::plan().set(|settings| settings.ops.tls_in_front = true).open().await;
     let desk = house.open_desk().await;
-    let viewer = house.staff(Role::Viewer, "shop").await;
-    driven(&desk, &json!({ "key": viewer, "secure": true })).await;
+    // Whom every page opens to.
+    let manager = house.staff(Role::Manager, "shop").await;
+    driven(&desk, &json!({ "key": manager, "secure": true })).await;
     house.end().await;
 }
