@@ -12,6 +12,9 @@ const DESK = { width: 1280, height: 860 };
 const PHONE = { width: 390, height: 844 };
 // For whatever is waited for: machines of a gate are slow and shared.
 const PATIENCE = 60_000;
+// How often a page is judged that is loaded anew meanwhile, and how long it may take to find what it looks for.
+const TRIES = 5;
+const SETTLES = 10_000;
 
 const found = () => {
   for (const folder of (process.env.PATH || '').split(delimiter)) {
@@ -76,8 +79,27 @@ class Watched {
     await this.page.waitForLoadState();
   }
 
-  // The page that is open, in each light and on each screen.
+  // The page that is open. One that shows its last finding while it looks again loads itself anew, also under whoever judges.
   async judge() {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await this.settled();
+        return await this.judgeOnce();
+      } catch (error) {
+        if (tries === TRIES || !/context was destroyed/.test(error.message)) throw error;
+        await this.page.waitForLoadState();
+      }
+    }
+  }
+
+  async settled() {
+    for (let waited = 0; waited < SETTLES && await this.page.locator('[data-again]').count(); waited += 250) {
+      await this.page.waitForTimeout(250);
+    }
+  }
+
+  // In each light and on each screen.
+  async judgeOnce() {
     const { page } = this;
     // What is folded is on the page too.
     await page.evaluate(() => document.querySelectorAll('details').forEach(each => { each.open = true; }));

@@ -337,7 +337,11 @@ async fn r07_a_wish_that_is_delivered_again_after_its_commit_holds_nothing_more(
     let bought = house.buy("cart-r07").await;
     house.settled().await;
     let copies = twice::intake_born(&house, &[wish("cart-r07", "SUIT", 1)]).await;
-    assert_eq!(house.queue.push(&copies).await.unwrap(), [Pushed::Queued], "nobody heard that it was done");
+    let pushed = house.queue.push(&copies).await.unwrap();
+    assert!(
+        !pushed.is_empty() && pushed.iter().all(|became| *became == Pushed::Queued),
+        "as if nobody had heard: {pushed:?}"
+    );
     house.settled().await;
     assert_eq!(house.count("reservations").await, 1);
     assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 1").await, 1);

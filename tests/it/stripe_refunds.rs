@@ -110,7 +110,7 @@ async fn a_stripe_that_remembers_gives_back_once_a_key_and_never_more_than_was_p
     assert_eq!(given.refund_id, Some(first.refund_id), "our id came back");
     assert_eq!(stripe.refund(&first, "eff_1.1").await.unwrap(), given, "the same key gives back once");
     let other = refund(&paid, 2_001);
-    assert_eq!(class(stripe.refund(&other, "eff_1.1").await), (Class::Permanent, "refused"), "another body");
+    assert_eq!(class(stripe.refund(&other, "eff_1.1").await), (Class::Unknown, "key_reused"), "another body");
     assert_eq!(class(stripe.refund(&refund(&paid, 3_001), "eff_2.1").await), (Class::Permanent, "refused"));
     assert_eq!(stripe.retrieve_refund(&given.id).await.unwrap(), given);
     assert_eq!(
