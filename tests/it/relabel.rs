@@ -66,7 +66,9 @@ async fn s06_an_order_does_not_ship_while_its_label_is_replaced_and_waits_where_
     assert_eq!(house.ask(&pia, bought.order, ("labels", ""), &json!({})).await.status, 202);
     let seen = house.value("select version from orders").await.as_i64();
     let bare = house.put_status(&pia, bought.order, seen, "shipped").await;
-    assert_eq!(bare.status, 409, "its old label is no label any more: {}", bare.body);
+    // On a busy machine it may be set aside already, which is another version.
+    let refused = [409, 412].contains(&bare.status);
+    assert!(refused, "its old label is no label any more: {} {}", bare.status, bare.body);
     house.until_order(bought.order, "exception").await;
     assert_eq!(house.value("select resume_to from orders").await, "fulfilled");
     house.mend().await;
