@@ -83,6 +83,7 @@ async fn serve(
     servers: Option<&mut Servers>,
 ) -> Result<ExitCode, CommandError> {
     let Some(queue) = roles::queue(settings, stop).await? else { return Ok(ExitCode::SUCCESS) };
+    let health = roles::worker_health(settings).await?;
     // Providers outlive the worker, and the worker outlives the intake: nobody loses whom they still talk to.
     let (intake_stop, sandbox_stop) = (CancellationToken::new(), CancellationToken::new());
     let sandbox = roles::start_sandbox(settings, sandbox_stop.clone()).await?;
@@ -92,7 +93,9 @@ async fn serve(
     let tasks = TaskTracker::new();
     let fleet = {
         let (settings, queue, working) = (settings.clone(), queue.clone(), working.clone());
-        tasks.spawn(async move { Box::pin(roles::start_worker(&settings, queue, metrics, working)).await })
+        tasks.spawn(
+            async move { Box::pin(roles::start_worker(&settings, health, queue, metrics, working)).await },
+        )
     };
     intake.ready().await;
     say(&welcome(settings, keys));

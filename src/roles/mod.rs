@@ -2,12 +2,14 @@
 //!
 //! Settings are taken apart here: every role is handed its own, and knows no other.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::SecretString;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::token::{Tokens, Trust};
@@ -168,7 +170,8 @@ pub async fn worker(settings: Settings) -> Result<ExitCode, CommandError> {
     let traces = traces(&settings)?;
     let stop = stop_signal();
     let Some(queue) = queue(&settings, &stop).await? else { return Ok(ExitCode::SUCCESS) };
-    let drained = start_worker(&settings, queue.clone(), metrics, stop).await?;
+    let health = worker_health(&settings).await?;
+    let drained = start_worker(&settings, health, queue.clone(), metrics, stop).await?;
     queue.close().await;
     if !drained {
         tracing::warn!(
@@ -179,9 +182,21 @@ pub async fn worker(settings: Settings) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a worker until `stop`.
+/// The port of a worker's health and metrics: whoever asks there from now on is answered once the worker runs.
+pub async fn worker_health(settings: &Settings) -> Result<TcpListener, CommandError> {
+    let address = SocketAddr::from((settings.worker.health_host, settings.worker.health_port));
+    TcpListener::bind(address).await.map_err(|error| {
+        CommandError::Refused(format!(
+            "the worker can not serve its health on {address}: {error}. Another worker on this machine may use that \
+             port: give this one `--health-port`"
+        ))
+    })
+}
+
+/// Runs a worker until `stop`. Whether it ended in time.
 pub async fn start_worker(
     settings: &Settings,
+    health: TcpListener,
     queue: Queue,
     metrics: PrometheusHandle,
     stop: CancellationToken,
@@ -200,14 +215,9 @@ pub async fn start_worker(
         retention: settings.retention.clone(),
         host,
         metrics,
-        health: (settings.worker.health_host, settings.worker.health_port).into(),
+        health,
     };
-    worker::run(parts, &settings.lanes, &settings.worker, &name, stop).await.map_err(|error| {
-        CommandError::Refused(format!(
-            "{error}. Another worker on this machine may use that port: give \
-            this one `--health-port`"
-        ))
-    })
+    Ok(worker::run(parts, &settings.lanes, &settings.worker, &name, stop).await)
 }
 
 /// `orderfleet ops`.

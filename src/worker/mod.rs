@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,14 +66,9 @@ pub struct Parts {
     pub host: String,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
-    /// Where health and metrics are served.
-    pub health: SocketAddr,
+    /// Health and metrics are served here.
+    pub health: TcpListener,
 }
-
-/// Why a worker did not start.
-#[derive(Debug, thiserror::Error)]
-#[error("the worker can not serve its health on {0}: {1}")]
-pub struct WorkerError(SocketAddr, #[source] std::io::Error);
 
 /// A loop of the queue that has not turned for this long stands still: it turns every six seconds, and while Redis is silent
 /// every ten at most.
@@ -118,9 +112,8 @@ pub async fn run(
     settings: &WorkerSettings,
     name: &str,
     stop: CancellationToken,
-) -> Result<bool, WorkerError> {
+) -> bool {
     let (tasks, stop) = (TaskTracker::new(), stop.child_token());
-    let listener = TcpListener::bind(parts.health).await.map_err(|error| WorkerError(parts.health, error))?;
     // The relay outlives the lanes: what they commit while they drain is still carried.
     let relaying = CancellationToken::new();
     let relay = Relay::start(&parts.store, &parts.queue, settings, &tasks, &relaying);
@@ -146,7 +139,7 @@ pub async fn run(
     let gauges = Gauges::new((&parts.queue, &kit.store, &tasks), &worked, lanes, target, &kit.rules.orders);
     let ready = Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned(), gauges });
     tasks.spawn(health::upkeep(parts.metrics.clone(), relaying.clone()));
-    let health = axum::serve(listener, health::router(ready, parts.metrics));
+    let health = axum::serve(parts.health, health::router(ready, parts.metrics));
     tasks.spawn(health.with_graceful_shutdown(relaying.clone().cancelled_owned()).into_future());
     tasks.spawn(burial::keep(kit.clone(), parts.queue.clone(), relaying.clone()));
     // It ends with the lanes: an audit that is under way must not use up the grace.
@@ -188,7 +181,7 @@ pub async fn run(
     // A mark that is lost costs one more push.
     let _ = tokio::time::timeout(LAST_MARKS, tasks.wait()).await;
     tracing::info!(worker = name, drained, "worker stopped");
-    Ok(drained)
+    drained
 }
 
 /// A name that no other start of a process has.

@@ -196,8 +196,9 @@ impl House {
     pub(crate) fn work(&self) {
         let (settings, queue, stop) = (self.settings.clone(), self.queue.clone(), self.inside.clone());
         self.tasks.spawn(async move {
+            let health = roles::worker_health(&settings).await.unwrap();
             assert!(
-                Box::pin(roles::start_worker(&settings, queue, metrics(), stop)).await.unwrap(),
+                Box::pin(roles::start_worker(&settings, health, queue, metrics(), stop)).await.unwrap(),
                 "drained in time"
             );
         });
