@@ -1,5 +1,5 @@
-//! What the lanes hold, for whoever reads `/metrics`: looked at when somebody reads, so that a fleet that nobody watches pays
-//! nothing for it.
+//! What the lanes hold, for whoever reads `/metrics`. The first reader waits for a look; while readers come back it is looked
+//! at beside them, so that a scrape waits for no server, and a fleet that nobody watches pays nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::{try_join, try_join_all};
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{LaneSettings, OrderSettings};
@@ -21,33 +22,34 @@ mod tables;
 
 use tables::Tables;
 
-/// Readers within this time share a look.
+/// Between two looks: what is read is hardly older.
 const FRESH: Duration = Duration::from_secs(5);
+/// How long after its last reader it is looked at: Prometheus comes back within a minute, unless told otherwise, and may miss
+/// one of its times.
+const WATCHED: Duration = Duration::from_secs(150);
 /// A reader waits no longer for a silent Redis: the other figures are worth having.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks at the lanes.
 pub(super) struct Gauges {
     queue: Queue,
-    tables: Arc<Tables>,
-    /// Where the tables are looked at.
+    tables: Tables,
+    /// Where it is looked, until the stop.
     tasks: TaskTracker,
+    stop: CancellationToken,
     lanes: Vec<(Lane, FleetLimits)>,
     target: Duration,
-    seen: Mutex<Seen>,
-}
-
-/// What was seen before.
-#[derive(Default)]
-struct Seen {
-    looked: Option<Stopwatch>,
-    lanes: BTreeMap<&'static str, (Stopwatch, Depth, Pace)>,
+    /// Since the last reader; none while nobody looks for readers.
+    read: Mutex<Option<Stopwatch>>,
+    /// What was seen of each lane before.
+    seen: Mutex<BTreeMap<&'static str, (Stopwatch, Depth, Pace)>>,
 }
 
 impl Gauges {
     /// Of these lanes; `target` is how soon a backlog should be worked off, and `orders` say when one is stuck.
     pub(super) fn new(
-        (queue, store, tasks): (&Queue, &Store, &TaskTracker),
+        (queue, store): (&Queue, &Store),
+        (tasks, stop): (&TaskTracker, &CancellationToken),
         lanes: &[Lane],
         settings: &BTreeMap<String, LaneSettings>,
         target: Duration,
@@ -64,30 +66,49 @@ impl Gauges {
         let lanes = lanes.iter().map(|lane| (*lane, limits(lane))).collect();
         Self {
             queue: queue.clone(),
-            tables: Arc::new(tables),
+            tables,
             tasks: tasks.clone(),
+            stop: stop.clone(),
             lanes,
             target,
+            read: Mutex::default(),
             seen: Mutex::default(),
         }
     }
 
-    /// Brings the gauges up to date, unless they are.
-    pub(super) async fn refresh(&self) {
-        let mut seen = self.seen.lock().await;
-        if seen.looked.is_some_and(|watch| watch.elapsed() < FRESH) {
-            return;
+    /// Somebody reads: they find the gauges up to date.
+    pub(super) async fn refresh(self: &Arc<Self>) {
+        let mut read = self.read.lock().await;
+        if read.replace(Stopwatch::start()).is_none() {
+            self.look().await;
+            let watch = Arc::clone(self).watch();
+            self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(watch));
         }
-        seen.looked = Some(Stopwatch::start());
-        match tokio::time::timeout(PATIENCE, self.look_at_lanes(&mut seen.lanes)).await {
+    }
+
+    /// Looks again and again, until nobody reads any more.
+    async fn watch(self: Arc<Self>) {
+        loop {
+            // Whoever came first got no figures of the tables, and waited for none.
+            tokio::join!(self.tables.refresh(), tokio::time::sleep(FRESH));
+            let mut read = self.read.lock().await;
+            if read.is_none_or(|reader| reader.elapsed() > WATCHED) {
+                *read = None;
+                return;
+            }
+            drop(read);
+            self.look().await;
+        }
+    }
+
+    async fn look(&self) {
+        let mut seen = self.seen.lock().await;
+        match tokio::time::timeout(PATIENCE, self.look_at_lanes(&mut seen)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the gauges of lanes keep their last figures"),
             Err(_) => tracing::debug!("Redis is silent: the gauges of lanes keep their last figures"),
         }
         metrics::gauge!("orderfleet_process_resident_bytes").set(resident_bytes());
-        // After the lanes: whoever reads now gets what the last look at the tables found, and waits for none.
-        let tables = Arc::clone(&self.tables);
-        self.tasks.spawn(async move { tables.refresh().await });
     }
 
     async fn look_at_lanes(

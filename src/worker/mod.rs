@@ -83,7 +83,7 @@ const LAST_MARKS: Duration = Duration::from_millis(300);
 struct Turning {
     queue: Queue,
     worker: String,
-    gauges: Gauges,
+    gauges: Arc<Gauges>,
 }
 
 impl Readiness for Turning {
@@ -136,8 +136,16 @@ pub async fn run(
         |lane: &Lane| settings.lanes.is_empty() || settings.lanes.iter().any(|name| name == lane.name());
     let worked: Vec<Lane> = Lane::ALL.into_iter().filter(worked).collect();
     let target = Duration::from_secs(settings.target_wait_seconds);
-    let gauges = Gauges::new((&parts.queue, &kit.store, &tasks), &worked, lanes, target, &kit.rules.orders);
-    let ready = Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned(), gauges });
+    let gauges = Gauges::new(
+        (&parts.queue, &kit.store),
+        (&tasks, &relaying),
+        &worked,
+        lanes,
+        target,
+        &kit.rules.orders,
+    );
+    let ready =
+        Arc::new(Turning { queue: parts.queue.clone(), worker: name.to_owned(), gauges: Arc::new(gauges) });
     tasks.spawn(health::upkeep(parts.metrics.clone(), relaying.clone()));
     let health = axum::serve(parts.health, health::router(ready, parts.metrics));
     tasks.spawn(health.with_graceful_shutdown(relaying.clone().cancelled_owned()).into_future());

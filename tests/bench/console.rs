@@ -217,6 +217,7 @@ async fn pages(fleet: &Fleet) -> Vec<(&'static str, String)> {
         ("order", format!("/orders/{order}")),
         ("order_with_an_exception", format!("/orders/{bad}")),
         ("stuck", "/stuck".to_owned()),
+        ("actions", "/actions".to_owned()),
         ("sign_in", "/sign-in".to_owned()),
     ];
     pages.into()

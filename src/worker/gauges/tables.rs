@@ -1,5 +1,5 @@
-//! What only the tables tell, for whoever reads `/metrics`: looked at beside the answer, which tells what the look before
-//! found. With a hundred thousand dead letters a look takes longer than a reader should wait.
+//! What only the tables tell, for whoever reads `/metrics`. With a hundred thousand dead letters a look takes longer than a
+//! reader should wait: nobody does, not even the first.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::time::Stopwatch;
 
 /// Between two looks at what changes slowly, and costs a scan of all that is open.
 const SLOW: Duration = Duration::from_mins(1);
-/// One look, at most: a Postgres that is silent longer leaves the figures as they are.
+/// One look, at most: a Postgres that is silent longer leaves the figures as they are. The lanes are looked at as often.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks at the tables.
@@ -27,9 +27,9 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Brings their gauges up to date, unless somebody is at it.
+    /// Brings their gauges up to date.
     pub(super) async fn refresh(&self) {
-        let Ok(mut slowly) = self.slowly.try_lock() else { return };
+        let mut slowly = self.slowly.lock().await;
         let is_due = slowly.is_none_or(|watch| watch.elapsed() >= SLOW);
         let look = async {
             self.look_at_letters().await?;
