@@ -15,7 +15,7 @@ use crate::ids::{JobId, OrderId, ShipmentId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::store::shipments::{self, Followed};
-use crate::store::{Tx, jobs};
+use crate::store::{Tx, jobs, orders};
 
 /// The age of a label whose parcel nobody asks about any more: carriers search for two months at most.
 const GIVEN_UP: Duration = Duration::from_hours(24 * 60);
@@ -75,10 +75,9 @@ impl Job for ParcelLook {
     }
 
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
-        let mut sorted: Vec<&Called<Self>> = back.iter().collect();
-        // Orders are locked by id.
-        sorted.sort_by_key(|called| called.loaded.job.order);
-        for called in sorted {
+        let of: Vec<OrderId> = back.iter().map(|called| called.loaded.job.order).collect();
+        orders::lock(tx, &of).await?;
+        for called in back {
             let (job, seen) = (&called.loaded.job, &called.receipt);
             let event = format!("look:{}:{}", seen.id, seen.status);
             tracking::heard(tx, rules, seen, (job.shipment, job.order), &event).await?;

@@ -62,6 +62,9 @@ impl Job for Tracking {
             .into_iter()
             .map(|(code, shipment, order)| (code, (shipment, order)))
             .collect();
+        // All at once, in the order in which everybody locks them: one after the other, two slices deadlocked.
+        let orders: Vec<OrderId> = parcels.values().map(|(_, order)| *order).collect();
+        orders::lock(tx, &orders).await?;
         let mut steps = Vec::with_capacity(jobs.len());
         for ((loaded, settled), seen) in jobs.iter().zip(settled).zip(seen) {
             let step = match (settled, seen) {

@@ -1,11 +1,12 @@
 //! Labels that are bought once whatever happens to the answer, and parcels that are followed.
 
 use orderfleet::auth::Role;
-use orderfleet::job::NewJob;
+use orderfleet::job::{NewJob, Payload};
 use orderfleet::jobs::shipping_label::ShippingLabel;
+use orderfleet::jobs::tracking::Tracking;
 use orderfleet::ops::dead_letters as letters;
 use orderfleet::store::dead_letters::Selection;
-use orderfleet::store::jobs;
+use orderfleet::store::{jobs, orders};
 use serde_json::{Value, json};
 
 use crate::house::{self, Bought, House, signed_text_by_easypost, wish};
@@ -183,6 +184,41 @@ async fn s07_a_parcel_goes_out_for_delivery_and_arrives_and_each_is_told_once() 
     for kind in ["shipping_notification", "out_for_delivery", "delivery_confirmation"] {
         let told = house.count(&format!("communications where kind = '{kind}' and state = 'sent'")).await;
         assert_eq!(told, 1, "{kind}");
+    }
+    house.end().await;
+}
+
+/// Everybody locks orders in one order, whatever order their news come in: a slice that waits for its first holds no other.
+#[tokio::test]
+async fn scans_of_two_parcels_in_one_slice_lock_their_orders_in_the_order_of_everybody() {
+    let house = house::open().await;
+    let mut codes = Vec::new();
+    for cart in ["lock-1", "lock-2"] {
+        let bought = house.buy(cart).await;
+        house.pay(&bought).await;
+        house.until_order(bought.order, "shipped").await;
+        codes.push((tracking_code(&house, &bought).await, bought.order.uuid()));
+    }
+    house.settled().await;
+    house.queue.pause(Tracking::LANE).await.unwrap();
+    let waiting = async || house.queue.depth(Tracking::LANE).await.unwrap().bands.iter().sum::<u64>();
+    // The second's scan comes first.
+    for (number, (code, _)) in (1..).zip(codes.iter().rev()) {
+        house.scan(code, "delivered").await;
+        while waiting().await < number {
+            tokio::time::sleep(house::LOOK).await;
+        }
+    }
+    let mut first = house.store.begin().await.unwrap();
+    orders::lock(&mut first, &[codes[0].1.into()]).await.unwrap();
+    house.queue.resume(Tracking::LANE).await.unwrap();
+    let waits = "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    house.until_count(waits, 1).await;
+    let second = format!("select 1 from orders where id = '{}' for no key update nowait", codes[1].1);
+    house.execute(&second).await.unwrap();
+    first.commit().await.unwrap();
+    for (_, order) in codes {
+        house.until_order(order.into(), "delivered").await;
     }
     house.end().await;
 }
