@@ -96,7 +96,8 @@ impl Job for PaymentConfirmation {
     async fn load(jobs: &[Loaded<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Step<Look>>, Failure> {
         let settled = taken::take(tx, jobs, |job| &job.0).await?;
         let known = Known::find(tx, jobs.iter().map(|loaded| &loaded.job.0)).await?;
-        let books = open(tx, known.0.values().flat_map(HashMap::values)).await?;
+        let is_over = jobs.iter().any(|loaded| may_be_over(&loaded.job.0));
+        let books = open(tx, known.0.values().flat_map(HashMap::values), is_over).await?;
         let mut seen = HashSet::new();
         let mut steps = Vec::with_capacity(jobs.len());
         for (loaded, settled) in jobs.iter().zip(settled) {
@@ -130,7 +131,11 @@ impl Job for PaymentConfirmation {
         let named = |called: &Called<Self>| called.receipt.payment().map(str::to_owned);
         let objects: Vec<String> = back.iter().filter_map(named).collect();
         let known = payments::find(tx, STRIPE, &objects).await?;
-        let books = open(tx, known.values()).await?;
+        let over = |called: &Called<Self>| match called.receipt.as_ref() {
+            Seen::Payment(seen) => in_our_words(seen).state.is_over(),
+            Seen::Dispute(_) => true,
+        };
+        let books = open(tx, known.values(), back.iter().any(over)).await?;
         let mut verdicts = Vec::with_capacity(back.len());
         for called in back {
             let found = called.receipt.payment().and_then(|id| known.get(id)).copied();
@@ -178,9 +183,17 @@ impl Known {
 async fn open(
     tx: &mut Tx,
     found: impl Iterator<Item = &(PaymentId, OrderId)> + Send,
+    is_over: bool,
 ) -> Result<Books, Failure> {
     let (payments, orders): (Vec<PaymentId>, Vec<OrderId>) = found.copied().unzip();
-    Books::open(tx, &orders, &payments).await
+    Books::hearing(tx, &orders, &payments, is_over).await
+}
+
+/// Whether the payment that an event tells of may be over: all but the events that tell of its beginning.
+fn may_be_over(webhook: &WebhookPayload) -> bool {
+    let is_told = webhook.provider == STRIPE && matches!(About::of(webhook), About::Payment);
+    let told = is_told.then(|| read(webhook).ok()).flatten().and_then(|event| heard(&event));
+    told.is_none_or(|heard| heard.state.is_over())
 }
 
 /// What one unsettled event leads to.

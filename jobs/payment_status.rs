@@ -125,7 +125,11 @@ impl Job for PaymentStatus {
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
         let (orders, payments): (Vec<OrderId>, Vec<PaymentId>) =
             back.iter().map(|called| (called.loaded.job.order, called.loaded.job.payment)).unzip();
-        let books = Books::open(tx, &orders, &payments).await?;
+        // Who does not know the payment may be the last who is asked: it is called off then.
+        let is_over = back
+            .iter()
+            .any(|called| (*called.receipt).as_ref().is_none_or(|told| told.outcome != Outcome::Open));
+        let books = Books::hearing(tx, &orders, &payments, is_over).await?;
         let mut verdicts = Vec::with_capacity(back.len());
         for called in back {
             verdicts.push(answered(tx, rules, &books, called).await?);

@@ -147,7 +147,8 @@ impl Job for PaymentSync {
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
         let (orders, payments): (Vec<OrderId>, Vec<PaymentId>) =
             back.iter().map(|called| (called.loaded.job.order, called.loaded.job.payment)).unzip();
-        let books = Books::open(tx, &orders, &payments).await?;
+        let is_over = back.iter().any(|called| in_our_words(&called.receipt).state.is_over());
+        let books = Books::hearing(tx, &orders, &payments, is_over).await?;
         let mut verdicts = Vec::with_capacity(back.len());
         for called in back {
             verdicts.push(answered(tx, rules, &books, called).await?);

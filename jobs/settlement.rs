@@ -75,6 +75,22 @@ impl Books {
         Ok(books)
     }
 
+    /// The same for a slice whose payments were heard of. Articles are locked only where some payment `is_over`: a hold ends,
+    /// or is made again. The row of an article that everybody buys is where all wait for each other's commits, and a look
+    /// that finds nothing new must not stand in that line.
+    pub(super) async fn hearing(
+        tx: &mut Tx,
+        orders: &[OrderId],
+        payments: &[PaymentId],
+        is_over: bool,
+    ) -> Result<Self, Failure> {
+        if is_over {
+            Self::open(tx, orders, payments).await
+        } else {
+            Self::without_stock(tx, orders, payments).await
+        }
+    }
+
     /// The same for who ends holds at most, and all of them in one statement: that locks holds and stock itself, late.
     pub(super) async fn without_stock(
         tx: &mut Tx,

@@ -6,16 +6,14 @@
 
 use crate::job::Failure;
 use crate::jobs::reservation_expiry;
-use crate::store::stock::{self, Change};
+use crate::store::stock::{self, Change, Level};
 use crate::store::{Tx, orders, reservations};
 
 /// What became of the count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Corrected {
-    /// Pieces in the house.
-    pub on_hand: i64,
-    /// Pieces held.
-    pub reserved: i64,
+    /// Where the article stands.
+    pub level: Level,
     /// Orders that lost their hold.
     pub shorted: usize,
 }
@@ -41,5 +39,5 @@ pub async fn correct_stock(
         }
     }
     let changed = stock::change(tx, sku, change, cause).await?;
-    Ok(changed.map(|(on_hand, reserved)| Corrected { on_hand, reserved, shorted: held.len() }))
+    Ok(changed.map(|level| Corrected { level, shorted: held.len() }))
 }

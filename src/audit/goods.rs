@@ -10,8 +10,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         when: When::Always,
         of: Of::Name,
         sql: "select sku || '/' || location,
-                     format('on hand %s, reserved %s, backorder limit %s', on_hand, reserved, backorder_limit)
-                from stock where on_hand < 0 or reserved < 0 or reserved > on_hand + backorder_limit",
+                     format('on hand %s, reserved %s, backorder limit %s, owed %s', on_hand, reserved, backorder_limit,
+                            backordered)
+                from stock where on_hand < 0 or reserved < 0 or backordered < 0
+                  or reserved > on_hand + backorder_limit - backordered or (on_hand > 0 and backordered > 0)",
     },
     Invariant {
         id: "I2",
@@ -28,15 +30,15 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I3",
         name: "stock is its ledger's sum",
-        sentence: "A stock row is the sum of its movements, in the house and held.",
+        sentence: "A stock row is the sum of its movements, in the house less what is owed, and held.",
         when: When::Always,
         of: Of::Name,
         sql: "select sku || '/' || location,
-                     format('on hand %s, ledger %s; reserved %s, ledger %s', coalesce(s.on_hand, 0),
+                     format('on hand less owed %s, ledger %s; reserved %s, ledger %s', coalesce(s.on_hand - s.backordered, 0),
                             coalesce(m.on_hand, 0), coalesce(s.reserved, 0), coalesce(m.reserved, 0))
                 from stock s full join (select sku, location, sum(delta_on_hand) as on_hand, sum(delta_reserved) as reserved
                                           from stock_movements group by sku, location) m using (sku, location)
-               where coalesce(s.on_hand, 0) <> coalesce(m.on_hand, 0) or coalesce(s.reserved, 0) <> coalesce(m.reserved, 0)",
+               where coalesce(s.on_hand - s.backordered, 0) <> coalesce(m.on_hand, 0) or coalesce(s.reserved, 0) <> coalesce(m.reserved, 0)",
     },
     Invariant {
         id: "I4",

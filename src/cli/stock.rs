@@ -10,7 +10,7 @@ use crate::ids::JobId;
 use crate::job::Class;
 use crate::jobs::commands::correct_stock::{Corrected, correct_stock};
 use crate::roles::CommandError;
-use crate::store::stock::{self, Change, is_below_held};
+use crate::store::stock::{self, Change, Level, is_below_held};
 use crate::store::{Store, StoreError, Stored, actions};
 use crate::terminal::{say, say_json};
 
@@ -23,6 +23,8 @@ pub(super) enum StockCommand {
     Set(StockArguments),
     /// Add pieces, or take them away.
     Adjust(StockArguments),
+    /// Say how many pieces may be sold before they come.
+    Backorder(BackorderArguments),
 }
 
 #[derive(Debug, Args)]
@@ -39,10 +41,22 @@ pub(super) struct StockArguments {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct BackorderArguments {
+    /// The article.
+    sku: String,
+    /// Pieces beyond those in the house; 0 sells nothing that is not there.
+    #[arg(value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
+    pieces: i64,
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode, CommandError> {
     let (action, change, StockArguments { sku, pieces, force, json }) = match command {
         StockCommand::Set(arguments) => ("stock.set", Change::Set(arguments.pieces), arguments),
         StockCommand::Adjust(arguments) => ("stock.adjust", Change::Adjust(arguments.pieces), arguments),
+        StockCommand::Backorder(arguments) => return backorder(store, arguments).await,
     };
     // Each call of the command is one request of its own.
     let source = format!("cli:{}", JobId::new());
@@ -52,25 +66,58 @@ pub(super) async fn run(command: StockCommand, store: &Store) -> Result<ExitCode
     } else {
         held(store, &sku, change, (&source, action, &detail)).await.map_err(|error| refused(&sku, error))?
     };
-    let Some(Corrected { on_hand, reserved, shorted }) = changed else {
-        return Err(CommandError::Refused(format!(
-            "the shop sells no {sku:?}; import it with `orderfleet catalog import`"
-        )));
-    };
-    let left = on_hand - reserved;
-    if json {
-        say_json(&serde_json::json!({
-            "sku": sku, "on_hand": on_hand, "reserved": reserved, "available": left, "orders_shorted": shorted,
-        }));
-        return Ok(ExitCode::SUCCESS);
-    }
-    say(&format!("{sku}: {on_hand} in the house, {reserved} held, {left} to sell"));
-    if shorted > 0 {
+    let Some(Corrected { level, shorted }) = changed else { return Err(unknown(&sku)) };
+    tell(&sku, level, shorted, json);
+    if shorted > 0 && !json {
         say(&format!(
             "{shorted} orders lost their hold; each shows an exception stock_corrected (`orderfleet orders show`)"
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn backorder(store: &Store, arguments: BackorderArguments) -> Result<ExitCode, CommandError> {
+    let BackorderArguments { sku, pieces, json } = arguments;
+    let mut tx = store.begin().await?;
+    let level = stock::limit_backorders(&mut tx, &sku, pieces).await.map_err(|error| {
+        if is_below_held(&error) {
+            CommandError::Refused(format!(
+                "{sku} was not changed: more pieces are sold or held before they came than that. Let what is owed come in \
+                 first (`stock adjust`), or wait for the holds to end"
+            ))
+        } else {
+            error.into()
+        }
+    })?;
+    let Some(level) = level else { return Err(unknown(&sku)) };
+    let detail = serde_json::json!({ "sku": sku, "pieces": pieces });
+    actions::note(&mut tx, &operator(None), "stock.backorder", &detail).await?;
+    tx.commit().await?;
+    tell(&sku, level, 0, json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unknown(sku: &str) -> CommandError {
+    CommandError::Refused(format!("the shop sells no {sku:?}; import it with `orderfleet catalog import`"))
+}
+
+/// Where an article stands.
+fn tell(sku: &str, level: Level, shorted: usize, json: bool) {
+    let Level { on_hand, reserved, backorder_limit, backordered, .. } = level;
+    let left = level.available();
+    if json {
+        say_json(&serde_json::json!({
+            "sku": sku, "on_hand": on_hand, "reserved": reserved, "backorder_limit": backorder_limit,
+            "backordered": backordered, "available": left, "orders_shorted": shorted,
+        }));
+        return;
+    }
+    let owed = if backorder_limit > 0 || backordered > 0 {
+        format!(", {backordered} of at most {backorder_limit} sold before they came")
+    } else {
+        String::new()
+    };
+    say(&format!("{sku}: {on_hand} in the house, {reserved} held{owed}, {left} to sell"));
 }
 
 /// What a change is called in the ledger, and how it stands in the record.
@@ -89,7 +136,7 @@ async fn held(
         actions::note(&mut tx, &operator(None), action, detail).await?;
     }
     tx.commit().await?;
-    Ok(changed.map(|(on_hand, reserved)| Corrected { on_hand, reserved, shorted: 0 }))
+    Ok(changed.map(|level| Corrected { level, shorted: 0 }))
 }
 
 async fn forced(

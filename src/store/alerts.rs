@@ -142,8 +142,9 @@ pub async fn dead_letters(tx: &mut Tx, look: &Look) -> Stored<Vec<(String, i64)>
 pub async fn low_stock(tx: &mut Tx, left: i64, most: i64) -> Stored<Figures> {
     let rows = sqlx::query!(
         r#"/* alerts::low_stock */
-        select s.sku, s.on_hand + s.backorder_limit - s.reserved as "available!" from stock s join skus a using (sku)
-         where a.is_sold and s.location = 'main' and s.on_hand + s.backorder_limit - s.reserved <= $1
+        select s.sku, s.on_hand + s.backorder_limit - s.backordered - s.reserved as "available!"
+          from stock s join skus a using (sku)
+         where a.is_sold and s.location = 'main' and s.on_hand + s.backorder_limit - s.backordered - s.reserved <= $1
          order by 2, 1 limit $2"#,
         left,
         most

@@ -287,7 +287,7 @@ pub async fn unrelayed(tx: &mut Tx, limit: i64) -> Stored<Vec<JobCopy>> {
           from jobs
          where relayed_at is null and run_at < now() + $2::bigint * interval '1 ms'
            and created_at < now() - $3::bigint * interval '1 ms'
-         order by id limit $1 for update skip locked"#,
+         order by run_at, id limit $1 for update skip locked"#,
         limit,
         millis(NEAR),
         millis(YOUNG)

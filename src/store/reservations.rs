@@ -192,11 +192,14 @@ async fn ended(tx: &mut Tx, ids: &[Uuid], how: End) -> Stored<u64> {
           insert into stock_movements (sku, location, kind, reservation_id, delta_on_hand, delta_reserved)
           select sku, location, $3, id, case when $4 then -quantity else 0 end, -quantity from ended returning 1),
         changed as (
-          update stock s set reserved = reserved - c.pieces, on_hand = on_hand - case when $4 then c.pieces else 0 end,
+          update stock s set reserved = reserved - c.pieces,
+                             on_hand = on_hand - case when $4 then least(on_hand, c.pieces) else 0 end,
+                             backordered = backordered + case when $4 then greatest(c.pieces - on_hand, 0) else 0 end,
                              version = version + 1
             from (select sku, location, sum(quantity)::bigint as pieces from ended group by sku, location) c
            where s.sku = c.sku and s.location = c.location
-          returning s.sku, s.version, s.on_hand + s.backorder_limit - s.reserved as available, c.pieces)
+          returning s.sku, s.version, s.on_hand + s.backorder_limit - s.backordered - s.reserved as available,
+                    c.pieces)
         select sku, version, available as "available!", pieces as "pieces!", (select count(*) from moved) as "moved!" from changed"#,
         ids,
         how.state(),
@@ -216,7 +219,8 @@ async fn ended(tx: &mut Tx, ids: &[Uuid], how: End) -> Stored<u64> {
     Ok(ended)
 }
 
-/// Puts the sold pieces of an order back on the shelf, once: what came back before stays as it is. `source` says by what.
+/// Puts the sold pieces of an order back on the shelf, once: what came back before stays as it is; those that had not come yet
+/// are owed no more. `source` says by what.
 /// Returns how many holds there were.
 pub async fn restock(tx: &mut Tx, order: OrderId, source: &str) -> Stored<u64> {
     let sold = sqlx::query!(
@@ -239,7 +243,8 @@ pub async fn restock(tx: &mut Tx, order: OrderId, source: &str) -> Stored<u64> {
           insert into stock_movements (sku, location, kind, reservation_id, source, delta_on_hand, delta_reserved)
           select sku, location, 'restock', id, $2, quantity, 0 from back returning 1),
         changed as (
-          update stock s set on_hand = on_hand + c.pieces, version = version + 1
+          update stock s set on_hand = on_hand + c.pieces - least(backordered, c.pieces),
+                             backordered = backordered - least(backordered, c.pieces), version = version + 1
             from (select sku, location, sum(quantity)::bigint as pieces from back group by sku, location) c
            where s.sku = c.sku and s.location = c.location returning 1)
         select (select count(*) from moved) as "count!" from (select count(*) from changed) x"#,

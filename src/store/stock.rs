@@ -16,6 +16,8 @@ pub struct Level {
     pub reserved: i64,
     /// Pieces that may be sold beyond what is there.
     pub backorder_limit: i64,
+    /// Pieces of those that are sold, and owed.
+    pub backordered: i64,
     /// Raised by every change.
     pub version: i64,
 }
@@ -24,7 +26,8 @@ impl Level {
     /// Pieces that can still be held.
     #[must_use]
     pub fn available(&self) -> i64 {
-        self.on_hand.saturating_add(self.backorder_limit).saturating_sub(self.reserved)
+        let promised = self.on_hand.saturating_add(self.backorder_limit).saturating_sub(self.backordered);
+        promised.saturating_sub(self.reserved)
     }
 }
 
@@ -35,7 +38,7 @@ impl Store {
         let count = sqlx::query_scalar!(
             r#"/* stock::sold_out_articles */
             select count(*) as "count!" from stock s join skus a using (sku)
-             where a.is_sold and s.on_hand + s.backorder_limit <= s.reserved"#
+             where a.is_sold and s.on_hand + s.backorder_limit - s.backordered <= s.reserved"#
         )
         .fetch_one(&mut *conn)
         .await?;
@@ -50,7 +53,8 @@ pub async fn lock(tx: &mut Tx, skus: &BTreeSet<String>) -> Stored<BTreeMap<Strin
     let watch = Stopwatch::start();
     let rows = sqlx::query!(
         r#"/* stock::lock */
-        select sku, on_hand, reserved, backorder_limit, version from stock where sku = any($1) and location = 'main'
+        select sku, on_hand, reserved, backorder_limit, backordered, version from stock
+         where sku = any($1) and location = 'main'
          order by sku, location for no key update"#,
         &skus
     )
@@ -64,6 +68,7 @@ pub async fn lock(tx: &mut Tx, skus: &BTreeSet<String>) -> Stored<BTreeMap<Strin
                 on_hand: row.on_hand,
                 reserved: row.reserved,
                 backorder_limit: row.backorder_limit,
+                backordered: row.backordered,
                 version: row.version,
             };
             (row.sku, level)
@@ -90,9 +95,9 @@ impl Change {
     }
 }
 
-/// Changes a SKU's stock under `source` (a request's key: the same twice is once) and returns the pieces in the house and
-/// those held. None where the shop has no such SKU; the constraint refuses fewer than are held.
-pub async fn change(tx: &mut Tx, sku: &str, change: Change, source: &str) -> Stored<Option<(i64, i64)>> {
+/// Changes a SKU's stock under `source` (a request's key: the same twice is once) and returns where it stands then. What comes
+/// goes to those first whom pieces are owed. None where the shop has no such SKU; the constraints refuse fewer than are held.
+pub async fn change(tx: &mut Tx, sku: &str, change: Change, source: &str) -> Stored<Option<Level>> {
     sqlx::query!(
         r#"/* stock::change */
         insert into stock (sku, on_hand) select sku, 0 from skus where sku = $1 on conflict do nothing"#,
@@ -115,29 +120,49 @@ pub async fn change(tx: &mut Tx, sku: &str, change: Change, source: &str) -> Sto
     .execute(tx.conn())
     .await?;
     let applied = if moved.rows_affected() == 1 { delta } else { 0 };
-    let row = sqlx::query!(
+    let level = sqlx::query_as!(
+        Level,
         r#"/* stock::change */
-        update stock set on_hand = on_hand + $2, version = version + 1 where sku = $1 and location = 'main'
-        returning on_hand, reserved"#,
+        update stock set on_hand = on_hand + $2 - least(backordered, greatest($2, 0)),
+                         backordered = backordered - least(backordered, greatest($2, 0)), version = version + 1
+         where sku = $1 and location = 'main'
+        returning on_hand, reserved, backorder_limit, backordered, version"#,
         sku,
         applied
     )
     .fetch_one(tx.conn())
     .await?;
-    Ok(Some((row.on_hand, row.reserved)))
+    Ok(Some(level))
+}
+
+/// Says how many pieces of a SKU may be sold before they come. None where the shop has no such SKU; the constraint refuses
+/// fewer than are held or owed beyond what is in the house.
+pub async fn limit_backorders(tx: &mut Tx, sku: &str, pieces: i64) -> Stored<Option<Level>> {
+    let level = sqlx::query_as!(
+        Level,
+        r#"/* stock::limit_backorders */
+        update stock set backorder_limit = $2, version = version + 1 where sku = $1 and location = 'main'
+        returning on_hand, reserved, backorder_limit, backordered, version"#,
+        sku,
+        pieces
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(level)
 }
 
 /// The orders whose holds would have to end for a change to fit, the youngest first; not locked. None while it fits.
 pub async fn in_the_way(tx: &mut Tx, sku: &str, change: Change) -> Stored<Vec<OrderId>> {
     let level = sqlx::query!(
         r#"/* stock::in_the_way */
-        select on_hand, reserved, backorder_limit from stock where sku = $1 and location = 'main'"#,
+        select on_hand, reserved, backorder_limit, backordered from stock where sku = $1 and location = 'main'"#,
         sku
     )
     .fetch_optional(tx.conn())
     .await?;
     let Some(level) = level else { return Ok(Vec::new()) };
-    let sold_at_most = change.to(level.on_hand).max(0).saturating_add(level.backorder_limit);
+    let promised = level.backorder_limit.saturating_sub(level.backordered);
+    let sold_at_most = change.to(level.on_hand).max(0).saturating_add(promised);
     let rows = sqlx::query_scalar!(
         r#"/* stock::in_the_way */
         select order_id from (
@@ -154,7 +179,7 @@ pub async fn in_the_way(tx: &mut Tx, sku: &str, change: Change) -> Stored<Vec<Or
 
 impl Store {
     /// The same as [`change`], in a transaction of its own.
-    pub async fn change_stock(&self, sku: &str, to: Change, source: &str) -> Stored<Option<(i64, i64)>> {
+    pub async fn change_stock(&self, sku: &str, to: Change, source: &str) -> Stored<Option<Level>> {
         let mut tx = self.begin().await?;
         let changed = change(&mut tx, sku, to, source).await?;
         tx.commit().await?;
@@ -167,7 +192,7 @@ impl Store {
     pub async fn left(&self, skus: &[String]) -> Stored<Vec<Left>> {
         let rows = sqlx::query!(
             r#"/* stock::left */
-            select sku, version, on_hand + backorder_limit - reserved as "available!" from stock
+            select sku, version, on_hand + backorder_limit - backordered - reserved as "available!" from stock
              where sku = any($1) and location = 'main'"#,
             skus
         )

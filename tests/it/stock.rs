@@ -1,8 +1,9 @@
 //! Who gets the pieces: a herd for a few, lines that add up, wishes that cannot be met.
 
+use orderfleet::auth::Role;
 use orderfleet::jobs::commands::correct_stock::correct_stock;
 use orderfleet::queue::Pushed;
-use orderfleet::store::stock::{Change, is_below_held};
+use orderfleet::store::stock::{Change, is_below_held, limit_backorders};
 use serde_json::{Value, json};
 
 use crate::house::{self, House, wish};
@@ -247,7 +248,7 @@ async fn r13_fewer_pieces_than_are_held_are_refused_or_end_the_youngest_holds() 
     let mut tx = house.store.begin().await.unwrap();
     let corrected = correct_stock(&mut tx, "SUIT", Change::Set(1), "r13-forced").await.unwrap().unwrap();
     tx.commit().await.unwrap();
-    assert_eq!((corrected.on_hand, corrected.reserved, corrected.shorted), (1, 1, 2));
+    assert_eq!((corrected.level.on_hand, corrected.level.reserved, corrected.shorted), (1, 1, 2));
     for shorted in &bought[1..] {
         house.until(shorted.intent, "expired").await;
     }
@@ -262,6 +263,58 @@ async fn r13_fewer_pieces_than_are_held_are_refused_or_end_the_youngest_holds() 
     house.pay(&bought[0]).await;
     house.until(bought[0].intent, "paid").await;
     assert_eq!(house.count("stock where on_hand = 0 and reserved = 0").await, 1);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn pieces_that_may_be_sold_before_they_come_are_owed_and_never_more_than_the_limit() {
+    let plan = house::plan().stock(&[("SUIT", 2)]);
+    let house = plan.set(|settings| settings.orders.auto_fulfil = false).open().await;
+    let limit = async |pieces: i64| {
+        let mut tx = house.store.begin().await.unwrap();
+        let level = limit_backorders(&mut tx, "SUIT", pieces).await?;
+        tx.commit().await?;
+        Ok::<_, orderfleet::store::StoreError>(level.unwrap())
+    };
+    assert_eq!(limit(3).await.unwrap().available(), 5);
+    let mut bought = Vec::new();
+    for buyer in 0..5 {
+        bought.push(house.buy(&format!("cart-owed-{buyer}")).await);
+    }
+    let late = house.place(&wish("owed-late", "SUIT", 1), "key-owed-late", true).await;
+    assert!(
+        is_sold_out(late.status, &late.body) || late.body["error"] == "insufficient_stock",
+        "{}",
+        late.body
+    );
+    for one in &bought {
+        house.pay(one).await;
+        house.until(one.intent, "paid").await;
+    }
+    house.settled().await;
+    let stands = async |on_hand: u32, owed: u32| {
+        let stands = format!("stock where on_hand = {on_hand} and backordered = {owed} and reserved = 0");
+        assert_eq!(house.count(&stands).await, 1, "{:?}", house.rows("select * from stock").await);
+    };
+    stands(0, 3).await;
+    assert!(is_below_held(&limit(2).await.unwrap_err()), "three are owed");
+    let again = house.place(&wish("owed-more", "SUIT", 1), "key-owed-more", true).await;
+    assert!(
+        is_sold_out(again.status, &again.body) || again.body["error"] == "insufficient_stock",
+        "{}",
+        again.body
+    );
+    let refused = house.store.change_stock("SUIT", Change::Adjust(-1), "owed-less").await.unwrap_err();
+    assert!(is_below_held(&refused), "none is there to be taken away: {refused}");
+
+    // One is called off: what it was owed is owed to nobody.
+    let mia = house.key(Role::Manager, "mia").await;
+    assert_eq!(house.ask(&mia, bought[4].order, ("cancel", ""), &json!({})).await.status, 202);
+    house.until_order(bought[4].order, "refunded").await;
+    stands(0, 2).await;
+    let level = house.store.change_stock("SUIT", Change::Adjust(5), "owed-came").await.unwrap().unwrap();
+    assert_eq!((level.on_hand, level.backordered, level.available()), (3, 0, 6));
+    assert_eq!(limit(0).await.unwrap().available(), 3);
     house.end().await;
 }
 

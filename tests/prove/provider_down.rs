@@ -29,7 +29,7 @@ const SLOWER: f64 = 1.2;
 /// Takes it away, and gives it back.
 pub(crate) async fn prove(plan: Plan, report: &mut Report) {
     let orders = plan.sized(40, 300);
-    let window = Duration::from_secs(plan.sized(6, 60));
+    let window = Duration::from_secs(plan.sized(6, 90));
     let away = Duration::from_secs(plan.sized(20, 600));
     let mut fleet = Fleet::set_up(Setup::default()).await;
     answer(&mut with(fleet.command(), ["stock", "set", "SUIT-42R", PIECES]));
@@ -42,6 +42,9 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
     }
     let calm = fleet.demo(orders);
     fleet.figures(calm).await.must_be_whole(orders, "before");
+    // A minute after each wish its payment is looked at, which is work too: the first window has none of that, and does not
+    // count.
+    let _ = others(&fleet, window, "warm").await;
     let mut before = others(&fleet, window, "before").await;
 
     drop(is_there);
@@ -51,8 +54,10 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
     fleet.paid(i64::try_from(2 * orders).unwrap()).await;
     report.progress(format_args!("{orders} orders are paid, and nobody sells labels"));
     let mut meanwhile = others(&fleet, window, "meanwhile").await;
-    sleep(away.saturating_sub(since.elapsed() + window)).await;
-    meanwhile.extend(others(&fleet, window, "still").await);
+    // Those that were asked for before are looked at again while the last window begins, as they were in the first.
+    sleep(away.saturating_sub(since.elapsed() + window + window)).await;
+    let _ = others(&fleet, window, "again").await;
+    let mut still = others(&fleet, window, "still").await;
     report.figure("away_seconds", since.elapsed().as_secs_f64());
     report.exactly("labels_bought_meanwhile", fleet.count(LABELS).await - labels, 0);
 
@@ -64,10 +69,16 @@ pub(crate) async fn prove(plan: Plan, report: &mut Report) {
     report.figure("all_labels_seconds", since.elapsed().as_secs_f64());
     figures.must_be_whole(orders, "while it was away");
 
-    report.count("other_wishes", before.len() + meanwhile.len());
-    let (calm, away) = (quantile(&mut before, 0.99), quantile(&mut meanwhile, 0.99));
+    report.count("other_wishes", before.len() + meanwhile.len() + still.len());
+    let calm = quantile(&mut before, 0.99);
+    report.figure("reserved_before_p50_ms", quantile(&mut before, 0.5));
     report.figure("reserved_before_p99_ms", calm);
-    report.figure("reserved_meanwhile_p99_ms", away);
+    for (when, wishes) in [("meanwhile", &mut meanwhile), ("still", &mut still)] {
+        report.figure(&format!("reserved_{when}_p50_ms"), quantile(wishes, 0.5));
+        report.figure(&format!("reserved_{when}_p99_ms"), quantile(wishes, 0.99));
+    }
+    meanwhile.append(&mut still);
+    let away = quantile(&mut meanwhile, 0.99);
     // The ninety-ninth of a few hundred is one of the slowest three: it says nothing.
     if plan.scale == Scale::Full {
         report.bar("times_slower_p99", away / calm, Op::AtMost, SLOWER);

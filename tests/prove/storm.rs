@@ -15,7 +15,8 @@ use futures::future::join_all;
 use futures::{FutureExt, StreamExt, stream};
 use orderfleet::dev::servers::{Durability, Servers};
 use orderfleet::domain::order::Status;
-use orderfleet::store::stock::Change;
+use orderfleet::store::StoreError;
+use orderfleet::store::stock::{Change, limit_backorders};
 use orderfleet::time::Stopwatch;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -251,7 +252,8 @@ async fn turns(world: &World) -> BTreeSet<String> {
     met
 }
 
-/// For one front, somebody counts what is in the house; less than is held can not be said.
+/// For one front, somebody counts what is in the house, and says how many may be sold before they come; less than is held or
+/// owed can not be said.
 async fn counts(world: &World) {
     let mut random = StdRng::seed_from_u64(world.seed ^ 0x57_0C);
     for turn in 0..COUNTS / 2 {
@@ -264,7 +266,16 @@ async fn counts(world: &World) {
         let source = format!("count:{}:{turn}", orderfleet::ids::JobId::new());
         // Refused where customers hold more than would be left.
         let _ = world.store.change_stock(sku, change, &source).await;
+        let _ = may_be_owed(world, sku, random.random_range(0..5)).await;
     }
+}
+
+/// So many pieces of an article may be sold before they come.
+async fn may_be_owed(world: &World, sku: &str, pieces: i64) -> Result<(), StoreError> {
+    let mut tx = world.store.begin().await?;
+    limit_backorders(&mut tx, sku, pieces).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// In every second world a worker dies in the midst of it, twice.
