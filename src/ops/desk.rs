@@ -40,6 +40,7 @@ mod kept;
 mod openapi;
 mod orders;
 mod problem;
+mod remedies;
 mod tries;
 mod watch;
 

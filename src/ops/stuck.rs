@@ -22,10 +22,8 @@ pub struct Line {
     pub stuck: Stuck,
     /// What can safely be done.
     pub action: String,
-    /// Whether that is to replay what died of the order: dry first.
-    pub replays: bool,
-    /// Whether that is to look again how its payments stand at their providers.
-    pub looks: bool,
+    /// What of it can be done about the order from here, the least first.
+    pub can: &'static [Can],
 }
 
 /// Looks, the oldest of each reason first.
@@ -36,35 +34,44 @@ pub async fn look(store: &Store, orders: &OrderSettings, each: i64) -> Stored<Ve
 }
 
 fn line(stuck: Stuck) -> Line {
-    let Action(action, remedy) = action(&stuck);
-    let can = |wanted| remedy == wanted && stuck.order.is_some();
-    Line { replays: can(Remedy::Replay), looks: can(Remedy::Look), action, stuck }
+    let Action(action, can) = action(&stuck);
+    Line { can: if stuck.order.is_some() { can } else { &[] }, action, stuck }
 }
 
 /// What is safe, in words, and what of it can be done here.
-struct Action(String, Remedy);
+struct Action(String, &'static [Can]);
 
-/// What can be done here about an order.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Remedy {
-    /// Nothing: a person does it.
-    ByHand,
-    /// A replay of what died of it.
-    Replay,
-    /// A look at its payments' providers.
+/// What can be done about an order from a list. All of it can be asked twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Can {
+    /// Look how its payments stand at their providers.
     Look,
+    /// Replay what died of it, dry first.
+    Replay,
+    /// Give back what is left of its money.
+    Refund,
+    /// Call it off: its money goes back, its labels are given back.
+    Cancel,
 }
 
 fn by_hand(what: impl Into<String>) -> Action {
-    Action(what.into(), Remedy::ByHand)
+    Action(what.into(), &[])
 }
 
 fn replay(what: impl Into<String>) -> Action {
-    Action(what.into(), Remedy::Replay)
+    Action(what.into(), &[Can::Replay])
 }
 
 fn look_again(what: impl Into<String>) -> Action {
-    Action(what.into(), Remedy::Look)
+    Action(what.into(), &[Can::Look])
+}
+
+impl Action {
+    /// The same, where this can be done too.
+    fn or(self, can: &'static [Can]) -> Self {
+        Self(self.0, can)
+    }
 }
 
 /// What is safe: looks before it does, and can be done twice.
@@ -74,7 +81,8 @@ fn action(stuck: &Stuck) -> Action {
     match stuck.reason.as_str() {
         "paid_without_label" => replay(format!(
             "{dry}; else cancel and refund (POST /v1/orders/{order}/cancel), or ship by hand and set the status"
-        )),
+        ))
+        .or(&[Can::Replay, Can::Cancel]),
         "held_past_its_end" => by_hand(format!(
             "`queues`: is the lane expiry paused or away? It ends by itself; until then the pieces are not for sale. `orders show {order}`"
         )),
@@ -104,13 +112,16 @@ fn exception(kind: &str, order: &str) -> Action {
         }
         "dispute_lost" => {
             by_hand(format!("the money is gone: POST /v1/orders/{order}/cancel, or move it on"))
+                .or(&[Can::Cancel])
         }
         "amount_mismatch" => {
             by_hand(format!("`orders show {order}`: refund what came, or complete it by hand"))
+                .or(&[Can::Refund])
         }
-        "label_not_bought" => {
-            replay(format!("correct the address or the parcel, then `dead replay --order {order}`"))
-        }
+        "label_not_bought" => replay(format!(
+            "correct the address or the parcel, then `dead replay --order {order}`; else cancel"
+        ))
+        .or(&[Can::Replay, Can::Cancel]),
         "label_not_voided" => by_hand("void it at the carrier: nobody else pays it back"),
         "payment_not_opened" | "payment_not_cancelled" | "payment_not_captured" | "order_not_lapsed" => {
             replay(format!("`dead replay --order {order} --dry-run`, then without"))
@@ -120,7 +131,8 @@ fn exception(kind: &str, order: &str) -> Action {
         )),
         _ => by_hand(format!(
             "`orders show {order}`, then decide: on hold, cancel, or PUT …/status back to where it was"
-        )),
+        ))
+        .or(&[Can::Cancel]),
     }
 }
 
@@ -165,9 +177,11 @@ mod tests {
     #[test]
     fn each_has_its_safe_action_and_each_reason_its_count() {
         let unknown = made("effect_unknown", "label:x (unknown)");
-        assert!(unknown.action.contains("dead replay") && unknown.replays);
+        assert!(unknown.action.contains("dead replay") && unknown.can == [Can::Replay]);
         let unasked = made("exception", "expired_unasked (warning)");
-        assert!(unasked.looks && !unasked.replays && !unknown.looks);
+        assert_eq!(unasked.can, [Can::Look]);
+        assert_eq!(made("exception", "amount_mismatch (critical)").can, [Can::Refund]);
+        assert_eq!(made("exception", "label_not_voided (warning)").can, []);
         assert!(made("exception", "refund_by_hand (critical)").action.contains("confirm"));
         assert!(made("exception", "something_new (warning)").action.contains("orders show"));
         let lines = [

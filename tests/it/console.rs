@@ -70,23 +70,85 @@ async fn a_stuck_order_s_payment_is_looked_at_again_by_who_may() {
     let looks = house.calls("GET", &format!("/v1/payment_intents/{}", bought.payment)).await;
     let [viewer, manager] =
         [house.staff(Role::Viewer, "shop").await, house.staff(Role::Manager, "shop").await];
-    let path = format!("/orders/{}/look", bought.order);
+    let path = format!("/orders/{}/act", bought.order);
+    let look = [("do", "look")];
     let mut browser = Browser::signed_in(&desk, &viewer).await;
     let stuck = browser.page("/stuck").await;
     assert!(stuck.contains("expired unasked") || stuck.contains("expired_unasked"), "{stuck}");
     assert!(!stuck.contains("Look again"), "a viewer only looks");
     let page = browser.page("/").await;
-    assert_eq!(browser.send(&path, &page, &[]).await.0, 403);
+    assert_eq!(browser.send(&path, &page, &look).await.0, 403);
     let mut browser = Browser::signed_in(&desk, &manager).await;
     let stuck = browser.page("/stuck").await;
     assert!(stuck.contains(&format!("action=\"{path}\"")), "{stuck}");
-    assert_eq!(browser.send(&path, &stuck, &[]).await.0, 303);
+    assert_eq!(browser.send(&path, &stuck, &look).await.0, 303);
     house.until_calls("GET", &format!("/v1/payment_intents/{}", bought.payment), looks + 1).await;
     assert_eq!(
         house.count("operator_actions where action = 'order.look' and actor like 'manager:key_%'").await,
         1
     );
     house.execute("update order_exceptions set state = 'resolved', resolved_at = now()").await.unwrap();
+    house.end().await;
+}
+
+/// What is told first is what is done: refunded once however often the button is pressed, labelled anew, called off; by who may.
+#[tokio::test]
+async fn an_order_is_refunded_labelled_anew_and_called_off_from_its_page_by_who_may() {
+    let house = house::open().await;
+    let desk = house.open_desk().await;
+    // Of its parcels no carrier tells anything: it stays in the house.
+    house.post.keep();
+    let fulfilled = async |cart: &str| {
+        let bought = house.buy(cart).await;
+        house.pay(&bought).await;
+        let letter = house.letter("payment_intent.succeeded", &bought.payment).await;
+        house.deliver(&letter).await;
+        house.until_order(bought.order, "fulfilled").await;
+        house.settled().await;
+        bought
+    };
+    let bought = fulfilled("console-remedies").await;
+    let [pia, mia] = [house.staff(Role::Processor, "shop").await, house.staff(Role::Manager, "shop").await];
+    let (path, at) = (format!("/orders/{}/act", bought.order), format!("/orders/{}", bought.order));
+
+    let mut browser = Browser::signed_in(&desk, &pia).await;
+    let page = browser.page(&at).await;
+    assert!(page.contains("Label it anew") && !page.contains("Call it off") && !page.contains("Refund what"));
+    for wish in ["cancel", "refund", "look"] {
+        assert_eq!(browser.send(&path, &page, &[("do", wish)]).await.0, 403, "{wish}");
+    }
+    let (status, told) = browser.send(&path, &page, &[("do", "relabel")]).await;
+    assert!(status == 200 && told.contains("1 bought anew: parcels 1"), "{status} {told}");
+    assert_eq!(house.count("labels").await, 1, "it was only tried");
+    assert_eq!(browser.send(&path, &told, &[("do", "relabel"), ("sure", "yes")]).await.0, 303);
+    house.until_count("labels where void_state is null", 1).await;
+    house.until_count("labels", 2).await;
+
+    let mut browser = Browser::signed_in(&desk, &mia).await;
+    let page = browser.page(&at).await;
+    let (status, told) = browser.send(&path, &page, &[("do", "refund")]).await;
+    assert!(status == 200 && told.contains("all that is left of the payment"), "{status} {told}");
+    assert_eq!(house.count("refunds").await, 0, "it was only tried");
+    let sure = [("do", "refund"), ("sure", "yes"), ("key", "a-page-s-key")];
+    for _ in 0..2 {
+        assert_eq!(browser.send(&path, &told, &sure).await.0, 303);
+    }
+    house.until_count("refunds where state = 'succeeded'", 1).await;
+    let (status, told) = browser.send(&path, &page, &[("do", "refund")]).await;
+    assert!(status == 409 && told.contains("Nothing was changed"), "{status} {told}");
+
+    let second = fulfilled("console-cancelled").await;
+    let path = format!("/orders/{}/act", second.order);
+    let (status, told) = browser.send(&path, &page, &[("do", "cancel")]).await;
+    assert!(status == 200 && told.contains("what was paid goes back"), "{status} {told}");
+    assert_eq!(house.timeline(second.order).await.status, "fulfilled", "it was only tried");
+    assert_eq!(browser.send(&path, &told, &[("do", "cancel"), ("sure", "yes")]).await.0, 303);
+    house.until_order(second.order, "refunded").await;
+    assert_eq!(browser.send(&path, &told, &[("do", "nothing")]).await.0, 422);
+    for action in ["order.relabel", "order.refund", "order.cancel"] {
+        let noted = house.count(&format!("operator_actions where action = '{action}'")).await;
+        assert!(noted >= 1, "{action}");
+    }
     house.end().await;
 }
 

@@ -219,8 +219,8 @@ async fn what_is_stuck_is_told_with_its_safe_action_and_replayed_from_there() {
     let (_, told) = desk.get(&viewer, "/ops/v1/orders/stuck").await;
     let [line] = told["stuck"].as_array().unwrap().as_slice() else { panic!("{told}") };
     assert_eq!(
-        (&line["reason"], &line["order"], &line["replays"]),
-        (&json!("exception"), &json!(bought.order), &json!(true))
+        (&line["reason"], &line["order"], &line["can"]),
+        (&json!("exception"), &json!(bought.order), &json!(["replay", "cancel"]))
     );
     assert!(line["action"].as_str().unwrap().contains("dead replay --order"), "{line}");
     for query in ["limit=0", "limit=1001", "each=1"] {

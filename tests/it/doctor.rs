@@ -94,6 +94,21 @@ async fn a_redis_that_forgets_and_evicts_is_told_both() {
 }
 
 #[tokio::test]
+async fn a_postgres_that_acknowledges_what_it_may_forget_is_told() {
+    let servers = throw_away().await;
+    let settings = migrated(&servers).await;
+    let mut operator = session(&servers, "psql").await;
+    let forgets = "do $$ begin execute format('alter database %I set synchronous_commit = off', current_database()); end $$";
+    sqlx::raw_sql(forgets).execute(&mut operator).await.unwrap();
+    let report = examine(&settings, SERVERS).await;
+    assert_eq!(with(&report, Status::Fail), ["postgres durability"], "{}", render(&report));
+    let found = check(&report, "postgres durability");
+    assert!(found.found.contains("synchronous_commit off"), "{found:?}");
+    assert!(found.advice[0].contains("`synchronous_commit = on`"), "{found:?}");
+    servers.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn servers_that_are_away_are_told_with_their_place_and_what_to_do() {
     let mut servers = throw_away().await;
     let settings = migrated(&servers).await;

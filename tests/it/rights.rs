@@ -121,9 +121,10 @@ async fn every_page_and_form_of_the_console_lets_in_from_its_role_on() {
         ("/actions".to_owned(), manager),
         (format!("/find?id={job}"), viewer),
     ];
+    let of_order = format!("/orders/{}/act", orderfleet::ids::OrderId::new());
     let letter = letter.to_string();
     let of_letter = format!("/dead/{letter}");
-    let forms: [(&str, Fields<'_>, Role); 9] = [
+    let forms: [(&str, Fields<'_>, Role); 13] = [
         ("/lanes/mail", &[("do", "pause")], admin),
         ("/lanes/mail", &[("do", "resume")], admin),
         ("/lanes/mail", &[("do", "limit")], admin),
@@ -132,6 +133,10 @@ async fn every_page_and_form_of_the_console_lets_in_from_its_role_on() {
         ("/dead/act", &[("do", "replay"), ("id", &letter)], manager),
         ("/dead/act", &[("do", "drop"), ("id", &letter), ("why", "tried")], admin),
         (&of_letter, &[("payload", "{}"), ("why", "tried")], manager),
+        (&of_order, &[("do", "look")], manager),
+        (&of_order, &[("do", "relabel")], Role::Processor),
+        (&of_order, &[("do", "refund")], manager),
+        (&of_order, &[("do", "cancel"), ("sure", "yes")], manager),
         ("/sign-out", &[], viewer),
     ];
     for role in STAFF {

@@ -31,6 +31,7 @@ mod letters;
 mod live;
 mod orders;
 mod pages;
+mod remedies;
 mod session;
 mod sign_in;
 
@@ -54,7 +55,7 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .route("/dead/{id}", get(letters::show).post(letters::edit))
         .route("/orders", get(orders::list))
         .route("/orders/{id}", get(orders::show))
-        .route("/orders/{id}/look", post(orders::look))
+        .route("/orders/{id}/act", post(remedies::act))
         .route("/stuck", get(orders::stuck))
         .route("/actions", get(actions::list))
         .route("/find", get(find))
@@ -111,7 +112,8 @@ impl Desk {
                 "name": operator.name, "role": operator.role.name(),
                 "may_replay": operator.may(Action::ReplayDeadLetter), "may_drop": operator.may(Action::DropDeadLetter),
                 "may_configure": operator.may(Action::Configure), "sees_persons": operator.may(Action::ReadPerson),
-                "may_read_actions": operator.may(Action::ReadActions),
+                "may_read_actions": operator.may(Action::ReadActions), "may_cancel": operator.may(Action::CancelOrder),
+                "may_refund": operator.may(Action::Refund), "may_relabel": operator.may(Action::MoveOrder),
             },
         });
         if let (Some(all), Value::Object(facts)) = (all.as_object_mut(), facts) {

@@ -16,8 +16,8 @@ use crate::auth::Action;
 use crate::ids::OrderId;
 use crate::jobs::commands::refresh::refresh;
 use crate::ops::stuck::{self, Line};
+use crate::store::actions;
 use crate::store::timeline::OrderName;
-use crate::store::{actions, orders};
 
 /// Lines of one reason, at most: who has more has one cause.
 const MOST: i64 = 1_000;
@@ -61,11 +61,7 @@ impl Desk {
     /// Has workers look how an order's payments stand at their providers. Asked twice it is done once, while one look waits.
     pub(super) async fn look_again(&self, operator: &Operator, order: OrderId) -> Result<(), Problem> {
         operator.require(Action::ReplayDeadLetter)?;
-        let mut tx = self.store.begin().await?;
-        let owner = orders::owner(&mut tx, order).await?.filter(|owner| owner.tenant == operator.tenant);
-        owner.ok_or_else(|| {
-            Problem::new(Code::UnknownOrder, "there is no such order, or none of this shop")
-        })?;
+        let mut tx = self.own(operator, order).await?;
         let actor = operator.actor();
         refresh(&mut tx, &self.rules.offers, order, &actor).await?;
         actions::note(&mut tx, &actor, "order.look", &json!({ "order": order })).await?;

@@ -32,6 +32,7 @@ pub(super) enum Code {
     UnknownDeadLetter,
     UnknownOrder,
     NotOpen,
+    NotPossible,
     TooLarge,
     InvalidQuery,
     InvalidBody,
@@ -44,7 +45,7 @@ pub(super) enum Code {
 impl Code {
     /// All of them, as the document lists them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Unauthenticated,
         Self::TooManyTries,
         Self::Forbidden,
@@ -55,6 +56,7 @@ impl Code {
         Self::UnknownDeadLetter,
         Self::UnknownOrder,
         Self::NotOpen,
+        Self::NotPossible,
         Self::TooLarge,
         Self::InvalidQuery,
         Self::InvalidBody,
@@ -90,6 +92,7 @@ impl Code {
             }
             Self::UnknownOrder => ("unknown_order", StatusCode::NOT_FOUND, "This order is not known"),
             Self::NotOpen => ("not_open", StatusCode::CONFLICT, "The dead letter has had its end"),
+            Self::NotPossible => ("not_possible", StatusCode::CONFLICT, "The order does not allow this now"),
             Self::TooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::InvalidQuery => {
                 ("invalid_query", StatusCode::UNPROCESSABLE_ENTITY, "The query has a fault")

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
-use axum::response::Redirect;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::pages::Page;
-use super::session::{Posted, Visitor};
+use super::session::Visitor;
 use crate::auth::Action;
 use crate::domain::order::search::Search;
 use crate::domain::order::{FulfilmentStatus, PaymentStatus, Status};
@@ -153,16 +152,4 @@ pub(super) async fn show(
         "person": person, "letters": letters,
     });
     Ok(desk.page("order.html", &visitor, facts))
-}
-
-/// Looks again how an order's payments stand.
-pub(super) async fn look(
-    State(desk): State<Arc<Desk>>,
-    Path(id): Path<String>,
-    posted: Posted,
-) -> Result<Redirect, Problem> {
-    let unknown = |_| Problem::new(Code::UnknownOrder, "an order's id is ord_ and 26 letters or digits");
-    let order: OrderId = id.parse().map_err(unknown)?;
-    desk.look_again(&posted.visitor.operator, order).await?;
-    Ok(Redirect::to(&format!("/orders/{order}")))
 }

@@ -11,7 +11,7 @@ use crate::ops::queues::span;
 use crate::time::Clock;
 
 /// Every template.
-const TEMPLATES: [(&str, &str); 19] = [
+const TEMPLATES: [(&str, &str); 20] = [
     ("base.html", include_str!("pages/base.html")),
     ("parts.html", include_str!("pages/parts.html")),
     ("overview.html", include_str!("pages/overview.html")),
@@ -28,6 +28,7 @@ const TEMPLATES: [(&str, &str); 19] = [
     ("orders.html", include_str!("pages/orders.html")),
     ("order.html", include_str!("pages/order.html")),
     ("stuck.html", include_str!("pages/stuck.html")),
+    ("remedy.html", include_str!("pages/remedy.html")),
     ("actions.html", include_str!("pages/actions.html")),
     ("sign_in.html", include_str!("pages/sign_in.html")),
     ("problem.html", include_str!("pages/problem.html")),
