@@ -330,11 +330,11 @@ impl Store {
         let rows = sqlx::query_scalar!(
             r#"/* jobs::relayed_page */
             select id from jobs
-             where lane = $1 and relayed_at < now() - $2::bigint * interval '1 ms' and ($3::uuid is null or id > $3)
+             where lane = $1 and relayed_at < now() - $2::bigint * interval '1 ms' and id > $3
              order by id limit $4"#,
             lane,
             millis(grace),
-            after.map(JobId::uuid),
+            after.map_or(Uuid::nil(), JobId::uuid),
             limit
         )
         .fetch_all(self.pool())
