@@ -74,6 +74,11 @@ async function one (watched) {
   }
   watched.check(await page.getByText('A job was given up').count() === 0, 'the order still tells of a dead letter');
   await watched.judge();
+  await watched.click(page.getByRole('button', { name: 'Refund what is left' }));
+  await page.getByRole('heading', { name: 'Refund what is left?' }).waitFor();
+  await watched.judge();
+  await watched.click(page.getByRole('link', { name: 'Leave it as it is' }));
+  await page.locator('.head').getByText('shipped', { exact: true }).waitFor();
   await watched.open(job);
   await watched.judge();
 }
