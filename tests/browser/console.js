@@ -78,7 +78,7 @@ async function one (watched) {
   await page.getByRole('heading', { name: 'Refund what is left?' }).waitFor();
   await watched.judge();
   await watched.click(page.getByRole('link', { name: 'Leave it as it is' }));
-  await page.locator('.head').getByText('shipped', { exact: true }).waitFor();
+  await page.getByRole('heading', { name: 'Its life' }).waitFor();
   await watched.open(job);
   await watched.judge();
 }
