@@ -35,6 +35,8 @@ const LOOK_FIRST: [(&str, &str); 4] = [
 /// How the codes of a rate that is offered no more end, and our word for them.
 const NO_SUCH_RATE: &str = "RATE.UNAVAILABLE";
 pub(super) const RATE_GONE: &str = "rate_gone";
+/// How an answer begins that knows no thing of this name.
+const NO_SUCH_THING: &str = "404 ";
 /// The code of an address that does not exist.
 const NO_SUCH_ADDRESS: &str = "ADDRESS.VERIFY.FAILURE";
 
@@ -149,7 +151,15 @@ impl EasyPost {
         if let Some(insurance) = insurance {
             body["insurance"] = json!(insurance.decimal());
         }
-        self.ask(Call::Counts, self.post(["shipments", shipment_id, "buy"], &body)).await
+        match self.ask(Call::Counts, self.post(["shipments", shipment_id, "buy"], &body)).await {
+            // A rate of before a rerating, whose answer may have been lost: the shipment, if that is there, has others.
+            Err(CallError { cause: Cause::Refused(about), to, call })
+                if about.text.starts_with(NO_SUCH_THING) =>
+            {
+                Err(CallError { cause: Cause::LookFirst { code: RATE_GONE, about }, to, call })
+            }
+            other => other,
+        }
     }
 
     /// Looks at a shipment.

@@ -270,6 +270,17 @@ async fn s04_a_rate_that_expired_is_bought_anew_of_the_same_shipment_and_service
     house.end().await;
 }
 
+/// New rates were made, and the answer was lost: the old rate is nothing that anybody knows any more.
+#[tokio::test]
+async fn s04_a_rate_of_before_a_rerating_that_nobody_heard_of_is_bought_anew() {
+    let gone = json!({"fail": {"status": 422, "code": "SHIPMENT.RATE.UNAVAILABLE"}});
+    let lost = json!("drop_after");
+    let (house, _) = labelled_despite(&[("easypost.buy", gone), ("easypost.rerate", lost)]).await;
+    assert_eq!((house.calls("POST", "/rerate").await, house.calls("POST", "/buy").await), (2, 3));
+    assert_eq!(house.truth("shipments").await.len(), 1);
+    house.end().await;
+}
+
 #[tokio::test]
 async fn s04_a_service_that_is_offered_no_more_is_not_replaced_in_silence() {
     let house = house::open().await;

@@ -31,6 +31,16 @@ async fn each_code_that_may_mean_a_bought_label_is_looked_into_whatever_its_stat
     }
 }
 
+/// A purchase names two things: which of them is not known, they do not say; without its shipment, new rates can't be had either.
+#[tokio::test]
+async fn a_purchase_of_something_that_they_do_not_know_is_one_of_a_rate_that_is_gone() {
+    let failure = bought_despite(error(404, "NOT_FOUND", &json!([]))).await;
+    assert_eq!((failure.class, failure.code), (Class::Unknown, "rate_gone"), "{failure}");
+    let replay = Replay::of([error(404, "NOT_FOUND", &json!([]))]).await;
+    let failure = Failure::from(client(&replay).rerate("shp_1").await.unwrap_err());
+    assert_eq!(failure.class, Class::Permanent, "{failure}");
+}
+
 /// The list of an error holds objects, or plain sentences; 5xx may hold no list at all. A sentence may quote an address.
 #[tokio::test]
 async fn an_error_is_told_by_its_code_and_its_fields_and_no_sentence_is_repeated() {
