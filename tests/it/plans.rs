@@ -49,7 +49,11 @@ const MAY: [(&str, &str, &str); 5] = [
         "orders",
         "planned anew for what is searched by: one of both, and each has its index",
     ),
-    ("timeline::jobs", "jobs", "an operator's look at one order: of all that is open, and of nothing that is done"),
+    (
+        "timeline::jobs",
+        "jobs",
+        "an operator's look at one order: of all that is open, and of nothing that is done",
+    ),
     ("erasure::under_way", "jobs", "the same of one customer, whose wishes have no rows but these"),
     ("retention::window", "inbox", "once in the life of an installation: where its oldest rows are"),
     ("retention::window", "communications", "once in the life of an installation: where its oldest rows are"),

@@ -121,7 +121,9 @@ async fn refund(tx: &mut Tx, actor: &str, wanted: &Wanted<'_>, cause: &str) -> R
         Ok(currency) => Amount::new(asked.amount_minor, currency).to_string(),
         Err(_) => format!("{} {} (minor units)", asked.currency, asked.amount_minor),
     };
-    Ok(format!("{told} go back, which is all that is left of the payment; the provider does it, and the order's page tells when."))
+    Ok(format!(
+        "{told} go back, which is all that is left of the payment; the provider does it, and the order's page tells when."
+    ))
 }
 
 async fn label_anew(tx: &mut Tx, order: OrderId, cause: &str) -> Result<String, Problem> {
