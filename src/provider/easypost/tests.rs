@@ -154,7 +154,7 @@ async fn every_refusal_of_a_purchase_has_its_class() {
     for (name, class, code) in [
         ("12-error-address-verify-failure", Class::Permanent, "refused"),
         ("14-error-missing-parameter", Class::Permanent, "refused"),
-        ("15-error-errors-are-strings", Class::Permanent, "refused"),
+        ("15-error-errors-are-strings", Class::Unknown, "rate_gone"),
         ("18-error-api-key", away, "credentials_refused"),
         ("19-error-already-bought", Class::Unknown, "postage_exists"),
         ("20-error-rate-limited", Class::Retry, "throttled"),
@@ -178,7 +178,7 @@ async fn every_status_of_a_purchase_has_its_class_whatever_its_body_is() {
         (401, away, "credentials_refused"),
         (402, Class::Permanent, "refused"),
         (403, away, "credentials_refused"),
-        (404, Class::Permanent, "refused"),
+        (404, Class::Unknown, "rate_gone"),
         (405, Class::Permanent, "refused"),
         (422, Class::Permanent, "refused"),
         (429, Class::Retry, "throttled"),
