@@ -5,8 +5,6 @@
 //! gone, surplus, another amount) never confirms anything: it is captured in our books, and goes back or opens an
 //! exception, so that it is never kept in silence.
 
-use std::collections::HashMap;
-
 use serde_json::{Value, json};
 
 use super::Rules;
@@ -25,13 +23,17 @@ use crate::domain::offer::CASH_ON_DELIVERY;
 use crate::domain::order::{CancelReason, Status};
 use crate::domain::payment::{Match, State, compare};
 use crate::domain::refund::Origin;
-use crate::ids::{OrderId, PaymentId};
+use crate::ids::OrderId;
 use crate::job::Failure;
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Move, Order};
 use crate::store::payments::{self, Payment, Role};
 use crate::store::reservations::{self, Again, End, HoldFor};
-use crate::store::{Tx, coupons, jobs};
+use crate::store::{Tx, jobs};
+
+mod books;
+
+pub(super) use books::Books;
 
 /// What a provider said of a payment, in our words.
 #[derive(Clone, Debug)]
@@ -48,71 +50,6 @@ impl Heard {
     /// Where it stands, where no money came in.
     pub(super) const fn without_money(state: State) -> Self {
         Self { state, received_minor: 0, currency: String::new() }
-    }
-}
-
-/// A slice's orders and payments, locked, with everything that settling them may touch.
-pub(super) struct Books {
-    pub(super) orders: HashMap<OrderId, Order>,
-    pub(super) payments: HashMap<PaymentId, Payment>,
-}
-
-impl Books {
-    /// Locks in the one order that every transaction keeps: orders, payments, holds, stock, the coupons of those that are
-    /// being called off; each for the whole slice.
-    pub(super) async fn open(
-        tx: &mut Tx,
-        orders: &[OrderId],
-        payments: &[PaymentId],
-    ) -> Result<Self, Failure> {
-        let books = Self::without_stock(tx, orders, payments).await?;
-        reservations::lock(tx, orders).await?;
-        let ending: Vec<OrderId> =
-            books.orders.values().filter(|order| order.cancel_requested).map(|order| order.id).collect();
-        if !ending.is_empty() {
-            coupons::lock_used(tx, &ending).await?;
-        }
-        Ok(books)
-    }
-
-    /// The same for a slice whose payments were heard of. Articles are locked only where some payment `is_over`: a hold ends,
-    /// or is made again. The row of an article that everybody buys is where all wait for each other's commits, and a look
-    /// that finds nothing new must not stand in that line.
-    pub(super) async fn hearing(
-        tx: &mut Tx,
-        orders: &[OrderId],
-        payments: &[PaymentId],
-        is_over: bool,
-    ) -> Result<Self, Failure> {
-        if is_over {
-            Self::open(tx, orders, payments).await
-        } else {
-            Self::without_stock(tx, orders, payments).await
-        }
-    }
-
-    /// The same for who ends holds at most, and all of them in one statement: that locks holds and stock itself, late.
-    pub(super) async fn without_stock(
-        tx: &mut Tx,
-        orders: &[OrderId],
-        payments: &[PaymentId],
-    ) -> Result<Self, Failure> {
-        Ok(Self { orders: orders::lock(tx, orders).await?, payments: payments::lock(tx, payments).await? })
-    }
-
-    /// Applies what was heard of one payment.
-    pub(super) async fn apply(
-        &self,
-        tx: &mut Tx,
-        rules: &Rules,
-        (order, payment): (OrderId, PaymentId),
-        heard: &Heard,
-        cause: &str,
-    ) -> Result<(), Failure> {
-        match (self.orders.get(&order), self.payments.get(&payment)) {
-            (Some(order), Some(payment)) => apply(tx, rules, (order, payment), heard, cause).await,
-            _ => Ok(()),
-        }
     }
 }
 

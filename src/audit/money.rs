@@ -47,7 +47,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I22",
         name: "surplus goes back",
-        sentence: "A surplus payment is given back in full, by us or by a bank, or an open exception says why not.",
+        sentence: "A surplus payment is given back in full, by us or by a bank, or an open exception says why not; where a bank took what we had given back, a person was told.",
         when: When::Quiescent,
         of: Of::Payment,
         sql: "select p.id, format('%s of %s %s went back, %s were lost', coalesce(r.back, 0), p.captured_minor, p.currency, p.lost_minor)
@@ -55,7 +55,9 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                 left join (select payment_id, sum(amount_minor) as back from refunds where state in ('pending', 'succeeded')
                             group by payment_id) r on r.payment_id = p.id
                where p.role = 'surplus' and p.captured_minor <> coalesce(r.back, 0) + p.lost_minor
-                 and not exists (select from order_exceptions e where e.order_id = p.order_id and e.state <> 'resolved')",
+                 and not exists (select from order_exceptions e where e.order_id = p.order_id
+                                    and (e.state <> 'resolved'
+                                         or (e.type = 'dispute_lost' and p.captured_minor < coalesce(r.back, 0) + p.lost_minor)))",
     },
     Invariant {
         id: "I23",

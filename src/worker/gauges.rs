@@ -79,11 +79,13 @@ impl Gauges {
     /// Somebody reads: they find the gauges up to date.
     pub(super) async fn refresh(self: &Arc<Self>) {
         let mut read = self.read.lock().await;
-        if read.replace(Stopwatch::start()).is_none() {
+        if read.is_none() {
+            // Who goes away meanwhile was no reader: nobody looks for them, and the next is the first.
             self.look().await;
             let watch = Arc::clone(self).watch();
             self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(watch));
         }
+        *read = Some(Stopwatch::start());
     }
 
     /// Looks again and again, until nobody reads any more.
@@ -188,7 +190,39 @@ fn resident_bytes() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
+    use crate::config::load::{Sources, load};
+    use crate::queue::tests::server::Server;
+
+    #[tokio::test]
+    async fn a_reader_who_goes_away_while_they_wait_leaves_the_next_one_the_first() {
+        let server = Server::start().await;
+        let settings = load(&Sources::default()).unwrap();
+        let queue = Queue::connect(&server.settings(), &settings.queue, &settings.lanes).await.unwrap();
+        // Nobody asks this Postgres before somebody watches.
+        let mut postgres = settings.postgres;
+        postgres.url = "postgres://nobody@127.0.0.1:1/none".to_owned().into();
+        let (store, tasks) = (Store::new(&postgres).unwrap(), TaskTracker::new());
+        let stop = CancellationToken::new();
+        let gauges = Arc::new(Gauges::new(
+            (&queue, &store),
+            (&tasks, &stop),
+            &Lane::ALL,
+            &settings.lanes,
+            FRESH,
+            &settings.orders,
+        ));
+        assert!(gauges.refresh().now_or_never().is_none(), "they wait for Redis");
+        assert!(gauges.seen.lock().await.is_empty() && tasks.is_empty());
+        gauges.refresh().await;
+        assert_eq!(gauges.seen.lock().await.len(), Lane::ALL.len(), "it was looked at for them");
+        assert_eq!(tasks.len(), 1, "and is from now on");
+        gauges.refresh().await;
+        assert_eq!(tasks.len(), 1, "by one");
+        stop.cancel();
+    }
 
     #[test]
     fn the_kernel_says_how_much_memory_this_process_holds() {

@@ -109,17 +109,21 @@ fn truth(change: fn(&mut Value)) -> Truth {
         json!({"shipment_id": format!("shp_{n}"), "reference": format!("label:{n}:1:1"),
                "tracking_code": format!("TRK{n}"), "amount_cents": 609, "currency": "USD"})
     };
-    let dispute = |id: &str, amount: u32, status: &str| json!({"id": id, "payment_id": "pi_10", "amount": amount, "currency": "usd", "status": status});
+    let dispute = |id: &str, of: &str, amount: u32, status: &str| json!({"id": id, "payment_id": of, "amount": amount, "currency": "usd", "status": status});
+    let refund = |of: &str| {
+        json!({"id": format!("re_{of}"), "payment_id": of, "amount": 2000, "currency": "usd", "status": "succeeded",
+               "metadata": {"refund_id": format!("refund of {of}")}})
+    };
     let mail =
         |n: u8| json!({"message_id": format!("msg_{n}@example.com"), "to": ["a@example.com"], "headers": {}});
     let mut truth = json!({
         "payments": [payment("pi_1", "requires_payment_method"), payment("pi_2", "succeeded"),
-                     payment("pi_2b", "succeeded"), payment("pi_3", "succeeded"), payment("pi_4", "succeeded"),
-                     payment("pi_6", "canceled"), payment("pi_10", "succeeded")],
-        "refunds": [{"id": "re_pi_2b", "payment_id": "pi_2b", "amount": 2000, "currency": "usd", "status": "succeeded",
-                     "metadata": {"refund_id": "refund of pi_2b"}}],
-        "disputes": [dispute("dp_1", 500, "lost"), dispute("dp_2", 1500, "under_review")],
-        "labels": [label(2), label(3)], "mails": [mail(2), mail(3), mail(22), mail(10)], "webhooks": [],
+                     payment("pi_2b", "succeeded"), payment("pi_2c", "succeeded"), payment("pi_3", "succeeded"),
+                     payment("pi_4", "succeeded"), payment("pi_6", "canceled"), payment("pi_10", "succeeded")],
+        "refunds": [refund("pi_2b"), refund("pi_2c")],
+        "disputes": [dispute("dp_1", "pi_10", 500, "lost"), dispute("dp_2", "pi_10", 1500, "under_review"),
+                     dispute("dp_3", "pi_2c", 2000, "lost")],
+        "labels": [label(2), label(3)], "mails": [mail(2), mail(3), mail(22), mail(23), mail(10)], "webhooks": [],
     });
     change(&mut truth);
     Truth::read(truth.to_string().as_bytes()).unwrap()

@@ -1,27 +1,15 @@
 //! What carriers say word by word: of a parcel on its way, and of a label that is given back.
 
 use orderfleet::auth::Role;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::house::{self, Bought, House, wish};
-
-/// An order whose label is bought; no word of a carrier has come through.
-async fn labelled(house: &House, wish: &Value) -> Bought {
-    let bought = house.buy_as(wish).await;
-    house.post.keep();
-    house.pay(&bought).await;
-    let letter = house.letter("payment_intent.succeeded", &bought.payment).await;
-    house.deliver(&letter).await;
-    house.until_order(bought.order, "fulfilled").await;
-    house.settled().await;
-    bought
-}
+use crate::house::{self, wish};
 
 /// What each word makes of one order after the other, and of whom somebody has to look after.
 #[tokio::test]
 async fn each_word_of_a_carrier_moves_the_order_on_alarms_a_person_or_changes_nothing() {
     let house = house::open().await;
-    labelled(&house, &wish("cart-words", "SUIT", 1)).await;
+    house.packed(&wish("cart-words", "SUIT", 1)).await;
     let code = house.value("select tracking_code from labels").await;
     house.post.pass_on();
     let mut alarms = Vec::new();
@@ -59,7 +47,7 @@ async fn a_label_that_the_carrier_does_not_take_back_is_shown_to_a_person() {
     let house = house::open().await;
     let mut wish = wish("cart-kept-label", "SUIT", 1);
     wish["shipping_address"]["address_line1"] = json!("1 No Refund Road");
-    let bought = labelled(&house, &wish).await;
+    let bought = house.packed(&wish).await;
     let mia = house.key(Role::Manager, "mia").await;
     assert_eq!(house.ask(&mia, bought.order, ("cancel", ""), &json!({})).await.status, 202);
     house.until_count("labels where void_state = 'void_rejected'", 1).await;

@@ -5,7 +5,7 @@ use orderfleet::auth::Role;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::house::{self, Browser, House};
+use crate::house::{self, Browser, House, wish};
 
 /// A label that its provider refused for good: one dead letter.
 async fn buried(house: &House) -> house::Bought {
@@ -96,18 +96,7 @@ async fn a_stuck_order_s_payment_is_looked_at_again_by_who_may() {
 async fn an_order_is_refunded_labelled_anew_and_called_off_from_its_page_by_who_may() {
     let house = house::open().await;
     let desk = house.open_desk().await;
-    // Of its parcels no carrier tells anything: it stays in the house.
-    house.post.keep();
-    let fulfilled = async |cart: &str| {
-        let bought = house.buy(cart).await;
-        house.pay(&bought).await;
-        let letter = house.letter("payment_intent.succeeded", &bought.payment).await;
-        house.deliver(&letter).await;
-        house.until_order(bought.order, "fulfilled").await;
-        house.settled().await;
-        bought
-    };
-    let bought = fulfilled("console-remedies").await;
+    let bought = house.packed(&wish("console-remedies", "SUIT", 1)).await;
     let [pia, mia] = [house.staff(Role::Processor, "shop").await, house.staff(Role::Manager, "shop").await];
     let (path, at) = (format!("/orders/{}/act", bought.order), format!("/orders/{}", bought.order));
 
@@ -129,6 +118,8 @@ async fn an_order_is_refunded_labelled_anew_and_called_off_from_its_page_by_who_
     let (status, told) = browser.send(&path, &page, &[("do", "refund")]).await;
     assert!(status == 200 && told.contains("all that is left of the payment"), "{status} {told}");
     assert_eq!(house.count("refunds").await, 0, "it was only tried");
+    let keyless = browser.send(&path, &told, &[("do", "refund"), ("sure", "yes")]).await;
+    assert!(keyless.0 == 422 && keyless.1.contains("Nothing was changed"), "{keyless:?}");
     let sure = [("do", "refund"), ("sure", "yes"), ("key", "a-page-s-key")];
     for _ in 0..2 {
         assert_eq!(browser.send(&path, &told, &sure).await.0, 303);
@@ -137,7 +128,7 @@ async fn an_order_is_refunded_labelled_anew_and_called_off_from_its_page_by_who_
     let (status, told) = browser.send(&path, &page, &[("do", "refund")]).await;
     assert!(status == 409 && told.contains("Nothing was changed"), "{status} {told}");
 
-    let second = fulfilled("console-cancelled").await;
+    let second = house.packed(&wish("console-cancelled", "SUIT", 1)).await;
     let path = format!("/orders/{}/act", second.order);
     let (status, told) = browser.send(&path, &page, &[("do", "cancel")]).await;
     assert!(status == 200 && told.contains("what was paid goes back"), "{status} {told}");

@@ -5,24 +5,12 @@ use orderfleet::ops::dead_letters as letters;
 use orderfleet::store::dead_letters::Selection;
 use serde_json::{Value, json};
 
-use crate::house::{self, Bought, House};
-
-/// An order that is packed and labelled; no word of a carrier comes through.
-async fn fulfilled(house: &House, cart: &str) -> Bought {
-    let bought = house.buy(cart).await;
-    house.post.keep();
-    house.pay(&bought).await;
-    let letter = house.letter("payment_intent.succeeded", &bought.payment).await;
-    house.deliver(&letter).await;
-    house.until_order(bought.order, "fulfilled").await;
-    house.settled().await;
-    bought
-}
+use crate::house::{self, wish};
 
 #[tokio::test]
 async fn s06_a_label_that_nobody_can_use_is_given_back_and_the_next_one_is_bought_at_once() {
     let house = house::open().await;
-    let bought = fulfilled(&house, "cart-s06").await;
+    let bought = house.packed(&wish("cart-s06", "SUIT", 1)).await;
     let old = house.value("select tracking_code from labels").await;
     let (pia, viewer) = (house.key(Role::Processor, "pia").await, house.key(Role::Viewer, "vera").await);
     let again = async |who: &str| house.ask(who, bought.order, ("labels", ""), &json!({})).await;
@@ -58,7 +46,7 @@ async fn s06_a_label_that_nobody_can_use_is_given_back_and_the_next_one_is_bough
 #[tokio::test]
 async fn s06_an_order_does_not_ship_while_its_label_is_replaced_and_waits_where_none_can_be_had() {
     let house = house::open().await;
-    let bought = fulfilled(&house, "cart-s06-none").await;
+    let bought = house.packed(&wish("cart-s06-none", "SUIT", 1)).await;
     let pia = house.key(Role::Processor, "pia").await;
     let refuse =
         json!([{"at": "easypost.create", "what": {"fail": {"status": 422, "code": "SHIPMENT.INVALID"}}}]);

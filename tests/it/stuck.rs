@@ -8,7 +8,7 @@ use orderfleet::store::stuck::REASONS;
 use orderfleet::auth::Role;
 use serde_json::json;
 
-use crate::house::{self, Bought, House, wish};
+use crate::house::{self, House, wish};
 
 #[tokio::test]
 async fn what_is_stuck_is_listed_with_its_reason_and_what_merely_waits_is_not() {
@@ -78,14 +78,6 @@ const CALL: &str = "
     insert into jobs (id, kind, lane, band, payload, run_at, caused_by)
     select gen_random_uuid(), kind, lane, band, payload, now(), caused_by from gone";
 
-/// Pays an order of which no carrier tells anything.
-async fn pay(house: &House, bought: &Bought) {
-    house.post.keep();
-    house.pay(bought).await;
-    let letter = house.letter("payment_intent.succeeded", &bought.payment).await;
-    house.deliver(&letter).await;
-}
-
 /// What is stuck for want of a label, whatever its age.
 async fn unlabelled(house: &House) -> Vec<String> {
     let found = house.store.stuck(Duration::ZERO, true, 10).await.unwrap();
@@ -98,7 +90,7 @@ async fn s09_an_order_of_which_one_of_two_parcels_has_no_label_is_stuck() {
     let house = house::plan().stock(&[("SUIT", 100)]).open().await;
     house.execute(&waits("new.payload ->> 'parcel' = '2'")).await.unwrap();
     let bought = house.buy_as(&wish("cart-stuck-two", "SUIT", 70)).await;
-    pay(&house, &bought).await;
+    house.pay_quietly(&bought).await;
     house.until_count("labels", 1).await;
     assert_eq!(unlabelled(&house).await, ["packaging, parcel 2"]);
     let late = Duration::from_hours(1);
@@ -113,7 +105,7 @@ async fn s09_an_order_of_which_one_of_two_parcels_has_no_label_is_stuck() {
 async fn s06_a_packed_order_that_waits_for_its_next_label_is_stuck() {
     let house = house::open().await;
     let bought = house.buy("cart-stuck-relabel").await;
-    pay(&house, &bought).await;
+    house.pay_quietly(&bought).await;
     house.until_order(bought.order, "fulfilled").await;
     house.settled().await;
     assert_eq!(unlabelled(&house).await, [""; 0]);

@@ -139,6 +139,8 @@ pub(super) const PLANTS: &[Plant] = &[
         "update refunds set state = 'submitting', settled_at = null where order_id = u(2);
          update orders set refunded_minor = 0 where id = u(2)",
     ),
+    // A bank took what had gone back, and nobody was told.
+    tables("I22", "delete from order_exceptions where id = u(9002)"),
     tables(
         "I23",
         "alter table orders drop constraint orders_refunds; alter table payments drop constraint payments_refunds;
@@ -189,7 +191,7 @@ pub(super) const PLANTS: &[Plant] = &[
            select u(86), order_id, kind, dedupe_key, recipient, recipient_hash, state, null, sent_at from communications where order_id = u(3)",
     ),
     tables("I33", "delete from communications where order_id = u(3); delete from effects where name = 'mail:3'"),
-    tables("I33", "delete from communications where kind = 'refund_confirmation'; delete from effects where name = 'mail:22'"),
+    tables("I33", "delete from communications where id = u(5922); delete from effects where name = 'mail:22'"),
     tables("I34", "insert into effects (name, id, request, state, job_id) values ('pay_cancel:1', u(87), '{\"payment_intent\": \"pi_1\"}', 'in_flight', u(88))"),
     tables("I34", "delete from dead_letters where kind = 'shipping-label'; delete from attempts"),
     tables(

@@ -107,11 +107,15 @@ end $$;
 -- 1 awaits its money.
 select place(1, 2000), open_payment(1, 1, 'pi_1');
 
--- 2 is packed, and was paid twice: the second payment went back.
-select place(2, 2000), open_payment(2, 1, 'pi_2'), open_payment(2, 2, 'pi_2b');
+-- 2 is packed, and was paid three times: what was too much went back. The third a bank took as well, and a person was told.
+select place(2, 2000), open_payment(2, 1, 'pi_2'), open_payment(2, 2, 'pi_2b'), open_payment(2, 3, 'pi_2c');
 select capture(2, 1, 'primary'), close(2, 'committed', 'commit', 2), told(2, 'order_confirmation', 'sent');
 select walk(2, 'payment_confirmed', 'processing', 'packaging'), label(2), walk(2, 'fulfilled');
-select capture(2, 2, 'surplus'), give_back(2, 2, 2000);
+select capture(2, 2, 'surplus'), give_back(2, 2, 2000), capture(2, 3, 'surplus'), give_back(2, 3, 2000);
+insert into disputes (id, order_id, payment_id, provider, provider_dispute_id, amount_minor, currency, part_minor, state, closed_at)
+  values (u(9403), u(2), u(3302), 'stripe', 'dp_3', 2000, 'USD', 2000, 'lost', now());
+insert into order_exceptions (id, order_id, type, severity, detail) values (u(9002), u(2), 'dispute_lost', 'critical', '');
+update order_exceptions set state = 'resolved', resolved_at = now() where id = u(9002);
 
 -- 3 is on its way.
 select place(3, 2000), open_payment(3, 1, 'pi_3'), capture(3, 1, 'primary');

@@ -236,6 +236,23 @@ impl House {
         panic!("never {status}: {state}");
     }
 
+    /// Pays an order of whose parcels no carrier tells anything: it stays in the house.
+    pub(crate) async fn pay_quietly(&self, bought: &Bought) {
+        self.post.keep();
+        self.pay(bought).await;
+        let letter = self.letter("payment_intent.succeeded", &bought.payment).await;
+        self.deliver(&letter).await;
+    }
+
+    /// An order that is paid, packed and labelled, and stays in the house.
+    pub(crate) async fn packed(&self, wish: &Value) -> Bought {
+        let bought = self.buy_as(wish).await;
+        self.pay_quietly(&bought).await;
+        self.until_order(bought.order, "fulfilled").await;
+        self.settled().await;
+        bought
+    }
+
     /// An order's whole life.
     pub(crate) async fn timeline(&self, order: OrderId) -> Timeline {
         self.store.timeline(&OrderName::Id(order), None).await.unwrap().unwrap()

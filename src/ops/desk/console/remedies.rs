@@ -29,8 +29,9 @@ pub(super) async fn act(
         let nothing =
             || Problem::new(Code::NothingChosen, "the form does not say what to do. Nothing was changed");
         let remedy = Remedy::read(wish).ok_or_else(nothing)?;
-        // One page is one refund, however often its button is pressed.
-        let key = posted.field("key").map_or_else(random_hex::<16>, str::to_owned);
+        // One page is one refund, however often its button is pressed: the key is made for the page, never for what it sends.
+        let key =
+            if is_sure { posted.field("key").unwrap_or_default().to_owned() } else { random_hex::<16>() };
         let follows = desk.remedy(operator, Wanted { order, remedy, key: &key, is_sure }).await?;
         if !is_sure {
             let facts = json!({ "order": order, "remedy": remedy.name(), "key": key, "follows": follows });
