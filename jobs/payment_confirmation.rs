@@ -15,13 +15,12 @@ use super::payment_cancel::in_our_words;
 use super::payment_status::{self, PaymentStatus};
 use super::refund_sync::RefundSync;
 use super::settlement::{Books, Heard};
-use super::{Called, Job, Loaded, Rules, taken, telling};
+use super::{Called, Job, Loaded, Rules, taken};
 use crate::config::ConfirmBy;
 use crate::domain::dispute::State as DisputeState;
 use crate::domain::event::StripeEvent;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::offer::{self, STRIPE};
-use crate::domain::order::Status;
 use crate::domain::payment::State;
 use crate::domain::told;
 use crate::domain::webhook::WebhookPayload;
@@ -32,8 +31,10 @@ use crate::provider::stripe::{DisputeSeen, PaymentSeen};
 use crate::store::inbox::{self, Fate};
 use crate::store::{Tx, disputes, jobs, payments, refunds};
 use about::{About, pays};
+use declined::declined;
 
 mod about;
+mod declined;
 
 /// An event of a payment provider, as the intake took it in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -225,12 +226,7 @@ async fn one(
     match heard(&event) {
         Some(heard) => {
             if event.kind == "payment_intent.payment_failed" {
-                let code = event.object.as_ref().and_then(|object| object.last_error.clone());
-                payments::attempt_failed(tx, found.0, &event.id, code.as_deref().unwrap_or("unknown"))
-                    .await?;
-                if books.orders.get(&found.1).is_some_and(|order| order.status == Status::PendingPayment) {
-                    telling::tell_failed_attempt(tx, found.1, (found.0, &event.id), &event.id).await?;
-                }
+                declined(tx, rules, books, found, &event).await?;
             }
             apply(tx, rules, books, webhook, found, &heard).await?;
             Ok(Step::Done)

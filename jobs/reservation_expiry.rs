@@ -3,35 +3,35 @@
 //! Deadlines are judged by the database's clock. A hold under question is marked `closing`, so that no payment is opened
 //! for it meanwhile; the mark goes with the hold, with an extension, or with this job's burial.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use uuid::Uuid;
 
-use super::email::Email;
-use super::order_lapse::OrderLapse;
 use super::payment_cancel::{self, Cancel};
 use super::payment_status::PaymentStatus;
 use super::settlement::Books;
 use super::{Called, Job, Loaded, Rules, handover};
-use crate::domain::notice::{Notice, Once};
-use crate::domain::order::Status;
 use crate::ids::{JobId, OrderId, PaymentId};
 use crate::job::{Calls, Dependency, Failure, Lane, Limits, NewJob, Payload, Step, Verdict};
 use crate::provider::Providers;
 use crate::provider::stripe::{PaymentSeen, SeenStatus};
-use crate::store::communications::{self, Telling};
 use crate::store::effects::Proof;
 use crate::store::exceptions::{self, Severity};
 use crate::store::orders::Order;
 use crate::store::payments::Payment;
-use crate::store::reservations::{self, End, Held};
+use crate::store::reservations::{self, Held};
 use crate::store::{Tx, jobs, orders, payments};
 
-/// How often money that is on its way is asked for again.
+mod over;
+
+pub(super) use over::end_unasked;
+use over::{Over, Unasked, cancel_open, expire};
+
+/// How soon money that is on its way is asked for again, at first.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// The longest wait between two such asks: a bank takes days, and its refusal frees the pieces within the hour.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// How long a configured provider's first answer is waited for: most take a fraction of it.
 const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
@@ -65,9 +65,9 @@ impl Payload for ReservationExpiry {
         attempts: 12,
         // Two calls of 8 s, with room for two transactions.
         deadline: Duration::from_secs(25),
-        // From the first deadline on: as long as a hold may be extended, and a quarter of an hour beyond, in which the grace for
-        // a provider that is away ends.
-        max_age: Duration::from_hours(1),
+        // From the first deadline on: as long as a bank is waited for (`LONGEST_SETTLING` of the settings), and a day. A
+        // provider that is away is waited for as long as the grace lasts, which is minutes.
+        max_age: Duration::from_hours(24 * 15),
         slice: 128,
         settle: 32,
         calls: 16,
@@ -83,7 +83,25 @@ impl Payload for ReservationExpiry {
 pub struct Ask {
     cancel: Cancel,
     may_extend: bool,
+    /// Whether a bank that takes days was not waited for yet.
+    may_settle: bool,
     is_last: bool,
+}
+
+impl Ask {
+    /// Whether the hold waits on while its payment stands like this.
+    const fn waits(&self, status: SeenStatus) -> bool {
+        match status {
+            SeenStatus::Processing => !self.is_last || self.may_settle,
+            SeenStatus::RequiresCapture => !self.is_last,
+            SeenStatus::RequiresAction => self.may_extend && !self.is_last,
+            SeenStatus::Succeeded
+            | SeenStatus::Canceled
+            | SeenStatus::RequiresPaymentMethod
+            | SeenStatus::RequiresConfirmation
+            | SeenStatus::Other => false,
+        }
+    }
 }
 
 impl Job for ReservationExpiry {
@@ -135,13 +153,12 @@ impl Job for ReservationExpiry {
     /// Retrieve first, then decide.
     async fn call(&self, plan: &Ask, to: &Providers) -> Result<PaymentSeen, Failure> {
         let seen = to.stripe.retrieve(&plan.cancel.provider_id).await?;
-        let wait = match seen.status {
-            SeenStatus::Succeeded | SeenStatus::Canceled | SeenStatus::RequiresCapture => true,
-            SeenStatus::Processing => !plan.is_last,
-            SeenStatus::RequiresAction => plan.may_extend && !plan.is_last,
-            SeenStatus::RequiresPaymentMethod | SeenStatus::RequiresConfirmation | SeenStatus::Other => false,
-        };
-        if wait { Ok(seen) } else { payment_cancel::cancel_or_look(&plan.cancel, to).await }
+        let is_taken = payment_cancel::is_over(seen.status) || seen.status == SeenStatus::RequiresCapture;
+        if is_taken || plan.waits(seen.status) {
+            Ok(seen)
+        } else {
+            payment_cancel::cancel_or_look(&plan.cancel, to).await
+        }
     }
 
     async fn settle(back: &[Called<Self>], tx: &mut Tx, rules: &Rules) -> Result<Vec<Verdict>, Failure> {
@@ -213,22 +230,9 @@ async fn due(
         return Ok(Due::Over(Some(Unasked::no_answer(hold.epoch, "settlement_grace", &loaded.cause()))));
     }
     reservations::mark_closing(tx, order.id).await?;
-    Ok(Due::Ask(Ask { cancel, may_extend: hold.extensions_left > 0, is_last: hold.longest_left_ms <= 0 }))
-}
-
-/// Why a hold ends though nobody knows what the provider says: a person is told, and the payment is cancelled as soon as
-/// that can be. Money that was faster is late.
-struct Unasked {
-    kind: &'static str,
-    detail: String,
-}
-
-impl Unasked {
-    /// The provider gave no answer for too long.
-    fn no_answer(epoch: i32, why: &str, cause: &str) -> Self {
-        let detail = format!("{cause} released hold {epoch} without the provider's answer: {why}");
-        Self { kind: "expired_unasked", detail }
-    }
+    let may_settle = rules.orders.settling_seconds > 0 && !hold.is_settling;
+    let is_last = hold.longest_left_ms <= 0;
+    Ok(Due::Ask(Ask { cancel, may_extend: hold.extensions_left > 0, may_settle, is_last }))
 }
 
 /// A hold whose payment nobody can be asked to cancel: its provider is asked how it stands, where that can be, until the
@@ -252,85 +256,6 @@ async fn uncancellable(
     Ok(Due::Later(wait))
 }
 
-/// A hold that ends now.
-struct Over<'a> {
-    order: &'a Order,
-    epoch: i32,
-    cause: String,
-    unasked: Option<Unasked>,
-}
-
-/// The stock goes back, and the customers learn that their orders can still be paid: one statement a table, because after a
-/// sale thousands of holds end in one second. The stock comes last: an article that all of them hold takes one commit at a
-/// time, and everything else is written before the others have to wait. What has no hold any more is left as it is.
-async fn expire(tx: &mut Tx, over: &[Over<'_>]) -> Result<(), Failure> {
-    let ids: Vec<OrderId> = over.iter().map(|over| over.order.id).collect();
-    let ending = reservations::ending(tx, &ids).await?;
-    let over: Vec<&Over<'_>> = over.iter().filter(|over| ending.is_of(over.order.id)).collect();
-    if over.is_empty() {
-        return Ok(());
-    }
-    let changes: Vec<(OrderId, String)> =
-        over.iter().map(|over| (over.order.id, over.cause.clone())).collect();
-    orders::changed_each(tx, &changes).await?;
-    tell(tx, &over).await?;
-    for over in &over {
-        if let Some(why) = &over.unasked {
-            exceptions::open(tx, over.order.id, why.kind, Severity::Warning, &why.detail).await?;
-            cancel_open(tx, over.order.id, &over.cause).await?;
-        }
-    }
-    ending.end(tx, End::Expired).await?;
-    // A transaction that is repeated counts again: rare, and an alert looks at the rate.
-    metrics::counter!("orderfleet_holds_expired_total")
-        .increment(u64::try_from(over.len()).unwrap_or_default());
-    Ok(())
-}
-
-/// Tells the customers of orders that wait for money, and leaves the job that calls each off in the end.
-async fn tell(tx: &mut Tx, over: &[&Over<'_>]) -> Result<(), Failure> {
-    let unpaid: Vec<&&Over<'_>> =
-        over.iter().filter(|over| over.order.status == Status::PendingPayment).collect();
-    let told = communications::notify(tx, unpaid.iter().map(|over| over.telling()).collect()).await?;
-    let cause_of: HashMap<OrderId, &str> =
-        unpaid.iter().map(|over| (over.order.id, over.cause.as_str())).collect();
-    let mails = told.into_iter().map(|(order, communication)| {
-        NewJob::of(&Email { communication }, cause_of.get(&order).copied().unwrap_or_default())
-    });
-    let lapses = unpaid.iter().map(|over| OrderLapse::of(over.order, &over.cause));
-    jobs::insert(tx, mails.chain(lapses).collect()).await?;
-    Ok(())
-}
-
-impl Over<'_> {
-    fn telling(&self) -> Telling {
-        let once = Once::Hold(self.order.id.uuid(), self.epoch);
-        Telling {
-            order: self.order.id,
-            notice: Notice::ReservationExpired,
-            key: once.key(),
-            facts: json!({}),
-        }
-    }
-}
-
-/// Ends a hold though nobody asks the provider, as [`Unasked`] says.
-pub(super) async fn end_unasked(
-    tx: &mut Tx,
-    (order, epoch): (&Order, i32),
-    (kind, detail): (&'static str, String),
-    cause: &str,
-) -> Result<(), Failure> {
-    let unasked = Some(Unasked { kind, detail });
-    expire(tx, &[Over { order, epoch, cause: cause.to_owned(), unasked }]).await
-}
-
-/// Nobody may pay any more what is still open.
-async fn cancel_open(tx: &mut Tx, order: OrderId, cause: &str) -> Result<(), Failure> {
-    let open: Vec<PaymentId> = payments::open_of(tx, &[order]).await?.into_iter().map(|(_, id)| id).collect();
-    payment_cancel::let_go(tx, &open, cause).await
-}
-
 /// What the provider's answer means for the hold.
 async fn answered(
     tx: &mut Tx,
@@ -340,18 +265,23 @@ async fn answered(
     order: &Order,
 ) -> Result<Verdict, Failure> {
     let (plan, seen, cause) = (&called.plan, &called.receipt, called.loaded.cause());
-    let again = || Verdict::Refused(Failure::snooze(ASK_AGAIN, "money_on_its_way", plan.cancel.payment));
     match seen.status {
         SeenStatus::Succeeded => {
             payment_cancel::heard(tx, rules, books, &plan.cancel, seen, &cause).await?;
             Ok(Verdict::Done)
         }
-        SeenStatus::Processing | SeenStatus::RequiresCapture if !plan.is_last => {
+        SeenStatus::Processing | SeenStatus::RequiresCapture if plan.waits(seen.status) => {
             payment_cancel::heard(tx, rules, books, &plan.cancel, seen, &cause).await?;
-            reservations::extend(tx, order.id, ASK_AGAIN, false).await?;
-            Ok(again())
+            if seen.status == SeenStatus::Processing && plan.may_settle {
+                let settling = Duration::from_secs(rules.orders.settling_seconds);
+                reservations::settling(tx, order.id, settling).await?;
+            }
+            // The longer it takes, the longer it takes.
+            let wait = (called.loaded.age / 8).clamp(ASK_AGAIN, LONGEST_WAIT);
+            reservations::extend(tx, order.id, wait, false).await?;
+            Ok(Verdict::Refused(Failure::snooze(wait, "money_on_its_way", plan.cancel.payment)))
         }
-        SeenStatus::RequiresAction if plan.may_extend && !plan.is_last => {
+        SeenStatus::RequiresAction if plan.waits(seen.status) => {
             payment_cancel::heard(tx, rules, books, &plan.cancel, seen, &cause).await?;
             let time = Duration::from_secs(rules.orders.reservation_seconds);
             reservations::extend(tx, order.id, time, true).await?;

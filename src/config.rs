@@ -28,7 +28,7 @@ pub use load::{Sources, load, load_for};
 pub use mail::{AlertSettings, MailProviderSettings, MailReadingSettings, ShopSettings, SmtpSettings};
 pub use needs::Need;
 pub use network::{Network, site, visitor};
-pub use orders::{LatePayment, Mismatch, OrderSettings, RetentionSettings};
+pub use orders::{Declined, LatePayment, Mismatch, OrderSettings, RetentionSettings};
 pub use payments::{
     Algorithm, ConfirmBy, Encoding, Message, PageSettings, PaymentProviderSettings, Place, ReadingSettings,
     SignatureSettings, StatusSettings, Unit,

@@ -13,6 +13,8 @@ pub struct OrderSettings {
     pub max_extensions: i32,
     /// How long a hold whose time is over waits for the answer of a provider that is away.
     pub settlement_grace_seconds: u64,
+    /// How long a hold waits for money that its provider says is on its way, at a bank; 0 is no longer than for a card.
+    pub settling_seconds: u64,
     /// What becomes of money that came when the pieces were gone.
     pub late_payment: LatePayment,
     /// How long an unpaid order can be taken up again.
@@ -31,6 +33,8 @@ pub struct OrderSettings {
     pub manual_payment: bool,
     /// Whether an order may go on to the customer's door before it is paid.
     pub cash_on_delivery: bool,
+    /// What follows when a card is declined.
+    pub declined: Declined,
     /// What becomes of money that is not the order's amount or currency.
     pub mismatch: Mismatch,
     /// Kinds of mail that are sent beside those that every shop sends.
@@ -98,6 +102,32 @@ impl TryFrom<String> for LatePayment {
             "reserve_or_refund" => Ok(Self::ReserveOrRefund),
             "hold_for_ops" => Ok(Self::HoldForOps),
             _ => Err("must be reserve_or_refund or hold_for_ops"),
+        }
+    }
+}
+
+/// What follows when a payment is declined. A provider lets the same payment be tried again, with another card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Declined {
+    /// The hold lasts as long as it would have, and the customer tries again.
+    Keep,
+    /// The payment is cancelled and the hold ends: the customer begins anew, if pieces are left.
+    Release,
+    /// The order is called off.
+    Cancel,
+}
+
+impl TryFrom<String> for Declined {
+    type Error = &'static str;
+
+    /// Derived, the error would quote what was given, which may have been meant for another setting.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "keep" => Ok(Self::Keep),
+            "release" => Ok(Self::Release),
+            "cancel" => Ok(Self::Cancel),
+            _ => Err("must be keep, release or cancel"),
         }
     }
 }

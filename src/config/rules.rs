@@ -46,11 +46,12 @@ pub(super) const SHORTEST_SECRET: usize = 32;
 const LONGEST_LEEWAY: i64 = 300;
 /// The longest that a loop of the queue may wait, in milliseconds: its pulse is looked at (see `queue::pulse`).
 const LONGEST_TURN: u64 = 5_000;
-/// The longest that a hold may be extended by: it leaves its expiry (`max_age` of an hour from its first deadline) a quarter
-/// of an hour to reach the provider; past it a hold would be released unasked.
+/// The longest that a hold may be extended by, for a customer at their bank's page: nobody stays there for an hour.
 const LONGEST_EXTENSION: u64 = 2_700;
-/// The longest that a hold may wait for a provider that is away: within the quarter of an hour above.
+/// The longest that a hold may wait for a provider that is away: others wait for the pieces meanwhile.
 const LONGEST_GRACE: u64 = 840;
+/// The longest that a bank may be waited for: its expiry (`max_age` of fifteen days from its first deadline) asks until then.
+const LONGEST_SETTLING: u64 = 14 * 86_400;
 /// The longest calls that fit into the deadlines of the kinds that make them, and why.
 const LONGEST_CALLS: [(&str, u64, &str); 3] = [
     ("stripe.timeout_ms", 8_000, "a payment has 20 s for two calls and its transactions"),
@@ -160,15 +161,20 @@ fn times(settings: &Settings, values: &Values, faults: &mut Vec<Fault>) {
         orders.max_hold_seconds.saturating_sub(orders.reservation_seconds) <= LONGEST_EXTENSION,
         "orders.max_hold_seconds",
         format!(
-            "must be at most {LONGEST_EXTENSION} more than orders.reservation_seconds ({}): an hour after its first deadline \
-             a hold's expiry no longer waits for the provider",
+            "must be at most {LONGEST_EXTENSION} more than orders.reservation_seconds ({}): nobody is at their bank's page for \
+             longer, and a bank's own days are orders.settling_seconds",
             orders.reservation_seconds
         ),
     );
     demand(
         orders.settlement_grace_seconds <= LONGEST_GRACE,
         "orders.settlement_grace_seconds",
-        format!("must be at most {LONGEST_GRACE}: later a hold's expiry is given up"),
+        format!("must be at most {LONGEST_GRACE}: others wait for the pieces meanwhile"),
+    );
+    demand(
+        orders.settling_seconds <= LONGEST_SETTLING,
+        "orders.settling_seconds",
+        format!("must be at most {LONGEST_SETTLING}: after fifteen days a hold's expiry is given up"),
     );
 }
 

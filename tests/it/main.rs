@@ -48,6 +48,7 @@ mod refunds;
 mod relabel;
 mod rights;
 mod servers;
+mod settling;
 mod shared;
 mod status;
 mod stock;
