@@ -21,6 +21,7 @@ use crate::wording::Wording;
 mod cancellation;
 pub mod commands;
 mod dispute;
+mod evidence;
 mod giveback;
 mod handover;
 pub mod letter;

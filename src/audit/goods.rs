@@ -30,14 +30,16 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I3",
         name: "stock is its ledger's sum",
-        sentence: "A stock row is the sum of its movements, in the house less what is owed, and held.",
+        sentence: "A stock row is the sum of its movements, those of archived orders among them: in the house less what is owed, and held.",
         when: When::Always,
         of: Of::Name,
         sql: "select sku || '/' || location,
                      format('on hand less owed %s, ledger %s; reserved %s, ledger %s', coalesce(s.on_hand - s.backordered, 0),
                             coalesce(m.on_hand, 0), coalesce(s.reserved, 0), coalesce(m.reserved, 0))
                 from stock s full join (select sku, location, sum(delta_on_hand) as on_hand, sum(delta_reserved) as reserved
-                                          from stock_movements group by sku, location) m using (sku, location)
+                                          from (select sku, location, delta_on_hand, delta_reserved from stock_movements
+                                                union all select sku, location, delta_on_hand, delta_reserved from stock_carried) l
+                                         group by sku, location) m using (sku, location)
                where coalesce(s.on_hand - s.backordered, 0) <> coalesce(m.on_hand, 0) or coalesce(s.reserved, 0) <> coalesce(m.reserved, 0)",
     },
     Invariant {

@@ -119,9 +119,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         when: When::Always,
         of: Of::Name,
         sql: "select w.owner || '.' || w.guard, case when g.tgname is null then 'missing' else 'disabled' end
-                from (values ('stock_movements', 'stock_movements_append_only'), ('order_items', 'order_items_frozen'),
-                             ('order_items', 'order_items_emptied'), ('order_events', 'order_events_append_only'), ('orders', 'orders_version'),
-                             ('orders', 'orders_created'), ('orders', 'orders_moved'),
+                from (values ('stock_movements', 'stock_movements_append_only'), ('stock_movements', 'stock_movements_end'),
+                             ('order_items', 'order_items_frozen'), ('order_items', 'order_items_end'), ('order_items', 'order_items_emptied'),
+                             ('order_events', 'order_events_append_only'), ('order_events', 'order_events_end'),
+                             ('orders', 'orders_version'), ('orders', 'orders_created'), ('orders', 'orders_moved'), ('orders', 'orders_end'),
                              ('reservations', 'reservations_moves')) as w (owner, guard)
                 left join pg_trigger g on g.tgrelid = to_regclass(w.owner) and g.tgname = w.guard
                where coalesce(g.tgenabled, 'D') not in ('O', 'A')",

@@ -165,10 +165,11 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         sentence: "A coupon is counted as often as orders use it, and no more often than it may be; what it takes off is the order's discount, and an order that was called off uses none.",
         when: When::Always,
         of: Of::Order,
-        sql: "select c.code, format('%s counted, %s used, at most %s', c.uses, coalesce(u.uses, 0), coalesce(c.max_uses::text, 'any'))
+        sql: "select c.code, format('%s counted, %s used, %s by archived orders, at most %s', c.uses, coalesce(u.uses, 0), c.archived_uses,
+                                    coalesce(c.max_uses::text, 'any'))
                 from coupons c left join (select code, count(*) as uses from coupon_uses where given_back_at is null
                                            group by code) u on u.code = c.code
-               where c.uses <> coalesce(u.uses, 0) or c.uses > c.max_uses
+               where c.uses <> coalesce(u.uses, 0) + c.archived_uses or c.uses > c.max_uses
               union all
               select o.id::text, format('%s off, its coupon takes %s', o.discount_minor, coalesce(u.off, 0))
                 from orders o left join (select order_id, sum(discount_minor) as off from coupon_uses group by order_id) u

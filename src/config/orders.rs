@@ -45,7 +45,7 @@ pub struct OrderSettings {
     pub complete_days: u64,
 }
 
-/// How many days personal data is kept; 0 is for ever. Orders keep theirs until their customer is erased.
+/// How many days personal data is kept; 0 is for ever. Orders keep theirs until their customer is erased, or they leave.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RetentionSettings {
     /// What dead letters hold of persons, from when they were replayed or dropped.
@@ -58,6 +58,8 @@ pub struct RetentionSettings {
     pub communications_days: u64,
     /// What intents wished.
     pub intents_days: u64,
+    /// Orders that have ended, with everything that hangs on them, from their last change.
+    pub orders_days: u64,
 }
 
 /// What becomes of money that is not the order's amount or currency. An exception shows it either way.

@@ -16,7 +16,7 @@ mod payments;
 pub(super) use payments::provider_name;
 
 /// Where 0 says something: no extension, no waiting, no limit, no grace, any free port, no end.
-const ZERO_IS_MEANT: [&str; 18] = [
+const ZERO_IS_MEANT: [&str; 20] = [
     "shipping.insure_from_cents",
     "redis.wait_replicas",
     "orders.max_extensions",
@@ -35,6 +35,8 @@ const ZERO_IS_MEANT: [&str; 18] = [
     "retention.inbox_days",
     "retention.communications_days",
     "retention.intents_days",
+    "retention.orders_days",
+    "orders.settling_seconds",
 ];
 /// Limits of the whole fleet: 0 is none.
 const LIMITS: [&str; 4] = [".fleet_concurrency", ".fleet_rate", ".a_second", ".at_once"];

@@ -11,6 +11,8 @@ use uuid::Uuid;
 use super::{StoreError, Stored, Tx};
 use crate::ids::{EffectId, JobId};
 
+pub mod evidence;
+
 /// What is known of an outside mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EffectState {

@@ -20,6 +20,7 @@ use crate::telemetry::{self, TraceContext};
 pub mod access;
 pub mod actions;
 pub mod alerts;
+mod archive;
 pub mod audits;
 pub mod catalogue;
 pub mod communications;

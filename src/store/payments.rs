@@ -209,6 +209,36 @@ pub async fn find(
     Ok(rows.into_iter().map(|row| (row.provider_id, (row.id.into(), row.order_id.into()))).collect())
 }
 
+/// Whose order a payment pays: not locked, because orders are locked first.
+pub async fn order_of(tx: &mut Tx, id: PaymentId) -> Stored<Option<OrderId>> {
+    let order = sqlx::query_scalar!(
+        "/* payments::order_of */ select order_id from payments where id = $1",
+        id.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(order.map(OrderId::from))
+}
+
+/// Makes a row for a payment that the provider opened a second time for `first`, whose order is locked. None where there
+/// is one already.
+pub async fn adopt(tx: &mut Tx, first: PaymentId, provider_id: &str) -> Stored<Option<PaymentId>> {
+    let adopted = sqlx::query_scalar!(
+        r#"/* payments::adopt */
+        insert into payments (id, order_id, attempt_no, provider, account, provider_payment_id, amount_minor, currency, state, opened_at)
+        select $1, p.order_id, (select max(attempt_no) + 1 from payments where order_id = p.order_id), p.provider, p.account, $3,
+               p.amount_minor, p.currency, 'pending', clock_timestamp()
+          from payments p where p.id = $2
+        on conflict (provider, account, provider_payment_id) do nothing returning id"#,
+        PaymentId::new().uuid(),
+        first.uuid(),
+        provider_id
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(adopted.map(PaymentId::from))
+}
+
 /// The payments of these orders that may still bring money: known to the provider or on their way there.
 pub async fn open_of(tx: &mut Tx, orders: &[OrderId]) -> Stored<Vec<(OrderId, PaymentId)>> {
     let orders: Vec<Uuid> = orders.iter().map(|order| order.uuid()).collect();

@@ -82,6 +82,17 @@ pub async fn payments_of(tx: &mut Tx, ids: &[RefundId]) -> Stored<Vec<PaymentId>
     Ok(rows.into_iter().map(PaymentId::from).collect())
 }
 
+/// The order and the payment that a refund is of: not locked, because those are locked first.
+pub async fn whose(tx: &mut Tx, id: RefundId) -> Stored<Option<(OrderId, PaymentId)>> {
+    let row = sqlx::query!(
+        "/* refunds::whose */ select order_id, payment_id from refunds where id = $1",
+        id.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| (row.order_id.into(), row.payment_id.into())))
+}
+
 /// Locks refunds by id.
 pub async fn lock(tx: &mut Tx, ids: &[RefundId]) -> Stored<HashMap<RefundId, Refund>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();

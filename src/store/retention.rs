@@ -1,4 +1,5 @@
-//! Empties personal data that is older than the shop wants to keep it. Rows stay: ids, money and history hang on them.
+//! Empties personal data that is older than the shop wants to keep it: rows stay, because ids, money and history hang on them.
+//! What ended years ago is deleted as a whole ([`super::archive`]).
 //!
 //! In pieces, each a transaction of its own: of one day of one subject, some hundred rows at most. A subject's row in `sweeps`
 //! says how far it came, and is locked by whoever takes the next piece, so that there is no leader and nothing is done twice.
@@ -9,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Store, Stored, Tx, actions, millis};
+use super::{Store, Stored, Tx, actions, archive, millis};
 use crate::ids::CommunicationId;
 
 mod letters;
@@ -17,7 +18,7 @@ mod letters;
 pub(super) use letters::empty_letters;
 
 /// Rows in one piece: some ten milliseconds of locks that nobody else asks for.
-const PIECE: i64 = 500;
+pub(super) const PIECE: i64 = 500;
 /// What one step goes on by. A piece is looked for in that range alone: with a hundred thousand rows a day in a tenth of a
 /// second, and a year in which nothing happened is passed in some hundred steps.
 const STEP: Duration = Duration::from_hours(24);
@@ -35,12 +36,14 @@ pub enum Subject {
     DeadLetters,
     /// What operators did: removed.
     Actions,
+    /// Orders that have ended, with all that hangs on them: removed.
+    Orders,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Inbox, Self::Communications, Self::Intents, Self::DeadLetters, Self::Actions];
+    pub const ALL: [Self; 6] =
+        [Self::Inbox, Self::Communications, Self::Intents, Self::DeadLetters, Self::Actions, Self::Orders];
 
     /// Its name, in the table and in metrics.
     #[must_use]
@@ -51,6 +54,7 @@ impl Subject {
             Self::Intents => "intents",
             Self::DeadLetters => "dead_letters",
             Self::Actions => "actions",
+            Self::Orders => "orders",
         }
     }
 }
@@ -58,7 +62,7 @@ impl Subject {
 /// What came of one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// Rows that were emptied.
+    /// Rows that were emptied or removed.
     pub rows: u64,
     /// Whether there is more to look at now.
     pub is_more: bool,
@@ -76,12 +80,13 @@ impl Store {
                 let rows = actions::forget(&mut tx, keep, PIECE).await?;
                 Swept { rows, is_more: is_full(rows) }
             }
+            Subject::Orders => archive::sweep(&mut tx, keep).await?,
             Subject::Inbox | Subject::Communications | Subject::Intents => {
                 let Some((from, to)) = window(&mut tx, subject, keep).await? else { return Ok(NOTHING) };
                 let rows = match subject {
                     Subject::Inbox => inbox(&mut tx, from, to).await?,
                     Subject::Communications => communications(&mut tx, from, to).await?,
-                    Subject::Intents | Subject::DeadLetters | Subject::Actions => {
+                    Subject::Intents | Subject::DeadLetters | Subject::Actions | Subject::Orders => {
                         intents(&mut tx, from, to).await?
                     }
                 };
@@ -97,7 +102,7 @@ impl Store {
     }
 }
 
-fn is_full(rows: u64) -> bool {
+pub(super) fn is_full(rows: u64) -> bool {
     i64::try_from(rows).is_ok_and(|rows| rows >= PIECE)
 }
 

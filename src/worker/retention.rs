@@ -1,4 +1,4 @@
-//! Empties personal data when its time is over, a piece at a time, as long as this worker lives.
+//! Empties personal data when its time is over, and deletes what ended years ago, a piece at a time, as long as this worker lives.
 //!
 //! Every worker comes by, and whoever is there first takes the next piece: no leader. It never hurries: a table that was never
 //! swept is swept in hours, and nobody notices.
@@ -49,6 +49,7 @@ pub async fn round(store: &Store, subject: Subject, settings: &RetentionSettings
         Subject::Intents => settings.intents_days,
         Subject::DeadLetters => settings.dead_letters_days,
         Subject::Actions => settings.actions_days,
+        Subject::Orders => settings.orders_days,
     };
     if days == 0 {
         return Ok(0);

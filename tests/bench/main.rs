@@ -11,6 +11,7 @@
     reason = "a bench that cannot go on should say so, and these are no test functions to clippy"
 )]
 
+mod archive;
 mod beside;
 mod console;
 mod floor;
@@ -47,6 +48,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("webhooks-floor", |plan, report| webhooks::serve_floor(plan, report).boxed_local()),
     ("orders", |plan, report| orders::run(plan, report).boxed_local()),
     ("console", |plan, report| console::run(plan, report).boxed_local()),
+    ("archive", |plan, report| archive::run(plan, report).boxed_local()),
     ("memory", |plan, report| memory::run(plan, report).boxed_local()),
 ];
 

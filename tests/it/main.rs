@@ -9,6 +9,7 @@
 
 mod actions;
 mod alerts;
+mod archive;
 mod audit;
 mod buried;
 mod cancellations;
@@ -24,6 +25,7 @@ mod dead_letters;
 mod desk;
 mod disputes;
 mod doctor;
+mod evidence;
 mod expiry;
 mod faults;
 mod house;

@@ -19,6 +19,7 @@ const KEEP: RetentionSettings = RetentionSettings {
     inbox_days: 30,
     communications_days: 180,
     intents_days: 90,
+    orders_days: 3_650,
 };
 /// Refuses what events tell, as a constraint would that nobody thought of.
 const REFUSE: &str = "

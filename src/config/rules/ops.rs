@@ -4,7 +4,7 @@
 use crate::config::Settings;
 use crate::config::faults::Fault;
 
-/// The record of what operators did is kept for a year at least: the database refuses to forget more.
+/// Orders, and the record of what operators did, are kept for a year at least: the database refuses to forget more.
 const SHORTEST_RECORD: u64 = 365;
 
 pub(super) fn faults(settings: &Settings, faults: &mut Vec<Fault>) {
@@ -22,6 +22,10 @@ pub(super) fn faults(settings: &Settings, faults: &mut Vec<Fault>) {
     if (1..SHORTEST_RECORD).contains(&settings.retention.actions_days) {
         let what = "must be 365 or more, or 0 for ever: who did what is asked about long after";
         faults.push(Fault::new("retention.actions_days", what));
+    }
+    if (1..SHORTEST_RECORD).contains(&settings.retention.orders_days) {
+        let what = "must be 365 or more, or 0 for ever: the database refuses to delete what is younger";
+        faults.push(Fault::new("retention.orders_days", what));
     }
     if ops.tenant.is_empty() {
         faults.push(Fault::new("ops.tenant", "must be the tenant of the keys that operate the fleet"));
