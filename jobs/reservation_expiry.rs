@@ -30,6 +30,8 @@ use over::{Over, Unasked, cancel_open, expire};
 
 /// How soon money that is on its way is asked for again, at first.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// At the end of the longest hold there is less to wait for, and never nothing.
+const SOONEST: Duration = Duration::from_secs(1);
 /// The longest wait between two such asks: a bank takes days, and its refusal frees the pieces within the hour.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// How long a configured provider's first answer is waited for: most take a fraction of it.
@@ -278,7 +280,8 @@ async fn answered(
             }
             // The longer it takes, the longer it takes.
             let wait = (called.loaded.age / 8).clamp(ASK_AGAIN, LONGEST_WAIT);
-            reservations::extend(tx, order.id, wait, false).await?;
+            let lasts = reservations::extend(tx, order.id, wait, false).await?;
+            let wait = wait.min(lasts).max(SOONEST);
             Ok(Verdict::Refused(Failure::snooze(wait, "money_on_its_way", plan.cancel.payment)))
         }
         SeenStatus::RequiresAction if plan.waits(seen.status) => {

@@ -67,11 +67,6 @@ async fn l07_a_bank_that_never_answers_keeps_the_pieces_no_longer_than_the_shop_
     let house = with_settling(3).await;
     let bought = debited(&house, "cart-silent").await;
     house.until_count("reservations where settling_until is not null", 1).await;
-    house.until_count("reservations where state = 'active' and max_until < clock_timestamp()", 1).await;
-    house
-        .execute("update jobs set run_at = now(), relayed_at = null where kind = 'reservation-expiry'")
-        .await
-        .unwrap();
     house.until(bought.intent, "expired").await;
     house.settled().await;
     assert_eq!(house.count("stock where sku = 'SUIT' and on_hand = 1000 and reserved = 0").await, 1);

@@ -80,21 +80,24 @@ pub async fn mark_closing(tx: &mut Tx, order: OrderId) -> Stored<()> {
 }
 
 /// Lets the active holds of an order last this long from now, never past their longest. `spends` counts it as an
-/// extension (a customer in 3-D Secure); a payment that was just opened starts the time again without one.
-pub async fn extend(tx: &mut Tx, order: OrderId, by: Duration, spends: bool) -> Stored<()> {
-    sqlx::query!(
+/// extension (a customer in 3-D Secure); a payment that was just opened starts the time again without one. Returns how
+/// long they last then; nothing where there are none.
+pub async fn extend(tx: &mut Tx, order: OrderId, by: Duration, spends: bool) -> Stored<Duration> {
+    let left = sqlx::query_scalar!(
         r#"/* reservations::extend */
-        update reservations
-           set expires_at = least(max_until, greatest(expires_at, clock_timestamp() + $2::bigint * interval '1 ms')),
-               extensions = extensions + case when $3 then 1 else 0 end, closing_at = null
-         where order_id = $1 and state = 'active'"#,
+        with extended as (
+          update reservations
+             set expires_at = least(max_until, greatest(expires_at, clock_timestamp() + $2::bigint * interval '1 ms')),
+                 extensions = extensions + case when $3 then 1 else 0 end, closing_at = null
+           where order_id = $1 and state = 'active' returning expires_at)
+        select ceil(extract(epoch from max(expires_at) - clock_timestamp()) * 1000)::bigint from extended"#,
         order.uuid(),
         millis(by),
         spends
     )
-    .execute(tx.conn())
+    .fetch_one(tx.conn())
     .await?;
-    Ok(())
+    Ok(Duration::from_millis(left.and_then(|left| u64::try_from(left).ok()).unwrap_or_default()))
 }
 
 /// The money of an order is at a bank that takes days: its active holds may last this long from now, whatever their longest

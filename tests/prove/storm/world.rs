@@ -316,6 +316,8 @@ fn command(folder: &TempDir, seed: u64, role: &str) -> Command {
 /// Times in which a whole life fits into a minute, and the policies of this seed.
 fn settings(seed: u64) -> String {
     let late = if seed % 5 == 4 { "hold_for_ops" } else { "reserve_or_refund" };
+    let declined = ["keep", "keep", "keep", "release", "cancel"][usize::try_from(seed % 5).unwrap()];
+    let settling = if seed.is_multiple_of(3) { 6 } else { 0 };
     format!(
         r#"
 [orders]
@@ -326,6 +328,8 @@ order_ttl_seconds = 14
 complete_days = 0
 payment_sync_seconds = 1
 late_payment = "{late}"
+declined = "{declined}"
+settling_seconds = {settling}
 [queue]
 block_ms = 250
 # Every death here is a proof's doing, and no job's.
