@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use self::doubt::{look, not_bought};
 use self::packing::{Packed, packed};
 use self::rates::{RATE_CHANGED, rated, rated_again};
 use super::{Called, Job, Loaded, Rules, cancellation, parcel, settlement};
@@ -29,6 +30,7 @@ use crate::store::exceptions::{self, Severity};
 use crate::store::orders::{self, Order};
 use crate::store::shipments::{self, NewLabel, Shipment};
 
+mod doubt;
 mod packing;
 mod rates;
 mod wanted;
@@ -300,27 +302,6 @@ async fn exists(to: &Providers, request: &CreateShipment) -> Result<(), Failure>
     Err(Failure::permanent(ADDRESS_INVALID, told.join("; ")).as_told(first.code.clone()))
 }
 
-/// An order that is labelled, shipped or over has nothing to buy; but a purchase that was sent and whose answer nobody
-/// has is looked up all the same.
-async fn look(tx: &mut Tx, loaded: &Loaded<ShippingLabel>, order: Order) -> Result<Step<Recipe>, Failure> {
-    let job = &loaded.job;
-    let name = job.key();
-    // A parcel that is merely known over there costs nothing: whether it is, nobody has to find out any more.
-    effects::mark(tx, &format!("{name}:create"), EffectState::Failed).await?;
-    let effect = format!("{name}:buy");
-    if !effects::unresolved(tx, std::slice::from_ref(&effect)).await?.contains(&effect) {
-        // Never sent, or settled, which stays as it is.
-        effects::mark(tx, &effect, EffectState::Failed).await?;
-        return Ok(Step::Done);
-    }
-    // It was made before the purchase was sent: template and weight are those of then.
-    let shipment = shipments::ensure(tx, order.id, (job.parcel, job.epoch), "", 1).await?;
-    Ok(shipment.provider_id.clone().map_or(Step::Done, |provider_id| {
-        let step = Ask::Look { effect, shipment: provider_id };
-        Step::Call(Recipe { shipment, order: Box::new(order), step })
-    }))
-}
-
 async fn begin(tx: &mut Tx, name: String, request: Value, job: JobId) -> Result<Effect, Failure> {
     let wanted = NewEffect { name: name.clone(), request, job };
     let effect = effects::begin(tx, &[wanted]).await?.remove(&name);
@@ -340,14 +321,9 @@ async fn answered(
     }
     match &plan.step {
         Ask::Create { .. } | Ask::Rerate { .. } => rated(tx, rules, called).await,
-        // A look-up proved that there is no label: the same shipment may be bought again, if it is still wanted.
-        Ask::Look { effect, .. } if status.is_some_and(|status| called.loaded.job.is_wanted_at(status)) => {
-            effects::renew_key(tx, effect).await?;
-            Ok(Verdict::Again)
-        }
         Ask::Look { effect, .. } => {
-            effects::mark(tx, effect, EffectState::Failed).await?;
-            Ok(Verdict::Done)
+            let is_wanted = status.is_some_and(|status| called.loaded.job.is_wanted_at(status));
+            not_bought(tx, &called.loaded.job, effect, is_wanted).await
         }
         Ask::Buy { effect, .. } if seen.is_rerated => {
             effects::mark(tx, effect, EffectState::Failed).await?;

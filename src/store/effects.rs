@@ -4,11 +4,12 @@
 //! stale worker's call) is evidence: dropping it would be money taken and nobody told.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{StoreError, Stored, Tx};
+use super::{StoreError, Stored, Tx, from_millis};
 use crate::ids::{EffectId, JobId};
 
 pub mod evidence;
@@ -113,7 +114,8 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
     }
     sqlx::query!(
         r#"/* effects::begin */
-        update effects set state = case state when 'pending' then 'in_flight' else 'unknown' end
+        update effects set state = case state when 'pending' then 'in_flight' else 'unknown' end,
+                           sent_at = case state when 'pending' then clock_timestamp() else sent_at end
          where name = any($1) and state in ('pending', 'in_flight')"#,
         &names
     )
@@ -126,7 +128,8 @@ pub async fn begin(tx: &mut Tx, effects: &[NewEffect]) -> Stored<HashMap<String,
 /// on the state tells of this call alone.
 pub async fn sent_again(tx: &mut Tx, name: &str) -> Stored<()> {
     sqlx::query!(
-        "/* effects::sent_again */ update effects set state = 'in_flight' where name = $1 and state = 'unknown'",
+        r#"/* effects::sent_again */
+        update effects set state = 'in_flight', sent_at = clock_timestamp() where name = $1 and state = 'unknown'"#,
         name
     )
     .execute(tx.conn())
@@ -145,6 +148,19 @@ pub async fn unresolved(tx: &mut Tx, names: &[String]) -> Stored<HashSet<String>
     .fetch_all(tx.conn())
     .await?;
     Ok(rows.into_iter().collect())
+}
+
+/// How long ago the last call of an effect was begun.
+pub async fn sent_ago(tx: &mut Tx, name: &str) -> Stored<Duration> {
+    let ms = sqlx::query_scalar!(
+        r#"/* effects::sent_ago */
+        select (extract(epoch from clock_timestamp() - coalesce(sent_at, created_at)) * 1000)::bigint as "ms!"
+          from effects where name = $1"#,
+        name
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(from_millis(ms.unwrap_or_default()))
 }
 
 /// What is known of an effect; none where it was never begun.

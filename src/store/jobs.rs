@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::dead_letters::About;
-use super::{JobCopy, Store, StoreError, Stored, Tx, exactly, millis};
+use super::{JobCopy, Store, StoreError, Stored, Tx, exactly, from_millis, millis};
 use crate::domain::priority::PRIORITIES;
 use crate::ids::JobId;
 use crate::job::{Band, NewJob};
@@ -389,8 +389,4 @@ impl Store {
         .await?;
         Ok(())
     }
-}
-
-fn from_millis(ms: i64) -> Duration {
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }

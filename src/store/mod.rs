@@ -393,6 +393,11 @@ pub(crate) fn made(statement: &'static str, wanted: usize, got: u64) -> Stored<(
     exactly(statement, wanted, got).map_err(|_| StoreError::Met(statement))
 }
 
+/// A time out of the database, in milliseconds; what lies in the future is none.
+fn from_millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
 /// Milliseconds for an interval in SQL.
 pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)

@@ -1,5 +1,6 @@
-//! What a stale worker's call brought a second time: nothing of it is dropped.
+//! What a stale worker's call brought a second time, or too late: nothing of it is dropped.
 
+use orderfleet::auth::Role;
 use serde_json::{Value, json};
 
 use crate::house::{self, Bought, House};
@@ -93,5 +94,25 @@ async fn w02_a_second_label_and_a_second_refund_are_shown_to_a_person() {
     assert!(detail.as_str().unwrap().contains("1Z-SECOND"), "{detail}");
     assert_eq!(house.count(UNSEEN).await, 0);
     assert_eq!(house.timeline(bought.order).await.status, "fulfilled", "the order goes on");
+    house.end().await;
+}
+
+/// Found by the storm: a worker died while its order was called off, and its purchase arrived when the next one had looked.
+#[tokio::test]
+async fn s02_a_label_that_is_bought_after_its_order_was_called_off_and_looked_for_goes_back() {
+    let house = house::plan().set(|settings| settings.easypost.timeout_ms = 500).open().await;
+    house.fault("easypost.buy", json!({"delay": {"ms": 6_000}})).await;
+    let bought = house.buy("cart-on-the-way").await;
+    house.pay(&bought).await;
+    house.until_calls("POST", "/buy", 1).await;
+    let mia = house.key(Role::Manager, "mia").await;
+    assert_eq!(house.ask(&mia, bought.order, ("cancel", ""), &json!({})).await.status, 202);
+    let shipment = house.value("select provider_shipment_id from shipments").await;
+    house.until_calls("GET", shipment.as_str().unwrap(), 1).await;
+    while house.truth("labels").await.is_empty() {
+        tokio::time::sleep(house::LOOK).await;
+    }
+    house.until_count("labels where void_state = 'voided'", 1).await;
+    house.settled().await;
     house.end().await;
 }
