@@ -16,7 +16,7 @@ use crate::plan::Plan;
 
 /// The youngest that the database lets go.
 const KEEP: Duration = Duration::from_hours(24 * 365);
-/// Milliseconds that a piece of a hundred orders may hold its locks, the slowest hundredth apart: nobody waits for them but
+/// Milliseconds that a piece of fifty orders may hold its locks, the slowest hundredth apart: nobody waits for them but
 /// other pieces.
 const PIECE: f64 = 250.0;
 /// Everything that grows with orders.
