@@ -316,8 +316,12 @@ fn command(folder: &TempDir, seed: u64, role: &str) -> Command {
 /// Times in which a whole life fits into a minute, and the policies of this seed.
 fn settings(seed: u64) -> String {
     let late = if seed % 5 == 4 { "hold_for_ops" } else { "reserve_or_refund" };
-    let declined = ["keep", "keep", "keep", "release", "cancel"][usize::try_from(seed % 5).unwrap()];
-    let settling = if seed.is_multiple_of(3) { 6 } else { 0 };
+    let declined = match seed % 10 {
+        8 => "release",
+        9 => "cancel",
+        _ => "keep",
+    };
+    let settling = if seed.is_multiple_of(6) { 6 } else { 0 };
     format!(
         r#"
 [orders]
