@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use crate::shared::{Shared, servers};
 
 /// Tables that get rows with every order, and keep them.
-const GROWING: [&str; 20] = [
+const GROWING: [&str; 21] = [
     "orders",
     "order_items",
     "order_events",
@@ -33,6 +33,7 @@ const GROWING: [&str; 20] = [
     "communications",
     "effects",
     "inbox",
+    "applied_signals",
     "jobs",
 ];
 /// Jobs that wait for their time, as a shop with open orders has them: with them a walk in the order of some index looks
